@@ -1,0 +1,108 @@
+"""What can happen to a generation, in the words of the wire, the log and the screen.
+
+An event is stored in the delta log as its JSON and sent to browsers as the same JSON with
+`generation` and `seq` in front. `type` is the struct's tag.
+"""
+
+import msgspec
+
+
+class _Event(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+    pass
+
+
+class Queued(_Event, tag="queued"):
+    """Waiting for a slot. `position` counts from 1; 0: not known."""
+
+    position: int = 0
+
+
+class Started(_Event, tag="started"):
+    """An upstream call was sent to `model`."""
+
+    model: str
+    attempt: int = 1
+
+
+class Retrying(_Event, tag="retrying"):
+    """Attempt `attempt` of `of` follows in `wait_s` seconds, because of `code`."""
+
+    attempt: int
+    of: int
+    wait_s: float
+    code: str
+    message: str
+
+
+class Thinking(_Event, tag="thinking"):
+    """The model's reasoning, which comes before its answer."""
+
+    text: str
+
+
+class Delta(_Event, tag="delta"):
+    """The next piece of the answer."""
+
+    text: str
+
+
+class Restarted(_Event, tag="restarted"):
+    """Text and thinking of this generation begin anew after this event."""
+
+    reason: str
+
+
+class Completed(_Event, tag="completed"):
+    """The model ended its answer. `finish_reason` is its word: `stop`, `length`, …"""
+
+    finish_reason: str
+
+
+class Stopped(_Event, tag="stopped"):
+    """A person stopped it. The text so far is kept."""
+
+
+class Failed(_Event, tag="failed"):
+    """It cannot be answered; `message` says what to do."""
+
+    code: str
+    message: str
+
+
+class Interrupted(_Event, tag="interrupted"):
+    """The answer was cut and not completed. The text so far is kept."""
+
+    code: str
+    message: str
+
+
+class Snapshot(_Event, tag="snapshot"):
+    """The whole of a generation whose log is gone: final when `status` says so."""
+
+    status: str
+    text: str
+    thinking: str = ""
+    finish_reason: str = ""
+    code: str = ""
+    message: str = ""
+
+
+type Event = (
+    Queued
+    | Started
+    | Retrying
+    | Thinking
+    | Delta
+    | Restarted
+    | Completed
+    | Stopped
+    | Failed
+    | Interrupted
+    | Snapshot
+)
+type Terminal = Completed | Stopped | Failed | Interrupted
+
+TERMINAL = (Completed, Stopped, Failed, Interrupted, Snapshot)
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Event).decode

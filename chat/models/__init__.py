@@ -1,0 +1,18 @@
+"""The tables, by noun. Import them from here: `from chat.models import Conversation`."""
+
+from chat.models.catalog import Endpoint, Model
+from chat.models.conversation import Conversation, Message
+from chat.models.generation import Attempt, Generation, LoggedEvent
+from chat.models.process import Process, SigninLink
+
+__all__ = [
+    "Attempt",
+    "Conversation",
+    "Endpoint",
+    "Generation",
+    "LoggedEvent",
+    "Message",
+    "Model",
+    "Process",
+    "SigninLink",
+]

@@ -1,0 +1,241 @@
+"""Generations: one run each that makes one assistant message; their attempts; their delta log's rows.
+
+A generation belongs to the process in `owner` at `epoch`; every write of a run is guarded by both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from chat.models.catalog import Model
+
+MILLION = Decimal(1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What `ask`, `regenerate` and `resume` made, or had made when they saw the same client id before."""
+
+    conversation_id: uuid.UUID
+    generation_id: int
+    message_id: int
+    user_message_id: int
+    is_repeat: bool = False
+
+
+class GenerationQuerySet(models.QuerySet["Generation"]):
+    def active(self) -> GenerationQuerySet:
+        """Return those that are not final."""
+        return self.filter(status__in=Generation.ACTIVE)
+
+    def made_by(self, user: AbstractUser, client_id: str) -> Generation | None:
+        """Return what this person made with this client id before, if anything."""
+        return self.select_related("message__parent").filter(user_id=user.pk, client_id=client_id).first()
+
+    def of(self, user: AbstractUser) -> GenerationQuerySet:
+        """Return those in conversations that `user` may see."""
+        return self.filter(message__conversation__user_id=user.pk, message__conversation__deleted_at=None)
+
+
+class Generation(models.Model):
+    class Status(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        COMPLETED = "completed", _("completed")
+        STOPPED = "stopped", _("stopped")
+        FAILED = "failed", _("failed")
+        INTERRUPTED = "interrupted", _("interrupted")
+
+    class Source(models.TextChoices):
+        WEBSOCKET = "websocket", _("browser")
+        FORM = "form", _("form")
+        API = "api", _("API")
+        COMMAND = "command", _("command")
+        BATCH = "batch", _("batch")
+
+    ACTIVE = (Status.QUEUED, Status.RUNNING)
+
+    message = models.ForeignKey("chat.Message", models.CASCADE, related_name="generations")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="generations")
+    client_id = models.CharField(_("client id"), max_length=64)
+    source = models.CharField(_("source"), max_length=10, choices=Source, default=Source.WEBSOCKET)
+    status = models.CharField(_("status"), max_length=12, choices=Status, default=Status.QUEUED)
+    model = models.ForeignKey(Model, models.SET_NULL, null=True, blank=True, related_name="+")
+    model_name = models.CharField(_("model"), max_length=200, blank=True)
+
+    owner = models.CharField(_("owner"), max_length=32, blank=True)
+    epoch = models.PositiveIntegerField(_("epoch"), default=0)
+    # Upstream calls made so far, over all epochs; counted before each call.
+    calls = models.PositiveSmallIntegerField(_("calls"), default=0)
+    stop_requested_at = models.DateTimeField(null=True, blank=True)
+
+    # The message's text from before this generation, which it writes on to.
+    prefix = models.TextField(blank=True)
+    # Earlier messages that did not fit the model's context.
+    left_out = models.PositiveIntegerField(_("messages left out"), default=0)
+    finish_reason = models.CharField(_("finish reason"), max_length=40, blank=True)
+    error_code = models.CharField(_("error"), max_length=60, blank=True)
+    error_message = models.TextField(_("error message"), blank=True)
+    input_tokens = models.PositiveIntegerField(_("tokens in"), null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(_("tokens out"), null=True, blank=True)
+    is_usage_estimated = models.BooleanField(default=False)
+    cost_usd = models.DecimalField(_("cost, $"), max_digits=12, decimal_places=6, null=True, blank=True)
+
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    first_delta_at = models.DateTimeField(_("first delta"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    objects = GenerationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "client_id"], name="one_generation_per_client_id"),
+            models.UniqueConstraint(
+                fields=["message"],
+                condition=Q(status__in=["queued", "running"]),
+                name="one_active_generation_per_message",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "created_at"]),
+            models.Index(
+                fields=["owner"], condition=Q(status__in=["queued", "running"]), name="active_by_owner"
+            ),
+            models.Index(fields=["finished_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"generation {self.pk}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in self.ACTIVE
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it ended before its answer did, with some text to go on from."""
+        ended_early = self.status in {self.Status.STOPPED, self.Status.INTERRUPTED} or (
+            self.status == self.Status.COMPLETED and self.finish_reason == "length"
+        )
+        return ended_early and bool(self.message.text)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the question to the last word."""
+        return (self.finished_at - self.created_at).total_seconds() if self.finished_at else None
+
+    @property
+    def first_delta_s(self) -> float | None:
+        """Seconds from the question to the first word."""
+        return (self.first_delta_at - self.created_at).total_seconds() if self.first_delta_at else None
+
+    def as_accepted(self, *, is_repeat: bool = False) -> Accepted:
+        message = self.message
+        return Accepted(
+            conversation_id=message.conversation_id,
+            generation_id=self.pk,
+            message_id=message.pk,
+            user_message_id=message.parent_id or 0,
+            is_repeat=is_repeat,
+        )
+
+    @classmethod
+    def claim(cls, pk: int, *, owner: str, from_owner: str = "") -> Generation | None:
+        """Make `owner` the owner of an active generation that `from_owner` has (empty: nobody).
+
+        None if it is final, gone, or somebody else's by now. Raises nothing.
+        """
+        won = (
+            cls.objects.active()
+            .filter(pk=pk, owner=from_owner)
+            .update(
+                owner=owner,
+                epoch=F("epoch") + 1,
+                status=cls.Status.RUNNING,
+                started_at=Coalesce("started_at", timezone.now()),
+            )
+        )
+        if not won:
+            return None
+        return cls.objects.select_related("model__endpoint", "message__conversation__model", "user").get(
+            pk=pk
+        )
+
+    @classmethod
+    def request_stop(cls, user: AbstractUser, pk: int) -> bool:
+        """Ask for the end of a person's own generation; False if it is final already or not theirs."""
+        asked = cls.objects.of(user).active().filter(pk=pk)
+        return cls.objects.filter(pk__in=asked.values("pk")).update(stop_requested_at=timezone.now()) > 0
+
+    def set_usage(self, input_tokens: int, output_tokens: int, *, is_estimated: bool) -> None:
+        """Set tokens and, where the model's prices are known, the cost. Does not save."""
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+        self.is_usage_estimated = is_estimated
+        model = self.model
+        if model and model.input_usd_per_million is not None and model.output_usd_per_million is not None:
+            self.cost_usd = (
+                model.input_usd_per_million * input_tokens + model.output_usd_per_million * output_tokens
+            ) / MILLION
+
+
+class Attempt(models.Model):
+    """One upstream call of a generation."""
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running", _("running")
+        COMPLETED = "completed", _("completed")
+        STOPPED = "stopped", _("stopped")
+        FAILED = "failed", _("failed")
+        LOST = "lost", _("lost with its process")
+
+    generation = models.ForeignKey(Generation, models.CASCADE, related_name="attempts")
+    number = models.PositiveSmallIntegerField(_("number"))
+    epoch = models.PositiveIntegerField(_("epoch"), default=0)
+    model_name = models.CharField(_("model"), max_length=200)
+    endpoint_name = models.CharField(_("endpoint"), max_length=80, blank=True)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome, default=Outcome.RUNNING)
+    error_code = models.CharField(_("error"), max_length=60, blank=True)
+    # What the endpoint said, redacted: for staff, never for the person who asked.
+    error_detail = models.TextField(_("detail"), blank=True)
+    wait_s = models.FloatField(_("waited before, s"), default=0)
+    # Text of this attempt that a restart took off the screen.
+    abandoned_text = models.TextField(_("abandoned text"), blank=True)
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    first_delta_at = models.DateTimeField(_("first delta"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        ordering = ["generation", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "number"], name="one_attempt_per_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of generation {self.generation_id}"
+
+
+class LoggedEvent(models.Model):
+    """One row of a delta log. Written and read by `chat.delta_log` alone."""
+
+    pk = models.CompositePrimaryKey("generation_id", "seq")
+    # No foreign key: one deleted generation must not fail the commit of fifty others.
+    generation_id = models.BigIntegerField()
+    seq = models.PositiveIntegerField()
+    # JSON of one `chat.events.Event`.
+    payload = models.TextField()
+
+    class Meta:
+        db_table = "chat_delta_log"

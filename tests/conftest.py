@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from asgiref.sync import async_to_sync
+from channels.layers import channel_layers
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
 from chat.models import Endpoint, Model
+from tests import programs
+
+pytest_plugins = ["tests.services", "tests.serving"]
 
 # A coroutine test that hangs fails after this long; the longest honest one takes a few seconds.
 COROUTINE_TIMEOUT_S = 60
@@ -53,6 +58,24 @@ def _a_tests_transaction_is_left_alone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseDatabaseWrapper, "close_if_unusable_or_obsolete", tidy_unless_in_use)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_in_memory() -> Iterator[None]:
+    """Forget what a test put into the cache (throttles) and the channel layer, as a restart would."""
+    yield
+    cache.clear()
+    channel_layers.backends.clear()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what this run could not test."""
+    for program, package in programs.missing.items():
+        terminalreporter.write_line(
+            f"NOT TESTED: what needs {program}, which is missing here. Get it: apt-get install {package}",
+            red=True,
+            bold=True,
+        )
 
 
 @pytest.fixture

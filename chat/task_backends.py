@@ -1,1 +1,0 @@
-from django.tasks.backends.immediate import ImmediateBackend as AsyncioBackend

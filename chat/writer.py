@@ -331,21 +331,20 @@ def _held(leases: set[Lease]) -> set[Lease]:
     """
     if not leases:
         return set()
-    by_id = {lease.generation_id: lease for lease in leases}
+    ids = sorted({lease.generation_id for lease in leases})
     sql = (
         f"SELECT id, owner, epoch FROM {Generation._meta.db_table} "  # noqa: S608 - names of our own
-        f"WHERE status = 'running' AND id IN ({', '.join(['%s'] * len(by_id))}) ORDER BY id"
+        f"WHERE status = 'running' AND id IN ({', '.join(['%s'] * len(ids))}) ORDER BY id"
     )
     if connection.features.has_select_for_no_key_update:
         sql += " FOR NO KEY UPDATE"
     with connection.cursor() as cursor:
-        cursor.execute(sql, list(by_id))
-        rows = cursor.fetchall()
+        cursor.execute(sql, ids)
+        owners = {pk: (owner, epoch) for pk, owner, epoch in cursor.fetchall()}
     return {
         lease
-        for pk, owner, epoch in rows
-        for lease in [by_id[pk]]
-        if (lease.owner, lease.epoch) == (owner, epoch) and lease.failure is None
+        for lease in leases
+        if lease.failure is None and owners.get(lease.generation_id) == (lease.owner, lease.epoch)
     }
 
 

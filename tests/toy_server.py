@@ -40,6 +40,7 @@ async def http(scope, receive, send):
         say("endless")
         await asyncio.Event().wait()
     if path == "/flood":
+        say("flooding")
         for number in range(2000):
             await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
             if number == 200:

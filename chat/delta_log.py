@@ -1,19 +1,276 @@
-"""The replayable log of one generation."""
+"""The replayable log of one generation: append to it, follow it, read where it stands.
+
+Text is committed before any follower sees it. A follower pulls: it keeps its own place and takes
+what is there, from memory while it keeps up, from the database when it fell behind or when another
+process owns the run. So a slow reader costs nothing, and nothing can be lost on the way.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from channels.db import database_sync_to_async
+
+from chat import events
+from chat.models.conversation import Message
+from chat.models.generation import Generation, LoggedEvent
+from chat.writer import InlineWriter, Lease, LeaseLost, Row, ThreadWriter, Writer
+
+__all__ = ["Lease", "LeaseLost", "Row", "State"]
+
+# How many characters of a running log are kept in memory for followers that are a little behind.
+MEMORY_MAX_BYTES = 256 * 1024
+# Rows read from the database at a time.
+READ_ROWS = 500
+# How often the log of a run in another process is looked at.
+POLL_S = 0.5
+# How long a finished log stays in memory.
+LINGER_S = 2.0
+
+_writer: Writer = InlineWriter()
+_topics: dict[int, _Topic] = {}
+
+
+# -- the writer ------------------------------------------------------------------------------------
+
+
+def open_writer() -> None:
+    """Start this process's writer thread; until then writes happen on the caller's thread."""
+    global _writer
+    if not isinstance(_writer, ThreadWriter):
+        _writer = ThreadWriter()
+
+
+def close_writer() -> None:
+    """Commit what is pending and end the writer thread."""
+    global _writer
+    if isinstance(_writer, ThreadWriter):
+        _writer.close()
+        _writer = InlineWriter()
+
+
+def trouble() -> str | None:
+    """Return what is wrong with the writer, if anything."""
+    return _writer.trouble() if isinstance(_writer, ThreadWriter) else "the writer is not open"
+
+
+def write[T](verb: Callable[[], T]) -> T:
+    """Run `verb` in one of the writer's transactions and return what it returns, committed."""
+    result: T = _writer.submit(verb).result()
+    return result
+
+
+async def awrite[T](verb: Callable[[], T]) -> T:
+    """`write` for async callers."""
+    result: T
+    if isinstance(_writer, ThreadWriter):
+        result = await asyncio.wrap_future(_writer.submit(verb))
+    else:
+        result = await database_sync_to_async(write)(verb)
+    return result
+
+
+# -- appending -------------------------------------------------------------------------------------
+
+
+def open_lease(
+    generation_id: int, *, owner: str, epoch: int, seq: int, on_failure: Callable[[Exception], None]
+) -> Lease:
+    """Take up the log of a generation that was just claimed, after `seq`; on the loop that runs it.
+
+    `on_failure` is called on that loop if the lease is lost, or its rows cannot be written.
+    """
+    loop = asyncio.get_running_loop()
+    topic = _Topic(first_seq=seq + 1)
+    _topics[generation_id] = topic
+
+    def publish(rows: list[Row]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody follows any more
+            loop.call_soon_threadsafe(topic.publish, rows)
+
+    def fail(failure: Exception) -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_fail, generation_id, topic, failure, on_failure)
+
+    return Lease(generation_id, owner, epoch, seq, publish, fail)
+
+
+def _fail(
+    generation_id: int, topic: _Topic, failure: Exception, on_failure: Callable[[Exception], None]
+) -> None:
+    _forget(generation_id, topic)
+    on_failure(failure)
+
+
+async def append(lease: Lease, event: events.Event) -> None:
+    """Add an event to the log. Returns before it is committed, unless the disk is far behind.
+
+    Raises LeaseLost, or what kept earlier events from being written.
+    """
+    _writer.append(lease, event)
+    await _writer.drained(lease)
+
+
+async def finish(lease: Lease, event: events.Terminal, verb: Callable[[], Any]) -> None:
+    """Commit the last event and the generation's final state, made by `verb`, as one.
+
+    Raises LeaseLost if another process took the generation over; nothing is written then.
+    """
+    if isinstance(_writer, ThreadWriter):
+        await asyncio.wrap_future(_writer.finish(lease, event, verb))
+    else:
+        await database_sync_to_async(lambda: _writer.finish(lease, event, verb).result())()
+    topic = _topics.get(lease.generation_id)
+    if topic is not None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(LINGER_S, _forget, lease.generation_id, topic)
+
+
+def _forget(generation_id: int, topic: _Topic) -> None:
+    if _topics.get(generation_id) is topic:
+        del _topics[generation_id]
+    topic.wake()
+
+
+# -- following -------------------------------------------------------------------------------------
+
+
+class _Topic:
+    """The newest committed rows of a log that this process writes, and who waits for more."""
+
+    def __init__(self, *, first_seq: int) -> None:
+        self._first_seq = first_seq
+        self._rows: list[Row] = []
+        self._size_bytes = 0
+        self._news = asyncio.Event()
+
+    def publish(self, rows: list[Row]) -> None:
+        self._rows += rows
+        self._size_bytes += sum(len(row.payload) for row in rows)
+        while self._size_bytes > MEMORY_MAX_BYTES and len(self._rows) > 1:
+            half = self._rows[: len(self._rows) // 2]
+            del self._rows[: len(half)]
+            self._size_bytes -= sum(len(row.payload) for row in half)
+            self._first_seq = self._rows[0].seq
+        self.wake()
+
+    def wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def rows_after(self, seq: int) -> list[Row] | None:
+        """Return the rows above `seq`; None if memory does not reach back so far."""
+        if seq + 1 < self._first_seq:
+            return None
+        return self._rows[seq + 1 - self._first_seq :]
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._rows) and self._rows[-1].is_terminal
+
+    async def wait(self) -> None:
+        await self._news.wait()
+
+
+async def follow(generation_id: int, *, after: int = 0) -> AsyncIterator[list[Row]]:
+    """Yield the committed events above seq `after`, in order and without a gap, until the last one.
+
+    A generation that is final and whose log is gone gives one `snapshot`. A generation that does
+    not exist gives nothing.
+    """
+    while True:
+        topic = _topics.get(generation_id)
+        rows = topic.rows_after(after) if topic is not None else None
+        if rows is None or (not rows and topic is not None and topic.is_over):
+            topic = None
+            rows = await database_sync_to_async(_read)(generation_id, after)
+        if rows:
+            yield rows
+            after = rows[-1].seq
+            if rows[-1].is_terminal:
+                return
+        elif topic is not None:
+            await topic.wait()
+        else:
+            last, exists = await database_sync_to_async(_last_word)(generation_id, after)
+            if last is not None:
+                yield [last]
+            if last is not None or not exists:
+                return
+            if generation_id not in _topics:
+                await asyncio.sleep(POLL_S)
+
+
+def _read(generation_id: int, after: int) -> list[Row]:
+    rows = LoggedEvent.objects.filter(generation_id=generation_id, seq__gt=after).order_by("seq")
+    return [Row(seq, payload.encode()) for seq, payload in rows.values_list("seq", "payload")[:READ_ROWS]]
+
+
+def _last_word(generation_id: int, after: int) -> tuple[Row | None, bool]:
+    """Return a snapshot if the generation is final, and whether it exists at all."""
+    generation = Generation.objects.select_related("message").filter(pk=generation_id).first()
+    if generation is None:
+        return None, False
+    if generation.is_active:
+        return None, True
+    return Row(after + 1, events.encode(_snapshot(generation, generation.message))), True
+
+
+def _snapshot(generation: Generation, message: Message) -> events.Snapshot:
+    return events.Snapshot(
+        status=generation.status,
+        text=message.text,
+        thinking=message.thinking,
+        finish_reason=generation.finish_reason,
+        code=generation.error_code,
+        message=generation.error_message,
+    )
+
+
+# -- reading ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a running generation stands: its text and thinking up to `seq`."""
 
-    seq: int
-    text: str
-    thinking: str
+    seq: int = 0
+    text: str = ""
+    thinking: str = ""
 
 
 def state(generation_id: int, *, prefix: str = "") -> State:
-    """Read the log of a generation and return its text so far (after `prefix`), for a page that is made now."""
-    raise NotImplementedError
+    """Read a generation's log and return its text so far (after `prefix`), for a page made now."""
+    rows = LoggedEvent.objects.filter(generation_id=generation_id).order_by("seq")
+    return fold((Row(seq, payload.encode()) for seq, payload in rows.values_list("seq", "payload")), prefix)
+
+
+async def astate(generation_id: int, *, prefix: str = "") -> State:
+    """`state` for async callers."""
+    found: State = await database_sync_to_async(state)(generation_id, prefix=prefix)
+    return found
+
+
+def fold(rows: Iterable[Row], prefix: str = "") -> State:
+    """Return what a reader of these rows has on the screen."""
+    seq = 0
+    text, thinking = [prefix], [""]
+    for row in rows:
+        seq = row.seq
+        event = events.decode(row.payload)
+        if isinstance(event, events.Delta):
+            text.append(event.text)
+        elif isinstance(event, events.Thinking):
+            thinking.append(event.text)
+        elif isinstance(event, events.Restarted):
+            text, thinking = [prefix], [""]
+    return State(seq, "".join(text), "".join(thinking))
+
+
+def prune(generation_ids: list[int]) -> None:
+    """Delete the logs of these generations."""
+    LoggedEvent.objects.filter(generation_id__in=generation_ids).delete()

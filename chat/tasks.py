@@ -1,22 +1,56 @@
-"""What runs in the background, a few lines each, and the verbs by which every door starts it."""
+"""What runs in the background, a few lines each, and the verbs by which every door starts and stops it.
+
+Work that must not be lost has a row; a task only says that there is some. Should a task be lost with
+its process, the heartbeat of this or another one finds the row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
+from django.tasks import task
 
-from chat.models.generation import Accepted
+from chat import delta_log, generations, notices
+from chat.models.generation import Accepted, Generation
 
 
-def begin(user: AbstractUser, verb: Callable[[], Accepted]) -> Accepted:
+@task
+async def run_generation(generation_id: str) -> None:
+    """Run one answer to its end."""
+    await generations.run(int(generation_id))
+
+
+@task
+async def stop_generation(generation_id: str) -> None:
+    """Stop an answer that runs in this process; others read the request from its row within a second."""
+    generations.stop_here(int(generation_id))
+
+
+async def abegin(user: AbstractUser, verb: Callable[[], Accepted]) -> Accepted:
     """Run `verb` (a Conversation verb that asks for an answer) in one transaction, then start its answer.
 
-    For sync callers. Whatever `verb` refuses is raised as Refused and leaves nothing behind.
+    Whatever `verb` refuses is raised as Refused and leaves nothing behind.
     """
-    raise NotImplementedError
+    accepted = await delta_log.awrite(verb)
+    if not accepted.is_repeat:
+        await run_generation.aenqueue(str(accepted.generation_id))
+        await notices.achanged(
+            user.pk, accepted.conversation_id, "started", generation_id=accepted.generation_id
+        )
+    return accepted
 
 
-def stop(user: AbstractUser, generation_id: int) -> bool:
+begin = async_to_sync(abegin)
+
+
+async def astop(user: AbstractUser, generation_id: int) -> bool:
     """End a person's own generation, wherever it runs; False if there was nothing to end."""
-    raise NotImplementedError
+    was_running = await delta_log.awrite(lambda: Generation.request_stop(user, generation_id))
+    if was_running:
+        await stop_generation.aenqueue(str(generation_id))
+    return was_running
+
+
+stop = async_to_sync(astop)

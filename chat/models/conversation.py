@@ -120,7 +120,7 @@ class Conversation(models.Model):
             raise Refused(
                 "too_long",
                 _(
-                    "This message has %(length)s characters; the limit is %(limit)s. Shorten it or send it in parts."
+                    "This message has %(length)s characters; the limit is %(limit)s. Shorten it or split it."
                 )
                 % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
             )
@@ -264,27 +264,42 @@ class Conversation(models.Model):
             wanted = self.messages.filter(pk=before).values_list("parent_id", flat=True).first()
         return self.branch(wanted, limit=limit)
 
-    def branch(self, end_id: int | None, *, limit: int) -> list[Message]:
-        """Return up to `limit` messages from the tree's root to the message `end_id`, oldest first."""
+    def branch(self, end_id: int | None, *, limit: int, max_chars: int | None = None) -> list[Message]:
+        """Return up to `limit` messages of the path from the root to the message `end_id`, oldest first.
+
+        `max_chars`: stop before the text of all of them is longer than this; the last is always there.
+        """
         found: list[Message] = []
+        chars = 0
         while end_id is not None and len(found) < limit:
-            slice_ = self.messages.filter(pk__lte=end_id).order_by("-pk")[: limit + 20]
-            seen_any = False
-            for message in slice_:
-                seen_any = True
-                if message.pk == end_id and len(found) < limit:
-                    found.append(message)
-                    end_id = message.parent_id
-            if not seen_any:
+            at_start = end_id
+            for message in self.messages.filter(pk__lte=end_id).order_by("-pk")[: min(limit, 100) + 20]:
+                if message.pk != end_id or len(found) == limit:
+                    continue
+                chars += len(message.text)
+                if max_chars is not None and found and chars > max_chars:
+                    return found[::-1]
+                found.append(message)
+                end_id = message.parent_id
+            if end_id == at_start:  # its row is gone
                 break
         return found[::-1]
 
+    def recent(self, end_id: int | None, *, max_chars: int) -> tuple[list[Message], int]:
+        """Return the end of a path, and how many messages lie before it."""
+        found = self.branch(end_id, limit=10_000, max_chars=max_chars)
+        if not found or found[0].parent_id is None:
+            return found, 0
+        parents = dict(self.messages.filter(pk__lt=found[0].pk).values_list("pk", "parent_id"))
+        earlier, above = 0, found[0].parent_id
+        while above is not None and above in parents:
+            earlier, above = earlier + 1, parents[above]
+        return found, earlier
+
     def select(self, message: Message) -> None:
         """Show the branch of `message`, down to its newest end."""
-        newest_child: dict[int | None, int] = {}
-        pairs = self.messages.filter(pk__gt=message.pk).order_by("pk").values_list("parent_id", "pk")
-        for parent_id, pk in pairs:
-            newest_child[parent_id] = pk
+        newer = self.messages.filter(pk__gt=message.pk).order_by("pk")
+        newest_child = dict(newer.values_list("parent_id", "pk"))
         end = message.pk
         while end in newest_child:
             end = newest_child[end]

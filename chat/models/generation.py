@@ -81,6 +81,8 @@ class Generation(models.Model):
 
     # The message's text from before this generation, which it writes on to.
     prefix = models.TextField(blank=True)
+    # Rows of its delta log may still be there.
+    has_log = models.BooleanField(default=True, editable=False)
     # Earlier messages that did not fit the model's context.
     left_out = models.PositiveIntegerField(_("messages left out"), default=0)
     finish_reason = models.CharField(_("finish reason"), max_length=40, blank=True)
@@ -113,7 +115,7 @@ class Generation(models.Model):
             models.Index(
                 fields=["owner"], condition=Q(status__in=["queued", "running"]), name="active_by_owner"
             ),
-            models.Index(fields=["finished_at"]),
+            models.Index(fields=["finished_at"], condition=Q(has_log=True), name="logs_to_prune"),
         ]
 
     def __str__(self) -> str:

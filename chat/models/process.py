@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import uuid
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+# This process, in every row it owns.
+PROCESS_ID = uuid.uuid4().hex
 
 
 class Process(models.Model):

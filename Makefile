@@ -1,0 +1,64 @@
+# `make` alone lists what there is. Works with GNU make 3.81 and newer.
+# PYTHON=/path/to/python chooses the interpreter, VENV=folder another virtual environment,
+# ARGS="…" is passed on to the program that is run.
+
+.DEFAULT_GOAL := help
+VENV ?= .venv
+export PYTHON VENV
+python := $(VENV)/bin/python
+install := @sh requirements/install
+
+.PHONY: help run test check browser-test services-test postgres-test bench screenshots lock clean
+
+help: ## List these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
+
+run: ## Start Chatsite on http://127.0.0.1:8000 (ARGS="--port 9000")
+	$(install) run
+	@exec $(python) manage.py serve $(ARGS)
+
+test: ## Run all tests; what needs a program that is missing is skipped, loudly (ARGS="-k name")
+	$(install) test
+	@$(python) -m pytest $(ARGS)
+
+check: ## Lint, format check, types, architecture: what pre-commit and CI check
+	$(install) test
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	$(python) -m pytest -q tests/test_architecture.py
+
+browser-test: ## Only the tests that drive Chromium
+	$(install) test
+	@$(python) -m pytest -m browser $(ARGS)
+
+services-test: ## Only the tests with real nginx, PostgreSQL and Redis
+	$(install) test
+	@$(python) -m pytest -m services $(ARGS)
+
+postgres-test: ## The tests that need no other program, on a private PostgreSQL instead of SQLite
+	$(install) test
+	@$(python) -m tests.services $(python) -m pytest -m "not browser and not services and not embedded" $(ARGS)
+
+bench: ## Measure, and print tables (benchmarks/README.md)
+	$(install) test
+	@$(python) -m benchmarks $(ARGS)
+
+screenshots: ## Take the README's pictures anew
+	$(install) test
+	@$(python) docs/screenshots/take.py $(ARGS)
+
+lock: ## Resolve pyproject.toml into the lock files anew (ARGS=--upgrade)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv, or pip install uv" >&2; exit 1; }
+	$(compile) pyproject.toml -o requirements/base.txt
+	$(compile) pyproject.toml --extra scale -o requirements/scale.txt
+	$(compile) pyproject.toml --extra scale --extra dev -o requirements/dev.txt
+	$(compile) requirements/model.in --no-deps -o requirements/model.txt
+
+# No annotations, headers or index addresses: the files name packages and hashes, and no host.
+compile := uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header $(ARGS)
+
+clean: ## Remove .venv and caches; your data stays
+	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

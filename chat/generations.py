@@ -1,0 +1,404 @@
+"""The life of one answer: claimed, run, stopped, handed over.
+
+`run` is the whole of it. It owns the generation's row while owner and epoch say so, writes what the
+model sends to the delta log, and ends with one transaction. No door waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from chat import delta_log, events, notices, prompt, rendering, route, upstream
+from chat.delta_log import LeaseLost
+from chat.models.conversation import Message
+from chat.models.generation import Attempt, Generation
+from chat.models.process import PROCESS_ID
+from chat.upstream import errors
+
+logger = logging.getLogger(__name__)
+
+# Calls for one generation, over all its attempts and processes.
+CALLS_PER_GENERATION = 8
+# Of a context that was refused as too long, what the one smaller try uses when the endpoint gives no figure.
+SMALLER_SHARE = 0.5
+# No prompt needs more text than this many bytes per token of context.
+HISTORY_BYTES_PER_TOKEN = 8
+
+_running: dict[int, _Run] = {}
+_client = upstream.Client()
+
+
+def prepare() -> None:
+    """Load what the first answer would otherwise wait for."""
+    _client.prepare()
+
+
+def running_ids() -> list[int]:
+    """Return the generations that run in this process."""
+    return list(_running)
+
+
+async def run(generation_id: int, *, from_owner: str = "") -> None:
+    """Claim a generation and run it to its end; does nothing if it is not to be had.
+
+    `from_owner`: the process, found dead, to take it over from; empty: it waits for anybody.
+    """
+    claimed = await delta_log.awrite(partial(_claim, generation_id, from_owner))
+    if claimed is not None:
+        await _Run(claimed).to_its_end()
+
+
+def stop_here(generation_id: int) -> bool:
+    """Stop a generation if it runs in this process; the row says already that it was asked for."""
+    found = _running.get(generation_id)
+    if found is not None:
+        found.stop()
+    return found is not None
+
+
+async def drain(timeout_s: float) -> None:
+    """Let running answers go on for `timeout_s`, then hand the rest over to whoever claims them next."""
+    tasks = [found.task for found in _running.values() if found.task is not None]
+    if tasks:
+        logger.info("waiting up to %g s for %d running answers", timeout_s, len(tasks))
+        _done, late = await asyncio.wait(tasks, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        await delta_log.awrite(_release)
+    await _client.close()
+
+
+def _release() -> None:
+    """Put what this process still owns back for others."""
+    Generation.objects.active().filter(owner=PROCESS_ID).update(owner="", status=Generation.Status.QUEUED)
+
+
+# -- claiming --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A generation that is ours, and all that its run needs to read."""
+
+    generation: Generation
+    history: list[Message]
+    earlier: int
+    state: delta_log.State
+    # Its first call, counted and stored; none if it must not be made.
+    attempt: Attempt | None
+
+
+def _claim(generation_id: int, from_owner: str) -> _Claimed | None:
+    """Claim, count the first call, and read the prompt: one transaction before the first delta."""
+    generation = Generation.claim(generation_id, owner=PROCESS_ID, from_owner=from_owner)
+    if generation is None:
+        return None
+    generation.attempts.filter(outcome=Attempt.Outcome.RUNNING).update(
+        outcome=Attempt.Outcome.LOST, finished_at=timezone.now()
+    )
+    conversation = generation.message.conversation
+    context_tokens = generation.model.context_tokens if generation.model else 0
+    history, earlier = conversation.recent(
+        generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
+    )
+    state = delta_log.state(generation_id, prefix=generation.prefix)
+    attempt = None
+    if generation.model and not generation.stop_requested_at and generation.calls < CALLS_PER_GENERATION:
+        attempt = _new_attempt(generation, generation.model.name, generation.model.endpoint.name)
+        attempt.save()
+        Generation.objects.filter(pk=generation_id).update(calls=attempt.number)
+    return _Claimed(generation, history, earlier, state, attempt)
+
+
+def _new_attempt(generation: Generation, model_name: str, endpoint_name: str, wait_s: float = 0.0) -> Attempt:
+    """Count the next call of a generation; does not save."""
+    generation.calls += 1
+    return Attempt(
+        generation=generation,
+        number=generation.calls,
+        epoch=generation.epoch,
+        model_name=model_name,
+        endpoint_name=endpoint_name,
+        wait_s=wait_s,
+    )
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+
+class _Run:
+    """One claimed generation, from its claim to its last transaction."""
+
+    def __init__(self, claimed: _Claimed) -> None:
+        self._claimed = claimed
+        self._generation = claimed.generation
+        self._lease = delta_log.open_lease(
+            claimed.generation.pk,
+            owner=PROCESS_ID,
+            epoch=claimed.generation.epoch,
+            seq=claimed.state.seq,
+            on_failure=self._lease_failed,
+        )
+        self._text: list[str] = [claimed.generation.prefix]
+        self._thinking: list[str] = []
+        self._text_chars = len(claimed.generation.prefix)
+        # The call that is under way or was the last; the claim has stored the first one.
+        self._attempt = claimed.attempt
+        self._is_first_call = claimed.attempt is not None
+        self._waited_s = 0.0
+        self._usage: upstream.Usage | None = None
+        self._is_stopping = claimed.generation.stop_requested_at is not None
+        self._producer: asyncio.Task[events.Terminal] | None = None
+        self.task = asyncio.current_task()
+
+    def stop(self) -> None:
+        self._is_stopping = True
+        self._cancel_producer()
+
+    def _lease_failed(self, failure: Exception) -> None:
+        logger.warning("generation %d lost its log: %s", self._generation.pk, failure)
+        self._cancel_producer()
+
+    def _cancel_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.cancel()
+
+    async def to_its_end(self) -> None:
+        _running[self._generation.pk] = self
+        try:
+            await self._finish(await self._outcome())
+        except LeaseLost:
+            logger.info("generation %d runs elsewhere now", self._generation.pk)
+        finally:
+            del _running[self._generation.pk]
+        conversation_id = self._generation.message.conversation_id
+        await notices.achanged(
+            self._generation.user_id, conversation_id, "finished", generation_id=self._generation.pk
+        )
+
+    async def _outcome(self) -> events.Terminal:
+        """Produce the text and say how it ended. Raises LeaseLost."""
+        if self._is_stopping:
+            return events.Stopped()
+        self._producer = asyncio.create_task(self._produce(), name=f"upstream of {self._generation.pk}")
+        try:
+            await asyncio.wait({self._producer})
+        finally:
+            # Nothing to do after the end; when we are cancelled ourselves, the call ends with us.
+            self._producer.cancel()
+        if self._lease.failure is not None:
+            return self._log_failed(self._lease.failure)
+        if self._is_stopping:
+            return events.Stopped()
+        return self._ending(self._producer)
+
+    def _log_failed(self, failure: Exception) -> events.Terminal:
+        if isinstance(failure, LeaseLost):
+            raise failure
+        message = gettext("The answer could not be stored. Ask again; if it happens again, tell the staff.")
+        return events.Interrupted("not_stored", message)
+
+    def _ending(self, producer: asyncio.Task[events.Terminal]) -> events.Terminal:
+        try:
+            return producer.result()
+        except errors.UpstreamError as exc:
+            self._note_failure(exc)
+            logger.info("generation %d: %s", self._generation.pk, exc)
+            message = route.describe(exc, self._generation.model)
+            if self._has_new_text():
+                return events.Interrupted(exc.code, message)
+            return events.Failed(exc.code, message)
+        except Exception:
+            logger.exception("generation %d failed for a reason of our own", self._generation.pk)
+            message = gettext("Something went wrong in this program, not in the model. Try again.")
+            return (
+                events.Interrupted("internal", message)
+                if self._has_new_text()
+                else events.Failed("internal", message)
+            )
+
+    def _has_new_text(self) -> bool:
+        return self._text_chars > len(self._generation.prefix)
+
+    async def _produce(self) -> events.Terminal:
+        """Call the model and log what it sends, once more with a smaller prompt if it was too long."""
+        if self._claimed.state.seq and (
+            self._claimed.state.text != self._generation.prefix or self._claimed.state.thinking
+        ):
+            await delta_log.append(self._lease, events.Restarted("takeover"))
+        share = 1.0
+        while True:
+            target = await route.target_of(self._generation.model)
+            fitted = self._fit(share)
+            try:
+                return await self._consume(target, fitted)
+            except errors.ContextTooLong as exc:
+                smaller = (exc.fits or SMALLER_SHARE) * 0.9
+                if share < 1.0 or len(fitted.prompt.messages) < 2 or self._has_new_text():
+                    raise
+                share = min(smaller, 0.9)
+                self._note_failure(exc)
+
+    async def _consume(self, target: upstream.Target, fitted: prompt.Fitted) -> events.Terminal:
+        budget = upstream.Budget(CALLS_PER_GENERATION - self._generation.calls + self._is_first_call)
+        self._generation.left_out = fitted.left_out
+        steps = upstream.stream(target, fitted.prompt, client=_client, budget=budget)
+        async for step in steps:
+            match step:
+                case events.Delta(text):
+                    self._note_first_delta()
+                    self._text.append(text)
+                    self._text_chars += len(text)
+                    await delta_log.append(self._lease, step)
+                    if self._text_chars > settings.ANSWER_MAX_CHARS:
+                        return events.Completed("length")
+                case events.Thinking(text):
+                    self._thinking.append(text)
+                    await delta_log.append(self._lease, step)
+                case events.Started():
+                    await self._begin_attempt(target)
+                    await delta_log.append(self._lease, step)
+                case upstream.Retrying():
+                    self._note_failure(step.error)
+                    self._waited_s = step.wait_s
+                    message = route.describe(step.error, self._generation.model)
+                    await delta_log.append(
+                        self._lease,
+                        events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message),
+                    )
+                case upstream.Finished():
+                    self._usage = step.usage
+                    return events.Completed(step.reason)
+        raise AssertionError("a stream ends with Finished or an error")
+
+    # -- where to ask and what ----------------------------------------------------------------------
+
+    def _fit(self, share: float) -> prompt.Fitted:
+        model = self._generation.model
+        assert model is not None
+        conversation = self._generation.message.conversation
+        return prompt.fit(
+            self._claimed.history,
+            model,
+            earlier=self._claimed.earlier,
+            system_prompt=conversation.system_prompt,
+            temperature=conversation.temperature,
+            partial=self._generation.prefix,
+            share=share,
+        )
+
+    # -- attempts -----------------------------------------------------------------------------------
+
+    async def _begin_attempt(self, target: upstream.Target) -> None:
+        """Count the call and store its row before it is made. Raises LeaseLost."""
+        if self._is_first_call:
+            self._is_first_call = False
+            return
+        ended = self._attempt
+        self._attempt = _new_attempt(self._generation, target.model, target.endpoint, self._waited_s)
+        if not await delta_log.awrite(partial(self._store_attempt, ended, self._attempt)):
+            raise LeaseLost
+
+    def _store_attempt(self, ended: Attempt | None, begun: Attempt) -> bool:
+        mine = Generation.objects.filter(
+            pk=self._generation.pk, owner=PROCESS_ID, epoch=self._generation.epoch
+        )
+        if not mine.update(calls=begun.number):
+            return False
+        if ended is not None:
+            ended.save()
+        begun.save()
+        return True
+
+    def _note_first_delta(self) -> None:
+        if self._generation.first_delta_at is None:
+            self._generation.first_delta_at = timezone.now()
+        if self._attempt is not None and self._attempt.first_delta_at is None:
+            self._attempt.first_delta_at = timezone.now()
+
+    def _note_failure(self, exc: errors.UpstreamError) -> None:
+        if self._attempt is not None and self._attempt.outcome == Attempt.Outcome.RUNNING:
+            self._attempt.outcome = Attempt.Outcome.FAILED
+            self._attempt.error_code = exc.code
+            self._attempt.error_detail = exc.detail
+            self._attempt.finished_at = timezone.now()
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    async def _finish(self, ending: events.Terminal) -> None:
+        text, thinking = "".join(self._text), "".join(self._thinking)
+        if isinstance(ending, events.Interrupted) and ending.code == "not_stored":
+            # Only what was committed was ever shown.
+            state = await delta_log.astate(self._generation.pk, prefix=self._generation.prefix)
+            text, thinking = state.text, state.thinking
+            html = await rendering.arender(text)
+            await delta_log.awrite(partial(self._save, ending, text, thinking, html))
+            return
+        html = await rendering.arender(text)
+        await delta_log.finish(self._lease, ending, partial(self._save, ending, text, thinking, html))
+
+    def _save(self, ending: events.Terminal, text: str, thinking: str, html: str) -> None:
+        """Write the final state; runs in the transaction of the last event."""
+        generation = self._generation
+        mine = Generation.objects.active().filter(pk=generation.pk, owner=PROCESS_ID, epoch=generation.epoch)
+        generation.finished_at = timezone.now()
+        generation.status = _STATUS[type(ending)]
+        if isinstance(ending, events.Completed):
+            generation.finish_reason = ending.finish_reason
+        elif isinstance(ending, events.Failed | events.Interrupted):
+            generation.error_code, generation.error_message = ending.code, ending.message
+        self._set_usage(text)
+        if not mine.update(**{name: getattr(generation, name) for name in _FINAL_FIELDS}):
+            raise LeaseLost
+        Message.objects.filter(pk=generation.message_id).update(text=text, thinking=thinking, html=html)
+        if self._attempt is not None:
+            if self._attempt.outcome == Attempt.Outcome.RUNNING:
+                self._attempt.outcome = _OUTCOME[type(ending)]
+                self._attempt.finished_at = generation.finished_at
+            self._attempt.save()
+
+    def _set_usage(self, text: str) -> None:
+        if self._attempt is None:
+            return
+        usage = self._usage
+        if usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None:
+            self._generation.set_usage(usage.prompt_tokens, usage.completion_tokens, is_estimated=False)
+        elif self._has_new_text():
+            asked = sum(prompt.tokens_in(message.text) for message in self._claimed.history)
+            answered = prompt.tokens_in(text[len(self._generation.prefix) :])
+            self._generation.set_usage(asked, answered, is_estimated=True)
+
+
+_STATUS: dict[type[events.Terminal], str] = {
+    events.Completed: Generation.Status.COMPLETED,
+    events.Stopped: Generation.Status.STOPPED,
+    events.Failed: Generation.Status.FAILED,
+    events.Interrupted: Generation.Status.INTERRUPTED,
+}
+_OUTCOME: dict[type[events.Terminal], str] = {
+    events.Completed: Attempt.Outcome.COMPLETED,
+    events.Stopped: Attempt.Outcome.STOPPED,
+    events.Failed: Attempt.Outcome.FAILED,
+    events.Interrupted: Attempt.Outcome.FAILED,
+}
+_FINAL_FIELDS = (
+    "status",
+    "finish_reason",
+    "error_code",
+    "error_message",
+    "left_out",
+    "first_delta_at",
+    "finished_at",
+    "input_tokens",
+    "output_tokens",
+    "is_usage_estimated",
+    "cost_usd",
+)

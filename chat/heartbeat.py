@@ -1,0 +1,275 @@
+"""The one-second tick of a server process.
+
+Driven by the event loop, so that a loop that hangs loses its claim. Each tick moves this process's
+counter, reads who wants what stopped, takes up answers that wait or whose process died, and closes
+the sockets of sessions that ended. No stored time decides who owns an answer: a process is dead when
+its counter stood still on the observer's own clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.utils import timezone
+
+from chat import delta_log, generations
+from chat.models.access import sessions_in_force
+from chat.models.conversation import Conversation, Message
+from chat.models.generation import Generation
+from chat.models.process import PROCESS_ID, Process
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+# A tick that is this late means the loop or the database is stuck.
+LATE_S = 5.0
+SWEEP_EVERY_TICKS = 30
+# One slice of a sweep; deltas wait no longer than this for it.
+SLICE_S = 0.05
+SLICE_ROWS = 200
+DELETED_KEPT = timedelta(days=1)
+
+
+@dataclass(eq=False, slots=True)
+class OpenSocket:
+    """A socket whose session is looked at each second; `close` is called when it has ended."""
+
+    user_id: int
+    session_key: str
+    close: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether this process can serve, and what each check says: `ok` or a sentence."""
+
+    is_ready: bool
+    checks: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """What one tick read."""
+
+    to_stop: list[int]
+    waiting: list[int]
+    # Answers of processes that may be dead: owner -> generation ids.
+    owned: dict[str, list[int]]
+    counters: dict[str, int]
+
+
+open_sockets: set[OpenSocket] = set()
+
+
+@dataclass(slots=True)
+class _Heart:
+    url: str
+    task: asyncio.Task[None] | None = None
+    last_beat_s: float = 0.0
+    counter: int = 0
+    # Owner -> its counter and when, by our clock, it was first seen there.
+    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    adopting: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+_heart: _Heart | None = None
+
+
+async def start(*, url: str) -> None:
+    """Make this process known, take over what a dead predecessor left, and begin to tick."""
+    global _heart
+    _heart = _Heart(url)
+    await _tick(_heart)
+    _heart.task = asyncio.create_task(_beat_for_ever(_heart), name="heartbeat")
+
+
+async def stop() -> None:
+    """Stop ticking and sign this process off."""
+    global _heart
+    heart, _heart = _heart, None
+    if heart is None:
+        return
+    if heart.task is not None:
+        heart.task.cancel()
+    for task in heart.adopting:
+        task.cancel()
+    await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
+
+
+def readiness() -> Readiness:
+    """Check the database, the writer and the tick. Sync; makes one small query."""
+    checks = {"database": _database(), "writer": delta_log.trouble() or "ok", "heartbeat": _pulse()}
+    return Readiness(all(word == "ok" for word in checks.values()), checks)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Exception as exc:  # noqa: BLE001 - any failure means the same here
+        return f"does not answer ({type(exc).__name__})"
+    return "ok"
+
+
+def _pulse() -> str:
+    if _heart is None:
+        return "not started; this process answers no questions"
+    late_s = time.monotonic() - _heart.last_beat_s
+    return "ok" if late_s < LATE_S else f"the last tick was {late_s:.0f} s ago"
+
+
+async def _beat_for_ever(heart: _Heart) -> None:
+    ticks = 0
+    while True:
+        await asyncio.sleep(TICK_S)
+        ticks += 1
+        try:
+            await _tick(heart)
+            if ticks % SWEEP_EVERY_TICKS == 1:
+                await _sweep()
+        except Exception:
+            logger.exception("a tick failed; the next one follows")
+
+
+async def _tick(heart: _Heart) -> None:
+    beat = await delta_log.awrite(partial(_beat, heart))
+    heart.last_beat_s = time.monotonic()
+    for generation_id in beat.to_stop:
+        generations.stop_here(generation_id)
+    for generation_id in beat.waiting:
+        _adopt(heart, generation_id, "")
+    dead = _dead(heart, beat)
+    for owner in dead:
+        orphans = beat.owned.get(owner, [])
+        logger.info("process %s is gone; taking over %d answers", owner[:8], len(orphans))
+        for generation_id in orphans:
+            _adopt(heart, generation_id, owner)
+    if dead:
+        await delta_log.awrite(lambda: Process.objects.filter(pk__in=dead).delete())
+    await _close_ended_sessions()
+
+
+def _beat(heart: _Heart) -> _Beat:
+    """Move the counter and read what concerns this process; runs in the writer."""
+    heart.counter += 1
+    status: dict[str, Any] = {"running": len(generations.running_ids()), "sockets": len(open_sockets)}
+    now = timezone.now()
+    mine = Process.objects.filter(pk=PROCESS_ID)
+    if not mine.update(counter=heart.counter, seen_at=now, status=status):
+        Process.objects.create(
+            id=PROCESS_ID,
+            host=platform.node()[:200],
+            pid=os.getpid(),
+            url=heart.url,
+            counter=heart.counter,
+            status=status,
+        )
+    owned: dict[str, list[int]] = {}
+    waiting, to_stop = [], []
+    active = Generation.objects.active().values_list("pk", "owner", "stop_requested_at")
+    for pk, owner, stop_requested_at in active:
+        if owner == PROCESS_ID:
+            if stop_requested_at is not None:
+                to_stop.append(pk)
+        elif owner:
+            owned.setdefault(owner, []).append(pk)
+        else:
+            waiting.append(pk)
+    counters = dict(Process.objects.exclude(pk=PROCESS_ID).values_list("pk", "counter"))
+    return _Beat(to_stop, waiting, owned, counters)
+
+
+def _dead(heart: _Heart, beat: _Beat) -> list[str]:
+    """Return the processes that are dead by our clock."""
+    now = time.monotonic()
+    dead = []
+    for owner in {*beat.owned, *beat.counters}:
+        counter = beat.counters.get(owner, -1)
+        seen_counter, since = heart.seen.get(owner, (None, now))
+        if counter != seen_counter:
+            heart.seen[owner] = (counter, now)
+            since = now
+        # On SQLite there is one server: at its start, the lock beside the database proves the others dead.
+        is_alone = connection.vendor == "sqlite" and heart.counter == 1
+        if is_alone or counter == -1 or now - since > settings.PROCESS_DEAD_AFTER_S:
+            dead.append(owner)
+            heart.seen.pop(owner, None)
+    return dead
+
+
+def _adopt(heart: _Heart, generation_id: int, from_owner: str) -> None:
+    """Run an answer that waits for anybody, or whose process is dead."""
+    task = asyncio.create_task(
+        generations.run(generation_id, from_owner=from_owner), name=f"generation {generation_id}"
+    )
+    heart.adopting.add(task)
+    task.add_done_callback(heart.adopting.discard)
+    task.add_done_callback(_log_failure)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("%s failed", task.get_name(), exc_info=task.exception())
+
+
+async def _close_ended_sessions() -> None:
+    sockets = list(open_sockets)
+    if not sockets:
+        return
+    pairs = {(socket.session_key, socket.user_id) for socket in sockets}
+    valid = await database_sync_to_async(sessions_in_force)(pairs)
+    for socket in sockets:
+        if (socket.session_key, socket.user_id) not in valid:
+            open_sockets.discard(socket)
+            await socket.close()
+
+
+# -- sweeps ----------------------------------------------------------------------------------------
+
+
+async def _sweep() -> None:
+    """Prune old logs, erase what was deleted long ago, forget ended sessions; a slice at a time."""
+    for slice_ in (_prune_logs, _erase_deleted, _forget_sessions):
+        while await delta_log.awrite(slice_):
+            await asyncio.sleep(SLICE_S)
+
+
+def _prune_logs() -> bool:
+    """Delete the logs of some answers that ended a while ago; True if there may be more."""
+    before = timezone.now() - timedelta(seconds=settings.LOG_KEPT_S)
+    ended = Generation.objects.filter(finished_at__lt=before, has_log=True).order_by("finished_at")
+    ids = list(ended.values_list("pk", flat=True)[:20])
+    delta_log.prune(ids)
+    Generation.objects.filter(pk__in=ids).update(has_log=False)
+    return len(ids) == 20
+
+
+def _erase_deleted() -> bool:
+    """Erase some messages of conversations that were deleted longer than a day ago."""
+    gone = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT).first()
+    if gone is None:
+        return False
+    leaves = gone.messages.filter(children=None).values_list("pk", flat=True)[:SLICE_ROWS]
+    if not Message.objects.filter(pk__in=list(leaves)).delete()[0]:
+        gone.delete()
+    return True
+
+
+def _forget_sessions() -> bool:
+    ended = Session.objects.filter(expire_date__lt=timezone.now())
+    return (
+        ended.filter(pk__in=list(ended.values_list("pk", flat=True)[:SLICE_ROWS])).delete()[0] == SLICE_ROWS
+    )

@@ -1,0 +1,96 @@
+"""From a conversation to what the model is sent: the system prompt and the newest turns that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chat.models.catalog import Model
+from chat.models.conversation import Message
+from chat.upstream import Prompt
+
+# Bytes per token. English is nearer to four; a guess that is too low only leaves out a turn more.
+BYTES_PER_TOKEN = 3
+TOKENS_PER_MESSAGE = 8
+# Of the context, what is kept free for the answer when the model has no limit of its own.
+ANSWER_SHARE = 0.25
+
+# For models that do not continue a partial answer by themselves.
+CONTINUE_REQUEST = "Continue exactly where your last message ended. Do not repeat any of it."
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A prompt that fits, and how many earlier messages were left out of it."""
+
+    prompt: Prompt
+    left_out: int
+
+
+def tokens_in(text: str) -> int:
+    """Estimate how many tokens a message with this text takes."""
+    return len(text.encode()) // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE
+
+
+def room_for_prompt(model: Model) -> int:
+    """Return how many tokens of the model's context the prompt may take."""
+    answer = int(model.context_tokens * ANSWER_SHARE)
+    if model.max_output_tokens is not None:
+        answer = min(answer, model.max_output_tokens)
+    return model.context_tokens - answer
+
+
+def fit(
+    history: Sequence[Message],
+    model: Model,
+    *,
+    earlier: int = 0,
+    system_prompt: str = "",
+    temperature: float | None = None,
+    partial: str = "",
+    share: float = 1.0,
+) -> Fitted:
+    """Build the prompt from `history` (oldest first, ending with the question) and leave out what is too old.
+
+    `earlier`: messages before `history` that were not even read. `partial`: the answer so far, to be
+    written on. `share`: the part of the room to use, below 1 after the endpoint refused a longer one.
+    The question itself is always sent: whether it fits is for the endpoint to say.
+    """
+    messages: list[dict[str, Any]] = []
+    system = system_prompt or model.system_prompt
+    room = room_for_prompt(model) * share
+    if system:
+        messages.append({"role": "system", "content": system})
+        room -= tokens_in(system)
+    ending, extra = _continuation(model, partial)
+    room -= sum(tokens_in(message["content"]) for message in ending)
+    turns: list[dict[str, Any]] = []
+    for message in reversed(history):
+        room -= tokens_in(message.text)
+        if turns and room < 0:
+            break
+        if message.text:
+            turns.append({"role": message.role, "content": message.text})
+    # A conversation sent to a model begins with a person's turn.
+    while len(turns) > 1 and turns[-1]["role"] == Message.Role.ASSISTANT:
+        turns.pop()
+    turns.reverse()
+    left_out = earlier + sum(1 for message in history if message.text) - len(turns)
+    return Fitted(Prompt([*messages, *turns, *ending], temperature, extra), left_out)
+
+
+def _continuation(model: Model, partial: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the messages that ask for more of `partial`, and what the body needs beside them."""
+    if not partial:
+        return [], {}
+    prefill = {"role": "assistant", "content": partial}
+    match model.continuation:
+        case Model.Continuation.PLAIN:
+            return [prefill], {}
+        case Model.Continuation.VLLM:
+            return [prefill], {"continue_final_message": True, "add_generation_prompt": False}
+        case Model.Continuation.PREFIX:
+            return [{**prefill, "prefix": True}], {}
+        case _:
+            return [prefill, {"role": "user", "content": CONTINUE_REQUEST}], {}

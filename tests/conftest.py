@@ -1,0 +1,112 @@
+"""What every test may use: people, signed-in clients, a model, and coroutine tests."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+
+import pytest
+from asgiref.sync import async_to_sync
+from channels.layers import channel_layers
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import Client
+
+from chat.models import Endpoint, Model
+from tests import programs
+
+pytest_plugins = ["tests.services", "tests.serving"]
+
+# A coroutine test that hangs fails after this long; the longest honest one takes a few seconds.
+COROUTINE_TIMEOUT_S = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test through `async_to_sync`.
+
+    Database work that it wraps in `sync_to_async` then runs on the main thread, inside the test's own
+    transaction, and is rolled back. Fixtures stay sync.
+    """
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    async def run() -> None:
+        async with asyncio.timeout(COROUTINE_TIMEOUT_S):
+            await test(**arguments)
+
+    async_to_sync(run)()
+    return True
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_tests_transaction_is_left_alone() -> Iterator[None]:
+    """Keep the connection of a test's own transaction open.
+
+    Channels and the ASGI handler tidy connections around each call, and take one that is inside a
+    transaction for one that was left behind.
+    """
+    tidy = BaseDatabaseWrapper.close_if_unusable_or_obsolete
+
+    def tidy_unless_in_use(self: BaseDatabaseWrapper) -> None:
+        if not self.in_atomic_block:
+            tidy(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseWrapper, "close_if_unusable_or_obsolete", tidy_unless_in_use)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_in_memory() -> Iterator[None]:
+    """Forget what a test put into the cache (throttles) and the channel layer, as a restart would."""
+    yield
+    cache.clear()
+    channel_layers.backends.clear()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what this run could not test."""
+    for program, package in programs.missing.items():
+        terminalreporter.write_line(
+            f"NOT TESTED: what needs {program}, which is missing here. Get it: apt-get install {package}",
+            red=True,
+            bold=True,
+        )
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    return get_user_model().objects.create_user("ada", "ada@example.org", "correct horse")
+
+
+@pytest.fixture
+def other_user(db: None) -> User:
+    return get_user_model().objects.create_user("bob", "bob@example.org", "battery staple")
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    return get_user_model().objects.create_superuser("grace", "grace@example.org", "nanoseconds")
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    """Return a function that gives a browser in which that person is signed in."""
+
+    def sign_in(person: User) -> Client:
+        client = Client()
+        client.force_login(person)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def model(db: None) -> Model:
+    """Return the default model, on an endpoint where nothing listens."""
+    endpoint = Endpoint.objects.create(name="nowhere", base_url="http://127.0.0.1:9/v1")
+    return Model.objects.create(endpoint=endpoint, name="test-model", is_default=True)

@@ -1,0 +1,201 @@
+"""Private PostgreSQL, Redis, nginx and Chromium for tests; also as root, and beside the system's own.
+
+    python -m tests.services COMMAND …
+
+runs a command with CHATSITE_TEST_DATABASE_URL set to a private PostgreSQL (`make postgres-test`).
+"""
+
+import contextlib
+import io
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+import redis
+
+from tests import environment
+from tests.programs import Program, find, free_port, is_listening, miss, running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/pgsql-*/bin")
+POSTGRES_SINCE = 15
+
+
+class Postgres:
+    """A running server; `create()` makes an empty database in it."""
+
+    def __init__(self, server_url: str):
+        self._server_url = server_url
+        self._count = 0
+
+    def create(self) -> str:
+        """Return the URL of a new database."""
+        self._count += 1
+        name = f"test{self._count}"
+        with psycopg.connect(f"{self._server_url}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"{self._server_url}/{name}"
+
+
+@contextlib.contextmanager
+def run_postgres() -> Iterator[Postgres]:
+    """Start a PostgreSQL server of our own; it refuses to run as root, so root becomes `postgres` for it."""
+    server = find("postgres", "postgresql", *POSTGRES_FOLDERS)
+    version = re.search(r"\d+", subprocess.check_output([server, "--version"], text=True))
+    if version is None or int(version[0]) < POSTGRES_SINCE:
+        miss(f"postgres {POSTGRES_SINCE} or newer", "postgresql")
+    initdb = str(Path(server).resolve().with_name("initdb"))
+    somebody: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        somebody = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    with tempfile.TemporaryDirectory(prefix="chatsite-postgres-") as name:
+        folder, password, port = Path(name), secrets.token_hex(16), free_port()
+        (folder / "password").write_text(password)
+        if somebody:
+            # The names are looked up by the system; Python's own chown takes them, too.
+            subprocess.run(["chown", "-R", "postgres:postgres", name], check=True)
+        command = [initdb, "-D", name + "/data", "-U", "chatsite", "-A", "scram-sha-256", "--no-sync"]
+        command += ["-E", "UTF8", "--locale=C", f"--pwfile={name}/password"]
+        made = subprocess.run(command, cwd=name, capture_output=True, text=True, **somebody)
+        assert made.returncode == 0, made.stderr
+        command = [server, "-D", name + "/data", "-p", str(port), "-k", name]
+        # Tests end processes of ours, never the machine: what the kernel has is safe.
+        for option in ("listen_addresses=127.0.0.1", "fsync=off", "max_connections=200"):
+            command += ["-c", option]
+        with running(Program(command, folder=folder, **somebody)) as program:
+            url = f"postgres://chatsite:{password}@127.0.0.1:{port}"
+
+            def answers() -> bool:
+                with contextlib.suppress(psycopg.OperationalError):
+                    psycopg.connect(f"{url}/postgres").close()
+                    return True
+                return False
+
+            program.until(answers, "PostgreSQL to answer")
+            yield Postgres(url)
+
+
+@contextlib.contextmanager
+def run_redis() -> Iterator[str]:
+    """Start a Redis server of our own that keeps nothing; gives its URL."""
+    server, port = find("redis-server", "redis-server"), free_port()
+    with tempfile.TemporaryDirectory(prefix="chatsite-redis-") as name:
+        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", name]
+        with running(Program(command, folder=Path(name))) as program:
+            program.until(lambda: is_listening(port), "Redis to listen")
+            yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    with run_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> str:
+    """Return a DATABASE_URL: a new, empty database of a private server."""
+    return postgres_server.create()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    with run_redis() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """Return a REDIS_URL: a private server, emptied."""
+    with redis.Redis.from_url(redis_server) as connection:
+        connection.flushall()
+    return redis_server
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Return a function that starts nginx with the given inside of an `http` block and waits for `port`."""
+    binary = find("nginx", "nginx", "/usr/sbin")
+    with contextlib.ExitStack() as stack:
+
+        def start(http: str, *, port: int) -> Program:
+            folder = tmp_path / f"nginx-{port}"
+            folder.mkdir()
+            kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+            user = "user root;" if os.geteuid() == 0 else ""
+            (folder / "nginx.conf").write_text(
+                f"daemon off; pid {folder}/pid; error_log stderr info; worker_processes 2; {user}\n"
+                f"events {{ worker_connections 2048; }}\n"
+                f"http {{\naccess_log off;\n{places}\n{http}\n}}\n"
+            )
+            command = [binary, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
+            program = stack.enter_context(running(Program(command, folder=folder)))
+            program.until(lambda: is_listening(port), f"nginx to listen on {port}")
+            return program
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def chromium() -> "Iterator[Browser]":
+    """Return a headless Chromium, the system's own: the Playwright package brings none.
+
+    Playwright's sync API keeps an event loop on the main thread while it is open. A module that uses
+    this fixture therefore leaves the database to the server it has started.
+    """
+    from playwright.sync_api import sync_playwright
+
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    path = next(found, None) or miss("chromium", "chromium")
+    with sync_playwright() as playwright:
+        options = ["--disable-gpu", "--disable-background-networking", "--no-first-run"]
+        # Chromium's sandbox refuses root, and what it opens here is our own server.
+        options += ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=path, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: "Browser") -> "Iterator[Page]":
+    """Return a page of a new browser profile. Errors of its scripts and its policy fail the test."""
+    context = chromium.new_context()
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    errors: list[str] = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on(
+        "console",
+        lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None,
+    )
+    yield page
+    context.close()
+    assert errors == []
+
+
+def main() -> int:
+    """Run the command in argv with a private PostgreSQL."""
+    try:
+        # The server's log would hide the last lines of the command.
+        with contextlib.redirect_stdout(io.StringIO()), run_postgres() as server:
+            environ = environment.cleaned(os.environ) | {"CHATSITE_TEST_DATABASE_URL": server.create()}
+            return subprocess.run(sys.argv[1:], env=environ).returncode
+    except (pytest.skip.Exception, pytest.fail.Exception) as why:
+        print(f"NOT TESTED: {why}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""The real program for tests: `manage.py serve` and `manage.py fakeprovider` as processes of their own."""
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests import environment
+from tests.programs import Program, free_port
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+SOCKET_PATH = "/ws/"
+
+SIGN_IN = """
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
+
+user, is_new = get_user_model().objects.get_or_create(
+    username={name!r}, defaults={{"is_staff": {is_staff}, "is_superuser": {is_staff}}}
+)
+if is_new:
+    user.set_unusable_password()
+    user.save()
+session = SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.create()
+print(session.session_key)
+"""
+
+
+def environment_of(data_dir: Path, env: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a program of ours: private folder, no embedded model, then `env`."""
+    own = {
+        "CHATSITE_DATA_DIR": str(data_dir),
+        "CHATSITE_EMBEDDED_MODEL": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    inherited = environment.cleaned(os.environ)
+    for name in environment.KEPT:
+        inherited.pop(name, None)
+    return inherited | own | env
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Session:
+    """A browser without a screen: cookies, forms with their CSRF token, sockets with their Origin."""
+
+    def __init__(self, base_url: str, cookies: dict[str, str]):
+        self.base_url = base_url
+        # Django takes any well-formed secret that cookie and header agree on.
+        self.cookies = {"csrftoken": secrets.token_hex(16), **cookies}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return {"Cookie": cookie, "Origin": self.base_url, "X-CSRFToken": self.cookies["csrftoken"]}
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = 20,
+    ) -> Response:
+        """Send one request and read the whole answer; redirects are not followed."""
+        connection = http.client.HTTPConnection(
+            urllib.parse.urlsplit(self.base_url).netloc, timeout=timeout_s
+        )
+        with contextlib.closing(connection):
+            connection.request(method, path, body, self.headers | (headers or {}))
+            reply = connection.getresponse()
+            for line in reply.headers.get_all("Set-Cookie", []):
+                self.cookies.update({name: part.value for name, part in SimpleCookie(line).items()})
+            return Response(reply.status, reply.headers, reply.read().decode(errors="replace"))
+
+    def get(self, path: str, **more: Any) -> Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, fields: dict[str, str] | None = None, **more: Any) -> Response:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} | more.pop("headers", {})
+        body = urllib.parse.urlencode(fields or {}).encode()
+        return self.request("POST", path, body=body, headers=headers, **more)
+
+    def socket(self, path: str = SOCKET_PATH, **options: Any) -> ClientConnection:
+        """Open a websocket, as a page of this server would. Use it as a context manager."""
+        url = "ws" + self.base_url.removeprefix("http") + path
+        headers = {name: value for name, value in self.headers.items() if name != "Origin"}
+        return connect(
+            url, origin=self.base_url, additional_headers=headers, proxy=None, max_size=2**23, **options
+        )
+
+    def enter(self, context: Any) -> None:
+        """Sign a Playwright browser context in."""
+        context.add_cookies(
+            [{"name": name, "value": value, "url": self.base_url} for name, value in self.cookies.items()]
+        )
+
+
+class Server(Program):
+    """`manage.py serve` on a port and in a data folder of its own."""
+
+    def __init__(self, folder: Path, env: dict[str, str], options: tuple[str, ...]):
+        self.data_dir = Path(env.get("CHATSITE_DATA_DIR", folder / "data"))
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        super().__init__(
+            [sys.executable, "manage.py", "serve", "--port", str(self.port), *options],
+            folder=folder,
+            env=environment_of(self.data_dir, env),
+            cwd=BASE_DIR,
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        super().start()
+        self.until(self.is_ready, "the server to answer /healthz", deadline_s=40)
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.visitor().get("/healthz", timeout_s=5).status < 500
+        return False
+
+    def restart(self) -> None:
+        """Start it again, after `kill9` or `terminate` or in place of the running one, on the same port."""
+        if self.is_running:
+            self.terminate()
+        self.start()
+
+    def manage(self, *arguments: str, stdin: str = "", deadline_s: float = 60) -> str:
+        """Run another command of manage.py beside the server; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=BASE_DIR,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=deadline_s,
+        )
+        assert done.returncode == 0, f"manage.py {arguments[0]}: {done.stderr}"
+        return done.stdout
+
+    def shell(self, code: str) -> str:
+        """Run Python beside the server, on its database; return what it printed."""
+        return self.manage("shell", "--no-imports", "-v", "0", "-c", code).strip()
+
+    def visitor(self) -> Session:
+        """Return a browser in which nobody is signed in."""
+        return Session(self.base_url, {})
+
+    def sign_in(self, name: str = "ada", *, is_staff: bool = False) -> Session:
+        """Return a browser in which this person, made if there is none of the name, is signed in."""
+        return Session(self.base_url, {"sessionid": self.shell(SIGN_IN.format(name=name, is_staff=is_staff))})
+
+
+class Provider(Program):
+    """`manage.py fakeprovider`: an OpenAI-compatible server with scripted faults."""
+
+    def __init__(self, folder: Path, options: tuple[str, ...]):
+        super().__init__(
+            [sys.executable, "manage.py", "fakeprovider", "--port", "0", *options],
+            folder=folder,
+            env=environment_of(folder / "data", {}),
+            cwd=BASE_DIR,
+        )
+        self.base_url = ""
+
+    def start(self) -> None:
+        super().start()
+        self.base_url = self.wait_for_line(r"http://[\d.]+:\d+(?:/v1)?")[0]
+
+    @property
+    def env_for_server(self) -> dict[str, str]:
+        """What a server needs in its environment to talk to this provider."""
+        return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a server: `serve(env, "--option")`.
+
+    `data_of=server` shares an earlier server's data folder; `is_started=False` leaves starting to the
+    test. All are stopped at the end, and the log of each is part of a failed test's report.
+    """
+    servers: list[Server] = []
+
+    def make(
+        env: dict[str, str] | None = None,
+        *options: str,
+        data_of: Server | None = None,
+        is_started: bool = True,
+    ) -> Server:
+        folder = tmp_path / f"server{len(servers)}"
+        folder.mkdir()
+        own = {"CHATSITE_DATA_DIR": str(data_of.data_dir)} if data_of else {}
+        server = Server(folder, (env or {}) | own, options)
+        servers.append(server)
+        if is_started:
+            server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[Provider]:
+    """Return a running fake provider."""
+    folder = tmp_path / "provider"
+    (folder / "data").mkdir(parents=True)
+    program = Provider(folder, ())
+    try:
+        program.start()
+        yield program
+    finally:
+        program.stop()

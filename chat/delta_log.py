@@ -241,14 +241,15 @@ class State:
 
 
 def state(generation_id: int, *, prefix: str = "") -> State:
-    """Read the log of a generation and return its text so far (after `prefix`), for a page that is made now."""
+    """Read the log of a generation and return its text so far (after `prefix`), for a page made now."""
     rows = LoggedEvent.objects.filter(generation_id=generation_id).order_by("seq")
     return fold((Row(seq, payload.encode()) for seq, payload in rows.values_list("seq", "payload")), prefix)
 
 
 async def astate(generation_id: int, *, prefix: str = "") -> State:
     """`state` for async callers."""
-    return await database_sync_to_async(state)(generation_id, prefix=prefix)
+    found: State = await database_sync_to_async(state)(generation_id, prefix=prefix)
+    return found
 
 
 def fold(rows: Iterable[Row], prefix: str = "") -> State:

@@ -206,7 +206,7 @@ def _dead(heart: _Heart, beat: _Beat) -> list[str]:
     if dead:
         task = asyncio.ensure_future(delta_log.awrite(lambda: Process.objects.filter(pk__in=dead).delete()))
         heart.adopting.add(task)  # type: ignore[arg-type]
-        task.add_done_callback(heart.adopting.discard)  # type: ignore[arg-type]
+        task.add_done_callback(heart.adopting.discard)
     return [owner for owner in dead if owner in beat.owned]
 
 
@@ -243,7 +243,7 @@ async def _close_ended_sessions() -> None:
 async def _sweep() -> None:
     """Prune old logs, erase what was deleted long ago, forget ended sessions; a slice at a time."""
     for slice_ in (_prune_logs, _erase_deleted, _forget_sessions):
-        while await delta_log.awrite(slice_):
+        while await delta_log.awrite(slice_):  # noqa: ASYNC110 - a pause between slices, not a wait
             await asyncio.sleep(SLICE_S)
 
 

@@ -27,7 +27,8 @@ def validate_base_url(value: str) -> None:
 class Endpoint(models.Model):
     """A server that speaks the OpenAI protocol."""
 
-    class Kind(models.TextChoices):
+    # The type checker takes the reverse manager `models` for the module here.
+    class Kind(models.TextChoices):  # type: ignore[name-defined,misc]
         REMOTE = "remote", _("a server at a URL")
         EMBEDDED = "embedded", _("the demo model inside this program")
 

@@ -120,7 +120,8 @@ class Conversation(models.Model):
             raise Refused(
                 "too_long",
                 _(
-                    "This message has %(length)s characters; the limit is %(limit)s. Shorten it or send it in parts."
+                    "This message has %(length)s characters; the limit is %(limit)s. "
+                    "Shorten it or send it in parts."
                 )
                 % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
             )

@@ -54,11 +54,14 @@ def prepare(id: str, behaviour: Behaviour, question: Question, attempt: int) -> 
     """Return the answer to `question`, after what its prefill has already said."""
     text = full_text(behaviour, question, attempt)
     prefill = question.prefill
+    is_echoed = behaviour.prefill == "echo" or (behaviour.prefill == "llama" and not question.is_streamed)
     is_taken = prefill is not None and behaviour.prefill != "ignore"
     if behaviour.prefill == "vllm" and question.prefill_form != "vllm":
         is_taken = False
     matched = text.startswith(prefill) if is_taken and prefill is not None else None
-    rest = text[len(prefill) :] if matched and prefill and behaviour.prefill != "echo" else text
+    rest = text[len(prefill) :] if matched and prefill else text
+    if is_taken and is_echoed and prefill:
+        rest = prefill + rest
     parts = _parts(behaviour, rest)
     finish = behaviour.finish or ("tool_calls" if behaviour.tool_calls else "stop")
     if question.max_deltas and question.max_deltas < len(parts):
@@ -136,10 +139,27 @@ class Frames:
     def __iter__(self) -> Iterator[tuple[bytes, int]]:
         """Yield frames: their bytes, and how many deltas they carry."""
         yield self._choice('{"role":"assistant","content":""}'), 0
+        behaviour = self._behaviour
+        noise = self._noise() if behaviour.comments or behaviour.null_content or behaviour.no_choices else b""
+        around = {key: self._around(key) for key in ("content", "refusal", "reasoning", "tool_calls")}
         for number, (key, piece) in enumerate(self._answer.parts):
-            noise = self._noise() if number % _EVERY == 0 else b""
-            yield noise + self._choice(self._delta(key, piece)), 1
+            before, between, after = around[key]
+            spelt = piece if key == "tool_calls" else self._spell(piece)
+            frame = f"{before}{spelt}{between}{spelt}{after}" if between else f"{before}{spelt}{after}"
+            yield (noise if number % _EVERY == 0 else b"") + frame.encode(), 1
         yield self._ending(), 0
+
+    def _around(self, key: str) -> tuple[str, str, str]:
+        """Return what stands before, between and after a delta's spelt text: made once, used for each."""
+        names = self._reasoning_names() if key == "reasoning" else (key,)
+        delta = ",".join(f'"{name}":\0' for name in names)
+        before, *between, after = self._choice("{" + delta + "}").decode().split("\0")
+        return before, "".join(between), after
+
+    def _spell(self, piece: str) -> str:
+        # UTF-8 has no bytes for half a surrogate pair; only an escape can carry it.
+        is_plain = piece.isascii() or prose.is_whole(piece)
+        return self._dumps(piece) if is_plain else encode_basestring_ascii(piece)
 
     def data(self, payload: str) -> bytes:
         return f"data: {payload}{self._eol}{self._eol}".encode()
@@ -147,14 +167,6 @@ class Frames:
     def _choice(self, delta: str, finish: str = "null", extra: str = "") -> bytes:
         choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}'
         return self.data(f'{self._head}, "choices":[{choice}]{extra}}}')
-
-    def _delta(self, key: str, piece: str) -> str:
-        if key == "tool_calls":
-            return f'{{"tool_calls":{piece}}}'
-        # UTF-8 has no bytes for half a surrogate pair; only an escape can carry it.
-        dumps = self._dumps if piece.isascii() or prose.is_whole(piece) else encode_basestring_ascii
-        names = {"reasoning": self._reasoning_names()}.get(key, (key,))
-        return "{" + ",".join(f'"{name}":{dumps(piece)}' for name in names) + "}"
 
     def _reasoning_names(self) -> tuple[str, ...]:
         key = self._behaviour.reasoning_key

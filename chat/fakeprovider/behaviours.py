@@ -35,8 +35,8 @@ class Fault:
     kind: str
     after: int = _row(3, "how many deltas are sent before it strikes; `end`: after the last one", "N")
     for_s: float | None = _row(None, "how long a stall lasts; without it: until the client leaves", "SECONDS")
-    gate: str = _row("", "the gate a hold waits at (`hold=NAME` is the same)", "NAME")
-    status: int = _row(500, "the status answered instead of an answer", "N")
+    gate: str = ""
+    status: int = 500
     code: str = _row(
         "", "the error's code, such as `insufficient_quota`; digits are sent as a number", "WORD"
     )
@@ -110,7 +110,7 @@ class Behaviour:
         "plain",
         "a last message of the assistant's is continued (if the server's own flag "
         "is there: vllm, prefix), repeated first, refused with 400, or ignored",
-        choices="plain vllm prefix echo reject ignore",
+        choices="plain llama vllm prefix echo reject ignore",
     )
     faults: tuple[Fault, ...] = ()
 
@@ -158,7 +158,7 @@ def _rows(of: type[Any]) -> dict[str, Row]:
 
 
 OPTIONS = _rows(Behaviour)
-DETAILS = {name: row for name, row in _rows(Fault).items() if name not in ("status",)}
+DETAILS = {name: row for name, row in _rows(Fault).items() if name not in ("status", "gate")}
 WHEN = _rows(When)
 _FAULT_VALUES = {"status": "N", "hold": "NAME"}
 FAULTS = {name: Row(name, _FAULT_VALUES.get(name, ""), says) for name, says in (BEFORE | DURING).items()}
@@ -178,7 +178,7 @@ GREEDY = {"text", "message"}
 
 def _count(value: str) -> int:
     number = int(value)
-    if number < 0:
+    if not 0 <= number <= LARGEST:
         raise ValueError(value)
     return number
 
@@ -194,6 +194,8 @@ def _position(value: str) -> int:
     return AT_END if value == "end" else _count(value)
 
 
+# Nobody means more than this many deltas or characters; it would only fill the memory.
+LARGEST = 20_000_000
 # `after=end`: beyond any answer's length, so that it sorts last.
 AT_END = 1 << 60
 _FLOATS = {"rate", "chance"}

@@ -14,6 +14,7 @@ from chat.fakeprovider.behaviours import (
     DETAILS,
     FAULTS,
     GREEDY,
+    LARGEST,
     OPTIONS,
     PRESETS,
     WHEN,
@@ -157,7 +158,7 @@ def _fault(kinds: list[str], values: dict[str, object]) -> Fault | None:
         return None
     kind = kinds[0]
     if kind in ("status", "hold"):
-        details["gate" if kind == "hold" else kind] = values[kind]
+        details["gate" if kind == "hold" else kind] = values[kind] or kind
     return Fault(kind, **details)  # type: ignore[arg-type]
 
 
@@ -167,16 +168,20 @@ def combine(directives: Iterable[Directive], attempt: int, dice: random.Random) 
     faults: list[Fault] = []
     longest = 0
     for directive in directives:
-        if directive.forgets and directive.counts(attempt, dice):
+        does_count = directive.counts(attempt, dice)
+        if directive.forgets and does_count:
             options, faults, longest = {}, [], 0
         # Attempts that a fault spares must be as long as those it strikes, or no text could be continued.
         longest = max(longest, _needed(directive.fault))
-        if directive.counts(attempt, dice):
+        if does_count:
             options |= directive.options
             faults += [directive.fault] if directive.fault else []
     options.setdefault("deltas", max(60, longest))
+    behaviour = replace(Behaviour(), **options)  # type: ignore[arg-type]
+    if (behaviour.deltas or 0) * behaviour.chars > LARGEST:
+        raise Unknown(f"deltas × chars is more than {LARGEST}")
     faults.sort(key=lambda fault: fault.after)
-    return replace(Behaviour(), **options, faults=tuple(faults))  # type: ignore[arg-type]
+    return replace(behaviour, faults=tuple(faults))
 
 
 def _needed(fault: Fault | None) -> int:

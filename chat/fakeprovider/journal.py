@@ -12,7 +12,7 @@ from chat.fakeprovider.answer import Answer
 from chat.fakeprovider.wire import Request
 
 # Old records make room: a benchmark leaves the provider running for a long time.
-_KEPT = 5_000
+_KEPT = 2_000
 _SECRET = {"authorization", "api-key", "x-api-key", "cookie"}
 
 
@@ -24,7 +24,7 @@ class Record:
     at_s: float
     path: str
     headers: Mapping[str, str]
-    body: Any
+    body: Any = None
     model: str = ""
     question: str = ""
     attempt: int = 0
@@ -91,12 +91,16 @@ class Journal:
         self._count = 0
 
     def now_s(self) -> float:
-        return time.monotonic() - self._started
+        return self.at_s(time.monotonic())
+
+    def at_s(self, monotonic: float) -> float:
+        """Return a reading of the monotonic clock, which event loops use too, in this journal's time."""
+        return monotonic - self._started
 
     def begin(self, request: Request) -> Record:
         self._count += 1
         shown = {name: value for name, value in request.headers.items() if name not in _SECRET}
-        record = Record(f"req_{self._count}", self.now_s(), request.path, shown, request.json())
+        record = Record(f"req_{self._count}", self.now_s(), request.path, shown)
         self.records.append(record)
         return record
 
@@ -112,8 +116,6 @@ class Journal:
         record.state, record.outcome, record.ended_s = "ended", outcome, self.now_s()
         record.gate = ""
         record.settle()
-        if outcome == "left":
-            record.left_s = record.ended_s
         self._ended_s[prose.seed_of(record.question)] = record.ended_s
         self.ring()
 

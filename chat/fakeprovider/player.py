@@ -4,30 +4,41 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from chat.fakeprovider import refusals
 from chat.fakeprovider.answer import Answer, Frames, document
 from chat.fakeprovider.behaviours import AT_END, BEFORE, Behaviour, Fault
 from chat.fakeprovider.journal import Journal, Record
+from chat.fakeprovider.metronome import Metronome
 from chat.fakeprovider.script import Gates
 from chat.fakeprovider.wire import Wire
 
 # As fast as possible still lets the other streams have their turn after this many deltas.
 _BURST = 256
+_LONG_WAIT_S = 0.1
 _INSIDE = re.compile(rb"\\u[0-9a-f]{4}|[\xc0-\xff][\x80-\xbf]+")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all players share."""
+
+    journal: Journal
+    gates: Gates
+    metronome: Metronome
 
 
 class Player:
     """One request's way over the wire."""
 
-    def __init__(
-        self, wire: Wire, record: Record, journal: Journal, gates: Gates, behaviour: Behaviour
-    ) -> None:
+    def __init__(self, wire: Wire, record: Record, behaviour: Behaviour, stage: Stage) -> None:
         self._wire = wire
         self._record = record
-        self._journal = journal
-        self._gates = gates
         self._behaviour = behaviour
+        self._journal = stage.journal
+        self._gates = stage.gates
+        self._metronome = stage.metronome
 
     async def refuse(self, status: int, body: object, outcome: str) -> str:
         """Answer a JSON document. Return the outcome."""
@@ -164,7 +175,17 @@ class Player:
             if self._wire.is_full:
                 await self._wire.drain()
             if not is_over:
-                await asyncio.sleep(max(0.0, started + sent / rate - loop.time()) if rate else 0)
+                await self._rest(started + sent / rate if rate else 0)
+
+    async def _rest(self, until: float) -> None:
+        """Wait for the next delta's moment; in a long wait a client that leaves is noticed at once."""
+        delay_s = until - asyncio.get_running_loop().time()
+        if delay_s > _LONG_WAIT_S:
+            await self._wire.pause(delay_s)
+        elif delay_s > 0:
+            await self._metronome.sleep_until(until)
+        else:
+            await asyncio.sleep(0)
 
     def _take(self, queue: Iterator[tuple[bytes, int]], allowed: int, until: int) -> tuple[bytes, int, bool]:
         """Return the next frames, how many deltas they hold, and whether nothing more is to be sent."""

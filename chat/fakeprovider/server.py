@@ -15,7 +15,8 @@ from chat.fakeprovider.behaviours import PRESETS, Behaviour, describe
 from chat.fakeprovider.control import Control
 from chat.fakeprovider.directives import Unknown
 from chat.fakeprovider.journal import Journal, Record
-from chat.fakeprovider.player import Player
+from chat.fakeprovider.metronome import Metronome
+from chat.fakeprovider.player import Player, Stage
 from chat.fakeprovider.question import BadRequest, Question
 from chat.fakeprovider.script import CHAT, Entry, Gates, Script, dice_for
 from chat.fakeprovider.threaded import ThreadedProvider
@@ -55,6 +56,7 @@ class FakeProvider:
         self.journal = Journal()
         self.arranged = Script()
         self.gates = Gates()
+        self._stage = Stage(self.journal, self.gates, Metronome())
         self._batches = Batches(self.complete)
         self._control = Control(self.journal, self.arranged, self.gates, self.text_for)
 
@@ -159,7 +161,7 @@ class FakeProvider:
         try:
             yield record
         except ClientLeft:
-            record.outcome = "left"
+            record.outcome, record.left_s = "left", self.journal.at_s(wire.left_at)
             raise
         finally:
             record.sent_bytes = wire.sent_bytes
@@ -170,13 +172,14 @@ class FakeProvider:
             raise Refused(401, "Incorrect API key provided: fake key expected.")
 
     async def _chat(self, request: Request, record: Record, wire: Wire) -> str:
-        asked = self._read(request.json())
+        record.body = request.json()
+        asked = self._read(record.body)
         record.model, record.prefill, record.prefill_form = asked.model, asked.prefill, asked.prefill_form
         self.journal.count_attempt(record, asked.text)
         arranged = self.arranged.take(asked.model, request.path)
         behaviour = self._behaviour(asked, record.attempt, arranged)
         record.behaviour = describe(behaviour)
-        player = Player(wire, record, self.journal, self.gates, behaviour)
+        player = Player(wire, record, behaviour, self._stage)
         self.journal.ring()
         if outcome := await player.strike_before():
             return outcome
@@ -197,13 +200,13 @@ class FakeProvider:
             by_model = directives.in_model(asked.model)
         except Unknown as exc:
             raise Refused(404, f"The model `{asked.model}` does not exist: {exc}", "model_not_found") from exc
-        try:
-            by_message = directives.in_message(asked.text)
-        except Unknown as exc:
-            raise Refused(400, str(exc), "unknown_directive") from exc
         base = directives.Directive({"rate": self._rate})
         dice = dice_for(self._seed, asked.text, attempt)
-        return directives.combine([base, *by_model, *by_message, *arranged], attempt, dice)
+        try:
+            by_message = directives.in_message(asked.text)
+            return directives.combine([base, *by_model, *by_message, *arranged], attempt, dice)
+        except Unknown as exc:
+            raise Refused(400, str(exc), "unknown_directive") from exc
 
     def _check_fits(self, asked: Question, behaviour: Behaviour) -> None:
         if behaviour.context and asked.prompt_words > behaviour.context:
@@ -221,7 +224,7 @@ class FakeProvider:
     async def _other(self, request: Request, record: Record, wire: Wire) -> str:
         """Models, files and batches; what the script breaks of them is only what comes before an answer."""
         behaviour = directives.combine(self.arranged.take("", request.path), 1, dice_for(self._seed, "", 1))
-        player = Player(wire, record, self.journal, self.gates, behaviour)
+        player = Player(wire, record, behaviour, self._stage)
         if outcome := await player.strike_before():
             return outcome
         status, document = self._models(request) or self._batches.handle(request)

@@ -48,18 +48,24 @@ class _Watched(asyncio.StreamReaderProtocol):
 
     def __init__(self, serve: "Callable[[Wire], Coroutine[Any, Any, None]]") -> None:
         self.left = asyncio.Event()
+        self.left_at = 0.0
         self._serve = serve
         super().__init__(asyncio.StreamReader(limit=_MAX_HEAD_BYTES), self._begin)
 
     async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._serve(Wire(reader, writer, self.left))
+        await self._serve(Wire(reader, writer, self))
+
+    def _leave(self) -> None:
+        if not self.left.is_set():
+            self.left_at = asyncio.get_running_loop().time()
+            self.left.set()
 
     def eof_received(self) -> bool:
-        self.left.set()
+        self._leave()
         return bool(super().eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.left.set()
+        self._leave()
         super().connection_lost(exc)
 
 
@@ -74,13 +80,12 @@ async def listen(
 class Wire:
     """One connection: reads requests, writes answers, breaks when asked to."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: asyncio.Event
-    ) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, watched: _Watched) -> None:
         self._reader = reader
         self._writer = writer
         self._is_chunked = False
-        self.left = left
+        self._watched = watched
+        self.left = watched.left
         self.is_reusable = True
         self.sent_bytes = 0
         self.socket: socket.socket = writer.get_extra_info("socket")
@@ -156,6 +161,11 @@ class Wire:
             raise ClientLeft
         self._writer.write(data)
         self.sent_bytes += len(data)
+
+    @property
+    def left_at(self) -> float:
+        """When the client left, by the loop's clock."""
+        return self._watched.left_at
 
     @property
     def is_full(self) -> bool:

@@ -120,8 +120,7 @@ class Conversation(models.Model):
             raise Refused(
                 "too_long",
                 _(
-                    "This message has %(length)s characters; the limit is %(limit)s. "
-                    "Shorten it or send it in parts."
+                    "This message has %(length)s characters; the limit is %(limit)s. Shorten it or split it."
                 )
                 % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
             )

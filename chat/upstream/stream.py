@@ -25,7 +25,8 @@ from chat.upstream.client import Call, Client
 from chat.upstream.sse import Chunk, Decoder
 from chat.upstream.sse import Usage as Usage
 
-# After a finish reason only the usage and [DONE] can come; who keeps the line open is not waited for.
+# After a finish reason only the usage and [DONE] can come; nobody waits
+# for a server that keeps the line open.
 EPILOGUE_S = 5.0
 
 

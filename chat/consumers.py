@@ -31,7 +31,7 @@ SIGNED_OUT = 4401
 FOLLOWS_PER_SOCKET = 64
 
 
-class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels is untyped
+class ChatConsumer(AsyncWebsocketConsumer):
     """One page of one signed-in person."""
 
     async def connect(self) -> None:

@@ -3,7 +3,7 @@
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
-class ModuleManifestStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # untyped
+class ModuleManifestStorage(CompressedManifestStaticFilesStorage):
     """Also rewrites `import "./x.js"` in modules, so that a changed module changes its importers' names."""
 
     support_js_module_import_aggregation = True

@@ -8,6 +8,7 @@ process owns the run. So a slow reader costs nothing, and nothing can be lost on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -88,10 +89,12 @@ def open_lease(
     _topics[generation_id] = topic
 
     def publish(rows: list[Row]) -> None:
-        loop.call_soon_threadsafe(topic.publish, rows)
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody follows any more
+            loop.call_soon_threadsafe(topic.publish, rows)
 
     def fail(failure: Exception) -> None:
-        loop.call_soon_threadsafe(_fail, generation_id, topic, failure, on_failure)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_fail, generation_id, topic, failure, on_failure)
 
     return Lease(generation_id, owner, epoch, seq, publish, fail)
 
@@ -241,14 +244,15 @@ class State:
 
 
 def state(generation_id: int, *, prefix: str = "") -> State:
-    """Read the log of a generation and return its text so far (after `prefix`), for a page that is made now."""
+    """Read a generation's log and return its text so far (after `prefix`), for a page made now."""
     rows = LoggedEvent.objects.filter(generation_id=generation_id).order_by("seq")
     return fold((Row(seq, payload.encode()) for seq, payload in rows.values_list("seq", "payload")), prefix)
 
 
 async def astate(generation_id: int, *, prefix: str = "") -> State:
     """`state` for async callers."""
-    return await database_sync_to_async(state)(generation_id, prefix=prefix)
+    found: State = await database_sync_to_async(state)(generation_id, prefix=prefix)
+    return found
 
 
 def fold(rows: Iterable[Row], prefix: str = "") -> State:

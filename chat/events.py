@@ -11,20 +11,20 @@ class _Event(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
     pass
 
 
-class Queued(_Event, tag="queued"):
+class Queued(_Event, frozen=True, tag="queued"):
     """Waiting for a slot. `position` counts from 1; 0: not known."""
 
     position: int = 0
 
 
-class Started(_Event, tag="started"):
+class Started(_Event, frozen=True, tag="started"):
     """An upstream call was sent to `model`."""
 
     model: str
     attempt: int = 1
 
 
-class Retrying(_Event, tag="retrying"):
+class Retrying(_Event, frozen=True, tag="retrying"):
     """Attempt `attempt` of `of` follows in `wait_s` seconds, because of `code`."""
 
     attempt: int
@@ -34,49 +34,49 @@ class Retrying(_Event, tag="retrying"):
     message: str
 
 
-class Thinking(_Event, tag="thinking"):
+class Thinking(_Event, frozen=True, tag="thinking"):
     """The model's reasoning, which comes before its answer."""
 
     text: str
 
 
-class Delta(_Event, tag="delta"):
+class Delta(_Event, frozen=True, tag="delta"):
     """The next piece of the answer."""
 
     text: str
 
 
-class Restarted(_Event, tag="restarted"):
+class Restarted(_Event, frozen=True, tag="restarted"):
     """Text and thinking of this generation begin anew after this event."""
 
     reason: str
 
 
-class Completed(_Event, tag="completed"):
+class Completed(_Event, frozen=True, tag="completed"):
     """The model ended its answer. `finish_reason` is its word: `stop`, `length`, …"""
 
     finish_reason: str
 
 
-class Stopped(_Event, tag="stopped"):
+class Stopped(_Event, frozen=True, tag="stopped"):
     """A person stopped it. The text so far is kept."""
 
 
-class Failed(_Event, tag="failed"):
+class Failed(_Event, frozen=True, tag="failed"):
     """It cannot be answered; `message` says what to do."""
 
     code: str
     message: str
 
 
-class Interrupted(_Event, tag="interrupted"):
+class Interrupted(_Event, frozen=True, tag="interrupted"):
     """The answer was cut and not completed. The text so far is kept."""
 
     code: str
     message: str
 
 
-class Snapshot(_Event, tag="snapshot"):
+class Snapshot(_Event, frozen=True, tag="snapshot"):
     """The whole of a generation whose log is gone: final when `status` says so."""
 
     status: str

@@ -24,7 +24,7 @@ class _ClientFrame(msgspec.Struct, frozen=True, tag_field="type"):
     v: int = PROTOCOL_VERSION
 
 
-class Ask(_ClientFrame, tag="ask", kw_only=True, rename={"resume": "continue"}):
+class Ask(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resume": "continue"}):
     """Send a message, or ask for another answer. Exactly one of `text`, `regenerate`, `continue`.
 
     `conversation` null: a new one. `parent` left out: after the end of the shown branch; null: as
@@ -33,40 +33,40 @@ class Ask(_ClientFrame, tag="ask", kw_only=True, rename={"resume": "continue"}):
 
     client_id: str
     conversation: uuid.UUID | None = None
-    parent: int | None | msgspec.UnsetType = msgspec.UNSET
+    parent: int | msgspec.UnsetType | None = msgspec.UNSET
     text: str | None = None
     regenerate: int | None = None
     resume: int | None = None
     model: int | None = None
 
 
-class Follow(_ClientFrame, tag="follow", kw_only=True):
+class Follow(_ClientFrame, frozen=True, tag="follow", kw_only=True):
     """Send this generation's events with a seq above `after`, then go on live."""
 
     generation: int
     after: int = 0
 
 
-class Watch(_ClientFrame, tag="watch", kw_only=True):
+class Watch(_ClientFrame, frozen=True, tag="watch", kw_only=True):
     """Tell what changes in the person's conversations; `conversation` is the one being looked at."""
 
     conversation: uuid.UUID | None = None
 
 
-class Ack(_ClientFrame, tag="ack", kw_only=True):
+class Ack(_ClientFrame, frozen=True, tag="ack", kw_only=True):
     """Events of this generation up to `seq` are on the screen."""
 
     generation: int
     seq: int
 
 
-class Stop(_ClientFrame, tag="stop", kw_only=True):
+class Stop(_ClientFrame, frozen=True, tag="stop", kw_only=True):
     """End this generation and keep its text."""
 
     generation: int
 
 
-class Ping(_ClientFrame, tag="ping"):
+class Ping(_ClientFrame, frozen=True, tag="ping"):
     """Is anybody there? Answered with `pong`."""
 
 
@@ -77,7 +77,7 @@ class _ServerFrame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=
     pass
 
 
-class Accepted(_ServerFrame, tag="accepted", kw_only=True):
+class Accepted(_ServerFrame, frozen=True, tag="accepted", kw_only=True):
     """The message is stored and will be answered. Its events follow without being asked for."""
 
     client_id: str
@@ -88,7 +88,7 @@ class Accepted(_ServerFrame, tag="accepted", kw_only=True):
     repeat: bool = False
 
 
-class Refusal(_ServerFrame, tag="refused", kw_only=True):
+class Refusal(_ServerFrame, frozen=True, tag="refused", kw_only=True):
     """Nothing was done. `message` is for people and says what to do."""
 
     code: str
@@ -98,7 +98,7 @@ class Refusal(_ServerFrame, tag="refused", kw_only=True):
     retry_after_s: float | None = None
 
 
-class Changed(_ServerFrame, tag="changed", kw_only=True):
+class Changed(_ServerFrame, frozen=True, tag="changed", kw_only=True):
     """Something happened to a conversation, perhaps elsewhere.
 
     `what`: created, started, finished, renamed, deleted, restored, selected, configured.
@@ -109,7 +109,7 @@ class Changed(_ServerFrame, tag="changed", kw_only=True):
     generation: int | None = None
 
 
-class Pong(_ServerFrame, tag="pong"):
+class Pong(_ServerFrame, frozen=True, tag="pong"):
     v: int = PROTOCOL_VERSION
 
 
@@ -123,7 +123,7 @@ def decode(data: str) -> ClientFrame:
     """Return the frame in `data`. Raises Refused: `malformed`, `unknown_type`, `outdated`."""
     try:
         try:
-            frame = _decode(data)
+            frame: ClientFrame = _decode(data)
         except (msgspec.DecodeError, UnicodeEncodeError) as exc:
             if isinstance(exc, msgspec.ValidationError):
                 raise

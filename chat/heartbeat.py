@@ -151,10 +151,14 @@ async def _tick(heart: _Heart) -> None:
         generations.stop_here(generation_id)
     for generation_id in beat.waiting:
         _adopt(heart, generation_id, "")
-    for owner in _dead(heart, beat):
-        logger.warning("process %s is dead; taking over %d answers", owner[:8], len(beat.owned[owner]))
-        for generation_id in beat.owned[owner]:
+    dead = _dead(heart, beat)
+    for owner in dead:
+        orphans = beat.owned.get(owner, [])
+        logger.info("process %s is gone; taking over %d answers", owner[:8], len(orphans))
+        for generation_id in orphans:
             _adopt(heart, generation_id, owner)
+    if dead:
+        await delta_log.awrite(lambda: Process.objects.filter(pk__in=dead).delete())
     await _close_ended_sessions()
 
 
@@ -189,7 +193,7 @@ def _beat(heart: _Heart) -> _Beat:
 
 
 def _dead(heart: _Heart, beat: _Beat) -> list[str]:
-    """Return the owners of answers that are dead by our clock, and forget the processes that are."""
+    """Return the processes that are dead by our clock."""
     now = time.monotonic()
     dead = []
     for owner in {*beat.owned, *beat.counters}:
@@ -203,11 +207,7 @@ def _dead(heart: _Heart, beat: _Beat) -> list[str]:
         if is_alone or counter == -1 or now - since > settings.PROCESS_DEAD_AFTER_S:
             dead.append(owner)
             heart.seen.pop(owner, None)
-    if dead:
-        task = asyncio.ensure_future(delta_log.awrite(lambda: Process.objects.filter(pk__in=dead).delete()))
-        heart.adopting.add(task)  # type: ignore[arg-type]
-        task.add_done_callback(heart.adopting.discard)  # type: ignore[arg-type]
-    return [owner for owner in dead if owner in beat.owned]
+    return dead
 
 
 def _adopt(heart: _Heart, generation_id: int, from_owner: str) -> None:
@@ -243,7 +243,7 @@ async def _close_ended_sessions() -> None:
 async def _sweep() -> None:
     """Prune old logs, erase what was deleted long ago, forget ended sessions; a slice at a time."""
     for slice_ in (_prune_logs, _erase_deleted, _forget_sessions):
-        while await delta_log.awrite(slice_):
+        while await delta_log.awrite(slice_):  # noqa: ASYNC110 - a pause between slices, not a wait
             await asyncio.sleep(SLICE_S)
 
 

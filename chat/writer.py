@@ -135,11 +135,13 @@ class Writer:
     def _commit(self, items: list[_Item]) -> None:
         """Commit `items` together, else generation by generation; every item gets its outcome."""
         try:
-            self._commit_group(items).announce()
-            return
+            outcome = self._commit_group(items)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it belongs to one of them: find out whose
             if not isinstance(exc, OperationalError | InterfaceError):
                 logger.warning("a group of %d failed (%s); trying one by one", len(items), type(exc).__name__)
+        else:
+            outcome.announce()
+            return
         waiting = list(_by_lease(items))
         give_up_at = time.monotonic() + OUTAGE_S
         for pause_s in _pauses():
@@ -151,7 +153,7 @@ class Writer:
     def _commit_alone(self, group: list[_Item], give_up_at: float) -> bool:
         """Commit one generation's items; False if they should be tried again."""
         try:
-            self._commit_group(group).announce()
+            outcome = self._commit_group(group)
         except (OperationalError, InterfaceError) as exc:
             if time.monotonic() < give_up_at:
                 if not connection.in_atomic_block:
@@ -161,6 +163,8 @@ class Writer:
         except Exception as exc:
             logger.exception("one generation's commit failed")
             _fail(group, exc)
+        else:
+            outcome.announce()
         return True
 
     def _commit_group(self, items: list[_Item]) -> _Outcome:
@@ -299,7 +303,8 @@ class ThreadWriter(Writer):
             while not (self._deltas or self._verbs or self._is_closing):
                 self._condition.wait()
             items = self._deltas + self._verbs[:VERBS_PER_GROUP]
-            self._deltas = []
+            # The lists stay the same objects: `_put` was handed one of them before it had the lock.
+            self._deltas.clear()
             del self._verbs[:VERBS_PER_GROUP]
         return items
 
@@ -326,21 +331,20 @@ def _held(leases: set[Lease]) -> set[Lease]:
     """
     if not leases:
         return set()
-    by_id = {lease.generation_id: lease for lease in leases}
+    ids = sorted({lease.generation_id for lease in leases})
     sql = (
         f"SELECT id, owner, epoch FROM {Generation._meta.db_table} "  # noqa: S608 - names of our own
-        f"WHERE status = 'running' AND id IN ({', '.join(['%s'] * len(by_id))}) ORDER BY id"
+        f"WHERE status = 'running' AND id IN ({', '.join(['%s'] * len(ids))}) ORDER BY id"
     )
     if connection.features.has_select_for_no_key_update:
         sql += " FOR NO KEY UPDATE"
     with connection.cursor() as cursor:
-        cursor.execute(sql, list(by_id))
-        rows = cursor.fetchall()
+        cursor.execute(sql, ids)
+        owners = {pk: (owner, epoch) for pk, owner, epoch in cursor.fetchall()}
     return {
         lease
-        for pk, owner, epoch in rows
-        for lease in [by_id[pk]]
-        if (lease.owner, lease.epoch) == (owner, epoch) and lease.failure is None
+        for lease in leases
+        if lease.failure is None and owners.get(lease.generation_id) == (lease.owner, lease.epoch)
     }
 
 

@@ -1,0 +1,72 @@
+"""The ASGI application: pages over HTTP, the chat over a websocket."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import WebsocketDenier
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http.request import split_domain_port, validate_host
+from django.urls import path, re_path
+
+http = get_asgi_application()
+
+from chat.consumers import ChatConsumer  # noqa: E402 - models can be imported only after the line above
+
+type Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class SameOrigin:
+    """Let a websocket in only from pages of this very site: scheme, host and port.
+
+    Browsers send cookies with a websocket to any site, so the Origin header is what keeps other sites'
+    pages out; a client that sends none is refused as well. Unlike Channels' own check, another port of
+    an allowed host is another site.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        application = self._application if is_same_origin(scope) else WebsocketDenier.as_asgi()
+        await application(scope, receive, send)
+
+
+def is_same_origin(scope: dict[str, Any]) -> bool:
+    """Say whether a websocket's Origin is the site that it was opened to."""
+    headers = dict(scope["headers"])
+    origin = _site(headers.get(b"origin", b"").decode("latin-1"))
+    if origin is None:
+        return False
+    if settings.PUBLIC_URL and origin == _site(settings.PUBLIC_URL):
+        return True
+    host = headers.get(b"host", b"").decode("latin-1")
+    domain, _port = split_domain_port(host)
+    return validate_host(domain, settings.ALLOWED_HOSTS) and origin == _site(f"http://{host}")
+
+
+def _site(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port of a URL, None if it lacks one of them."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+
+
+websocket = SameOrigin(
+    AuthMiddlewareStack(
+        URLRouter([path("ws/", ChatConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())])
+    )
+)
+
+application = ProtocolTypeRouter({"http": http, "websocket": websocket})

@@ -175,7 +175,9 @@ else:
     DATABASES = {
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": dj_database_url.parse(DATABASE_URL)["NAME"] if DATABASE_URL else DATA_DIR / "db.sqlite3",
+            "NAME": dj_database_url.parse(DATABASE_URL)["NAME"]
+            if DATABASE_URL
+            else str(DATA_DIR / "db.sqlite3"),
             "OPTIONS": {
                 # Two transactions that both read, then write, would deadlock as DEFERRED.
                 "transaction_mode": "IMMEDIATE",

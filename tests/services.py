@@ -6,6 +6,7 @@ runs a command with CHATSITE_TEST_DATABASE_URL set to a private PostgreSQL (`mak
 """
 
 import contextlib
+import io
 import os
 import re
 import secrets
@@ -187,7 +188,8 @@ def page(chromium: "Browser") -> "Iterator[Page]":
 def main() -> int:
     """Run the command in argv with a private PostgreSQL."""
     try:
-        with run_postgres() as server:
+        # The server's log would hide the last lines of the command.
+        with contextlib.redirect_stdout(io.StringIO()), run_postgres() as server:
             environ = environment.cleaned(os.environ) | {"CHATSITE_TEST_DATABASE_URL": server.create()}
             return subprocess.run(sys.argv[1:], env=environ).returncode
     except (pytest.skip.Exception, pytest.fail.Exception) as why:

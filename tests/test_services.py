@@ -4,7 +4,24 @@ import psycopg
 import pytest
 import redis
 
-from tests.programs import free_port
+from tests import programs
+from tests.programs import find, free_port
+from tests.serving import Session
+
+
+def test_a_missing_program_skips_loudly(monkeypatch):
+    monkeypatch.setattr(programs, "missing", {})
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no-such-program is missing"):
+        find("no-such-program", "some-package")
+    assert programs.missing == {"no-such-program": "some-package"}
+
+
+def test_a_missing_program_is_a_failure_in_ci(monkeypatch):
+    monkeypatch.setattr(programs, "missing", {})
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no-such-program is missing"):
+        find("no-such-program", "some-package")
 
 
 @pytest.mark.services
@@ -25,8 +42,6 @@ def test_each_test_gets_an_empty_redis(redis_url, turn):
 
 @pytest.mark.services
 def test_nginx_serves_what_a_test_tells_it(nginx):
-    from tests.serving import Session
-
     port = free_port()
     nginx(f"server {{ listen 127.0.0.1:{port}; return 200 'hello'; }}", port=port)
     assert Session(f"http://127.0.0.1:{port}", {}).get("/").text == "hello"

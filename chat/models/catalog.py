@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
+from django.db.models import TextChoices  # in Endpoint, `models` is its reverse name
 from django.utils.translation import gettext_lazy as _
 
 
@@ -27,7 +28,7 @@ def validate_base_url(value: str) -> None:
 class Endpoint(models.Model):
     """A server that speaks the OpenAI protocol."""
 
-    class Kind(models.TextChoices):
+    class Kind(TextChoices):
         REMOTE = "remote", _("a server at a URL")
         EMBEDDED = "embedded", _("the demo model inside this program")
 

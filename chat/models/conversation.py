@@ -119,9 +119,7 @@ class Conversation(models.Model):
         if len(text) > settings.MESSAGE_MAX_CHARS:
             raise Refused(
                 "too_long",
-                _(
-                    "This message has %(length)s characters; the limit is %(limit)s. Shorten it or send it in parts."
-                )
+                _("This message has %(length)s characters; the limit is %(limit)s. Shorten it or split it.")
                 % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
             )
         earlier = Generation.objects.made_by(user, client_id)

@@ -12,7 +12,6 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-
 # This process, in every row it owns.
 PROCESS_ID = uuid.uuid4().hex
 

@@ -25,7 +25,8 @@ from chat.upstream.client import Call, Client
 from chat.upstream.sse import Chunk, Decoder
 from chat.upstream.sse import Usage as Usage
 
-# After a finish reason only the usage and [DONE] can come; a server that keeps the line open is not waited for.
+# After a finish reason only the usage and [DONE] can come; nobody waits
+# for a server that keeps the line open.
 EPILOGUE_S = 5.0
 
 
@@ -111,7 +112,7 @@ async def stream(
     *,
     client: Client,
     budget: Budget,
-    policy: Policy = Policy(),  # noqa: B008 - frozen
+    policy: Policy = Policy(),
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> AsyncIterator[Step]:

@@ -1,0 +1,221 @@
+"""One answer: which deltas it has, and the bytes of the events that carry them."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring, encode_basestring_ascii
+from typing import Any
+
+from chat.fakeprovider import prose
+from chat.fakeprovider.behaviours import Behaviour
+from chat.fakeprovider.question import Question
+
+_EVERY = 3  # noise (null content, empty choices, comments) before each third delta
+_ODD_EVERY = 10
+
+
+@dataclass
+class Answer:
+    """The deltas of one answer, in order, each with the key it is sent under."""
+
+    id: str
+    model: str
+    behaviour: Behaviour
+    question: Question
+    text: str
+    parts: list[tuple[str, str]]
+    finish: str
+    prefill_matched: bool | None = None
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def text_of(self, deltas: int, *keys: str) -> str:
+        """Return the text that the first `deltas` deltas carry."""
+        wanted = keys or ("content", "refusal")
+        return prose.whole("".join(piece for key, piece in self.parts[:deltas] if key in wanted))
+
+    def usage(self, deltas: int) -> dict[str, int]:
+        asked = self.question.prompt_words
+        return {"prompt_tokens": asked, "completion_tokens": deltas, "total_tokens": asked + deltas}
+
+
+def full_text(behaviour: Behaviour, question: Question, attempt: int) -> str:
+    """Return everything this behaviour answers to the question, whoever said its beginning."""
+    if behaviour.text is not None:
+        return behaviour.text
+    if behaviour.echo:
+        return question.subject
+    seed = prose.seed_of(question.subject) if behaviour.seed is None else behaviour.seed
+    seed += attempt if behaviour.vary else 0
+    return prose.write(seed, (behaviour.deltas or 0) * behaviour.chars)
+
+
+def prepare(id: str, behaviour: Behaviour, question: Question, attempt: int) -> Answer:
+    """Return the answer to `question`, after what its prefill has already said."""
+    text = full_text(behaviour, question, attempt)
+    prefill = question.prefill
+    is_echoed = behaviour.prefill == "echo" or (behaviour.prefill == "llama" and not question.is_streamed)
+    is_taken = prefill is not None and behaviour.prefill != "ignore"
+    if behaviour.prefill == "vllm" and question.prefill_form != "vllm":
+        is_taken = False
+    matched = text.startswith(prefill) if is_taken and prefill is not None else None
+    rest = text[len(prefill) :] if matched and prefill else text
+    if is_taken and is_echoed and prefill:
+        rest = prefill + rest
+    parts = _parts(behaviour, rest)
+    finish = behaviour.finish or ("tool_calls" if behaviour.tool_calls else "stop")
+    if question.max_deltas and question.max_deltas < len(parts):
+        parts, finish = parts[: question.max_deltas], "length"
+    return Answer(id, question.model, behaviour, question, text, parts, finish, matched)
+
+
+def _parts(behaviour: Behaviour, text: str) -> list[tuple[str, str]]:
+    thoughts = prose.write(prose.seed_of("thoughts"), behaviour.reasoning * behaviour.chars)
+    parts = [("reasoning", piece) for piece in _pieces(behaviour, thoughts)]
+    if behaviour.tool_calls:
+        return parts + [part for n in range(behaviour.tool_calls) for part in _tool_call(n)]
+    if behaviour.role_only:
+        return parts
+    key = "refusal" if behaviour.refusal else "content"
+    return parts + [(key, piece) for piece in _odd(behaviour, _pieces(behaviour, text))]
+
+
+def _pieces(behaviour: Behaviour, text: str) -> list[str]:
+    step = max(behaviour.chars, 1)
+    if behaviour.split_pairs:
+        return [half for n in range(0, len(text), step) for half in _split(text[n : n + step])]
+    return [text[n : n + step] for n in range(0, len(text), step)]
+
+
+def _split(piece: str) -> list[str]:
+    """Cut a piece inside each of its surrogate pairs."""
+    parts = [""]
+    for unit in prose.halves(piece):
+        if "\udc00" <= unit <= "\udfff" and parts[-1]:
+            parts.append("")
+        parts[-1] += unit
+    return parts
+
+
+def _odd(behaviour: Behaviour, pieces: list[str]) -> list[str]:
+    """Weave in the characters that databases and encoders refuse."""
+    odd = "\0" * behaviour.nul + "\ud83d" * behaviour.lone
+    if not odd:
+        return pieces
+    return [piece + odd if n % _ODD_EVERY == 0 else piece for n, piece in enumerate(pieces)]
+
+
+def _tool_call(number: int) -> list[tuple[str, str]]:
+    arguments = json.dumps({"city": "Zürich", "days": number + 1})
+    begin = {"index": number, "id": f"call_{number}", "type": "function"}
+    calls: list[dict[str, Any]] = [begin | {"function": {"name": "forecast", "arguments": ""}}]
+    calls += [
+        {"index": number, "function": {"arguments": arguments[n : n + 8]}}
+        for n in range(0, len(arguments), 8)
+    ]
+    return [("tool_calls", json.dumps([call])) for call in calls]
+
+
+class Frames:
+    """Encodes an answer as server-sent events, one frame at a time."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        behaviour = self._behaviour = answer.behaviour
+        self._dumps = encode_basestring_ascii if behaviour.ascii else encode_basestring
+        self._eol = "\r\n" if behaviour.crlf else "\n"
+        self._usage = behaviour.usage
+        if self._usage == "auto":
+            self._usage = "always" if answer.question.wants_usage else "never"
+        head = {
+            "id": answer.id,
+            "object": "chat.completion.chunk",
+            "created": answer.created,
+            "model": answer.model,
+            "system_fingerprint": "fp_fake",
+        }
+        self._head = json.dumps(head)[:-1]
+
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        """Yield frames: their bytes, and how many deltas they carry."""
+        yield self._choice('{"role":"assistant","content":""}'), 0
+        behaviour = self._behaviour
+        noise = self._noise() if behaviour.comments or behaviour.null_content or behaviour.no_choices else b""
+        around = {key: self._around(key) for key in ("content", "refusal", "reasoning", "tool_calls")}
+        for number, (key, piece) in enumerate(self._answer.parts):
+            before, between, after = around[key]
+            spelt = piece if key == "tool_calls" else self._spell(piece)
+            frame = f"{before}{spelt}{between}{spelt}{after}" if between else f"{before}{spelt}{after}"
+            yield (noise if number % _EVERY == 0 else b"") + frame.encode(), 1
+        yield self._ending(), 0
+
+    def _around(self, key: str) -> tuple[str, str, str]:
+        """Return what stands before, between and after a delta's spelt text: made once, used for each."""
+        names = self._reasoning_names() if key == "reasoning" else (key,)
+        delta = ",".join(f'"{name}":\0' for name in names)
+        before, *between, after = self._choice("{" + delta + "}").decode().split("\0")
+        return before, "".join(between), after
+
+    def _spell(self, piece: str) -> str:
+        # UTF-8 has no bytes for half a surrogate pair; only an escape can carry it.
+        is_plain = piece.isascii() or prose.is_whole(piece)
+        return self._dumps(piece) if is_plain else encode_basestring_ascii(piece)
+
+    def data(self, payload: str) -> bytes:
+        return f"data: {payload}{self._eol}{self._eol}".encode()
+
+    def _choice(self, delta: str, finish: str = "null", extra: str = "") -> bytes:
+        choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}'
+        return self.data(f'{self._head}, "choices":[{choice}]{extra}}}')
+
+    def _reasoning_names(self) -> tuple[str, ...]:
+        key = self._behaviour.reasoning_key
+        return ("reasoning_content", "reasoning") if key == "both" else (key,)
+
+    def _noise(self) -> bytes:
+        behaviour = self._behaviour
+        return (
+            (f": comment{self._eol}{self._eol}".encode() if behaviour.comments else b"")
+            + (self._choice('{"content":null}') if behaviour.null_content else b"")
+            + (self.data(f'{self._head}, "choices":[]}}') if behaviour.no_choices else b"")
+        )
+
+    def _ending(self) -> bytes:
+        answer, behaviour = self._answer, self._behaviour
+        usage = json.dumps(answer.usage(len(answer.parts)))
+        end = b""
+        if behaviour.role_only:
+            end += self._choice('{"content":null}') + self._choice('{"content":""}')
+        if answer.finish != "none":
+            extra = f',"usage":{usage}' if self._usage == "inline" else ""
+            end += self._choice("{}", json.dumps(answer.finish), extra)
+        if self._usage == "always":
+            end += self.data(f'{self._head}, "choices":[],"usage":{usage}}}')
+        return end + (b"" if behaviour.no_done else self.data("[DONE]"))
+
+
+def document(answer: Answer) -> bytes:
+    """Return the answer as one JSON document, for requests that do not stream."""
+    behaviour, count = answer.behaviour, len(answer.parts)
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text_of(count, "content") or None}
+    if thoughts := answer.text_of(count, "reasoning"):
+        message |= dict.fromkeys(Frames(answer)._reasoning_names(), thoughts)
+    if behaviour.refusal:
+        message["refusal"] = answer.text_of(count, "refusal")
+    if behaviour.tool_calls:
+        message["tool_calls"] = _whole_calls(answer)
+    finish = None if answer.finish == "none" else answer.finish
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    found = {"id": answer.id, "object": "chat.completion", "created": answer.created, "model": answer.model}
+    usage = {} if behaviour.usage == "never" else {"usage": answer.usage(count)}
+    return json.dumps(found | {"choices": [choice]} | usage).encode()
+
+
+def _whole_calls(answer: Answer) -> list[dict[str, Any]]:
+    calls: dict[int, dict[str, Any]] = {}
+    for key, piece in answer.parts:
+        for call in json.loads(piece) if key == "tool_calls" else ():
+            known = calls.setdefault(call["index"], call)
+            if known is not call:
+                known["function"]["arguments"] += call["function"]["arguments"]
+    return list(calls.values())

@@ -1,0 +1,216 @@
+"""HTTP/1.1 by hand, so that it can be broken in every place."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+_MAX_HEAD_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 256 * 1024 * 1024
+# A client that reads this much too slowly is waited for.
+_HIGH_WATER_BYTES = 1024 * 1024
+_REASONS = {529: "Overloaded"} | {status.value: status.phrase for status in HTTPStatus}
+
+
+class ClientLeft(Exception):
+    """The client closed the connection, or lost it."""
+
+
+class Malformed(Exception):
+    """What came is not an HTTP request."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body read as JSON, None if it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+class _Watched(asyncio.StreamReaderProtocol):
+    """Tells at once, even in mid-answer, that the client is gone."""
+
+    def __init__(self, serve: "Callable[[Wire], Coroutine[Any, Any, None]]") -> None:
+        self.left = asyncio.Event()
+        self.left_at = 0.0
+        self._serve = serve
+        super().__init__(asyncio.StreamReader(limit=_MAX_HEAD_BYTES), self._begin)
+
+    async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(Wire(reader, writer, self))
+
+    def _leave(self) -> None:
+        if not self.left.is_set():
+            self.left_at = asyncio.get_running_loop().time()
+            self.left.set()
+
+    def eof_received(self) -> bool:
+        self._leave()
+        return bool(super().eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
+
+
+async def listen(
+    serve: "Callable[[Wire], Coroutine[Any, Any, None]]", host: str, port: int
+) -> asyncio.Server:
+    """Accept connections; `serve` is run for each."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: _Watched(serve), host, port, backlog=1024)
+
+
+class Wire:
+    """One connection: reads requests, writes answers, breaks when asked to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, watched: _Watched) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._is_chunked = False
+        self._watched = watched
+        self.left = watched.left
+        self.is_reusable = True
+        self.sent_bytes = 0
+        self.socket: socket.socket = writer.get_extra_info("socket")
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    async def read(self) -> Request | None:
+        """Return the next request, None when the client wants no more. Raises Malformed."""
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        except asyncio.LimitOverrunError as exc:
+            raise Malformed("the headers are too long") from exc
+        try:
+            method, target, headers = _parse_head(head.decode("latin-1"))
+            if headers.get("expect", "").lower() == "100-continue":
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = await self._read_body(headers)
+        except ValueError as exc:
+            raise Malformed(str(exc)) from exc
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        parts = urlsplit(target)
+        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        self.is_reusable = headers.get("connection", "").lower() != "close"
+        self.sent_bytes = 0
+        return Request(method, parts.path, query, headers, body)
+
+    async def _read_body(self, headers: Mapping[str, str]) -> bytes:
+        if "chunked" in headers.get("transfer-encoding", ""):
+            return await self._read_chunks()
+        size = int(headers.get("content-length") or 0)
+        if not 0 <= size <= _MAX_BODY_BYTES:
+            raise ValueError("the body is too long")
+        return await self._reader.readexactly(size)
+
+    async def _read_chunks(self) -> bytes:
+        body = bytearray()
+        while size := int((await self._reader.readline()).split(b";")[0], 16):
+            if len(body) + size > _MAX_BODY_BYTES:
+                raise ValueError("the body is too long")
+            body += (await self._reader.readexactly(size + 2))[:-2]
+        while (await self._reader.readline()).strip():
+            pass
+        return bytes(body)
+
+    def head(
+        self, status: int, headers: Mapping[str, str], *, size: int | None = None, close: bool = False
+    ) -> None:
+        """Write status and headers. No `size`: the body's end is marked by a last chunk, or by the close."""
+        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self._is_chunked = size is None and not close
+        self.is_reusable = self.is_reusable and not close
+        if self._is_chunked:
+            lines.append("Transfer-Encoding: chunked")
+        elif size is not None:
+            lines.append(f"Content-Length: {size}")
+        lines.append(f"Connection: {'keep-alive' if self.is_reusable else 'close'}")
+        self.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
+
+    def body(self, data: bytes) -> None:
+        """Write one piece of the body."""
+        self.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+
+    def end(self) -> None:
+        """Mark the end of the body."""
+        if self._is_chunked:
+            self.write(b"0\r\n\r\n")
+
+    def write(self, data: bytes) -> None:
+        if self.left.is_set():
+            raise ClientLeft
+        self._writer.write(data)
+        self.sent_bytes += len(data)
+
+    @property
+    def left_at(self) -> float:
+        """When the client left, by the loop's clock."""
+        return self._watched.left_at
+
+    @property
+    def is_full(self) -> bool:
+        return self._writer.transport.get_write_buffer_size() > _HIGH_WATER_BYTES
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough. Raises ClientLeft."""
+        try:
+            await self._writer.drain()
+        except ConnectionError as exc:
+            raise ClientLeft from exc
+        if self.left.is_set():
+            raise ClientLeft
+
+    async def pause(self, delay_s: float | None, until: asyncio.Event | None = None) -> bool:
+        """Wait `delay_s`, or for ever, or `until` it is set: then True. Raises ClientLeft."""
+        waits = [asyncio.create_task(event.wait()) for event in (self.left, until) if event]
+        try:
+            await asyncio.wait(waits, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self.left.is_set():
+            raise ClientLeft
+        return bool(until and until.is_set())
+
+    def reset(self) -> None:
+        """Send a TCP reset."""
+        self.is_reusable = False
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    def close(self) -> None:
+        """Close the connection after what was written."""
+        self.is_reusable = False
+        self._writer.close()
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+
+def _parse_head(text: str) -> tuple[str, str, dict[str, str]]:
+    first, *lines = text.removesuffix("\r\n\r\n").split("\r\n")
+    method, target, version = first.split(" ")
+    if not version.startswith("HTTP/1."):
+        raise ValueError("this is not HTTP/1.1")
+    fields = (line.partition(":") for line in lines)
+    return method, target, {name.strip().lower(): value.strip() for name, _, value in fields}

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Exists, F, IntegerField, OuterRef, Subquery, Value
+from django.db.models import Exists, IntegerField, OuterRef, Subquery, Value
 from django.db.models.functions import Greatest, Lower, StrIndex, Substr
 from django.http import HttpResponse
 from django.shortcuts import redirect, render

@@ -223,3 +223,22 @@ def test_command_lists_the_table():
 
 def test_documentation_has_the_same_table():
     assert table.as_markdown() in (ROOT / "docs" / "rehearse.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", b"{"),
+        ("/v1/chat/completions", []),
+        ("/v1/chat/completions", {"model": "fake"}),
+        ("/v1/chat/completions", {"model": "fake", "messages": ["hi"]}),
+        ("/v1/files", b"no form"),
+        ("/v1/batches", []),
+        ("/control/text", {"text": "[[bogus]]"}),
+        ("/control/text", []),
+        ("/control/release", b""),
+    ],
+)
+def test_nonsense_gets_400(provider, path, body):
+    assert call(provider, "POST", path, body).status == 400
+    assert ask(provider, HELLO).is_healthy

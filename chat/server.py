@@ -91,7 +91,7 @@ class Valve:
         self._consumer.unregisterProducer()
 
 
-class Server(daphne.server.Server):  # type: ignore[misc]  # Daphne is untyped
+class Server(daphne.server.Server):
     """Serve `application` on a listening socket until a signal comes and everything is drained.
 
     In this order: `startup` (on the event loop; nobody is served before it returns), `ready`, then after

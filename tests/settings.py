@@ -18,7 +18,7 @@ if "CHATSITE_TEST_DATABASE_URL" in os.environ:
     os.environ["DATABASE_URL"] = os.environ["CHATSITE_TEST_DATABASE_URL"]
 
 from chatsite.settings import *  # noqa: E402, F403  # the lines above come first, that is their point
-from chatsite.settings import DATABASES, STORAGES  # noqa: E402
+from chatsite.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
 
 if "sqlite" in DATABASES["default"]["ENGINE"]:
     # A file, not memory: tests of the real writer see the database from several threads, as in production.
@@ -27,3 +27,4 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Nobody collects static files before a unit test.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+STATIC_ROOT.mkdir()  # the middleware that serves it warns of its absence

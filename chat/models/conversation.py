@@ -119,9 +119,7 @@ class Conversation(models.Model):
         if len(text) > settings.MESSAGE_MAX_CHARS:
             raise Refused(
                 "too_long",
-                _(
-                    "This message has %(length)s characters; the limit is %(limit)s. Shorten it or split it."
-                )
+                _("This message has %(length)s characters; the limit is %(limit)s. Shorten it or split it.")
                 % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
             )
         earlier = Generation.objects.made_by(user, client_id)
@@ -251,6 +249,22 @@ class Conversation(models.Model):
         if found is None:
             raise not_found()
         return found
+
+    @classmethod
+    def get_deleted_for(cls, user: AbstractUser, conversation_id: uuid.UUID | str) -> Conversation:
+        """Return the person's conversation, deleted or not, to restore it. Raises as `get_for`."""
+        found = cls.objects.filter(user_id=user.pk, pk=conversation_id).first()
+        if found is None:
+            raise not_found()
+        return found
+
+    def mark_seen(self) -> None:
+        """Note that its owner looks at it now, which takes the mark of news off the sidebar."""
+        now = timezone.now()
+        news = Generation.objects.filter(message=self.leaf_id, finished_at__gt=self.seen_at)
+        if self.leaf_id is not None and news.exists():
+            Conversation.objects.filter(pk=self.pk).update(seen_at=now)
+            self.seen_at = now
 
     def path(self, *, limit: int, before: int | None = None) -> list[Message]:
         """Return up to `limit` messages of the shown branch, oldest first.

@@ -230,8 +230,8 @@ class Server(daphne.server.Server):
             if protocol.state == protocol.STATE_OPEN:
                 # `sendClose` would refuse the code.
                 protocol.sendCloseFrame(code=SERVICE_RESTART, reasonUtf8=b"restarting")
-        elif protocol.channel is not None:
-            protocol.channel.persistent = False
+        elif (channel := getattr(protocol, "channel", None)) is not None:  # gone once it was answered
+            channel.persistent = False
 
     # -- connections ------------------------------------------------------------------------------
 

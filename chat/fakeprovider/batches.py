@@ -34,7 +34,7 @@ class Batches:
             case "GET", "files", id, "content" if id in self._contents:
                 return 200, self._contents[id]
             case "POST", "batches":
-                return self._begin(request.json() or {})
+                return self._begin(_line(request.body))
             case "GET", "batches":
                 return 200, {"object": "list", "data": list(self._batches.values()), "has_more": False}
             case "GET", "batches", id if id in self._batches:
@@ -105,7 +105,7 @@ class Batches:
         done: list[str] = []
         failed: list[str] = []
         for number, raw in enumerate(self._contents[batch["input_file_id"]].splitlines()):
-            line = json.loads(raw)
+            line = _line(raw)
             status, found = self._complete(line.get("body"))
             body = json.loads(document(found)) if isinstance(found, Answer) else found
             response = {"status_code": status, "request_id": f"req_batch_{number}", "body": body}
@@ -123,6 +123,14 @@ class Batches:
             ]
         batch["completed_at"] = int(time.time())
         batch["request_counts"] |= {"completed": len(done), "failed": len(failed)}
+
+
+def _line(raw: bytes) -> dict[str, Any]:
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        line = None
+    return line if isinstance(line, dict) else {}
 
 
 def _multipart(request: Request) -> dict[str, tuple[str, bytes]]:

@@ -250,6 +250,22 @@ class Conversation(models.Model):
             raise not_found()
         return found
 
+    @classmethod
+    def get_deleted_for(cls, user: AbstractUser, conversation_id: uuid.UUID | str) -> Conversation:
+        """Return the person's conversation, deleted or not, to restore it. Raises as `get_for`."""
+        found = cls.objects.filter(user_id=user.pk, pk=conversation_id).first()
+        if found is None:
+            raise not_found()
+        return found
+
+    def mark_seen(self) -> None:
+        """Note that its owner looks at it now, which takes the mark of news off the sidebar."""
+        now = timezone.now()
+        news = Generation.objects.filter(message=self.leaf_id, finished_at__gt=self.seen_at)
+        if self.leaf_id is not None and news.exists():
+            Conversation.objects.filter(pk=self.pk).update(seen_at=now)
+            self.seen_at = now
+
     def path(self, *, limit: int, before: int | None = None) -> list[Message]:
         """Return up to `limit` messages of the shown branch, oldest first.
 

@@ -139,6 +139,11 @@ class Generation(models.Model):
         return (self.finished_at - self.created_at).total_seconds() if self.finished_at else None
 
     @property
+    def queued_s(self) -> float | None:
+        """Seconds from the question to the moment a process took it."""
+        return (self.started_at - self.created_at).total_seconds() if self.started_at else None
+
+    @property
     def first_delta_s(self) -> float | None:
         """Seconds from the question to the first word."""
         return (self.first_delta_at - self.created_at).total_seconds() if self.first_delta_at else None

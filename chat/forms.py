@@ -1,0 +1,70 @@
+"""What people fill in on the chat page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from chat.models import Conversation, Model
+from chat.text import clean
+
+
+class AskForm(forms.Form):
+    """The composer without JavaScript. Whether the text will do is for Conversation.ask to say."""
+
+    text = forms.CharField(required=False, strip=False)
+    # The button of an example prompt on the empty page.
+    example = forms.CharField(required=False)
+    client_id = forms.CharField(max_length=64)
+    conversation = forms.UUIDField(required=False)
+    # An edit names the parent of the edited message; none: it was the first one.
+    is_edit = forms.BooleanField(required=False)
+    parent = forms.IntegerField(required=False, min_value=1)
+    model = forms.IntegerField(required=False, min_value=1)
+
+    def clean_text(self) -> str:
+        # Forms send line ends as CR LF; everything else here has LF.
+        text: str = self.cleaned_data["text"]
+        return text.replace("\r\n", "\n")
+
+
+class RenameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    class Meta:
+        model = Conversation
+        fields = ["title"]
+        widgets = {"title": forms.TextInput(attrs={"autocomplete": "off", "maxlength": 200})}
+
+    def clean_title(self) -> str:
+        title = " ".join(clean(self.cleaned_data["title"]).split())
+        if not title:
+            raise forms.ValidationError(_("Give it a name."))
+        return title
+
+
+class ConfigureForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    class Meta:
+        model = Conversation
+        fields = ["model", "system_prompt", "temperature"]
+        labels = {"model": _("Model"), "system_prompt": _("System prompt"), "temperature": _("Temperature")}
+        help_texts = {
+            "system_prompt": _("Told to the model before every message of this conversation."),
+            "temperature": _(
+                "0 is plain and repeatable, 2 is wild. Empty: as the model's provider likes it."
+            ),
+        }
+        widgets = {
+            "system_prompt": forms.Textarea(attrs={"rows": 6, "dir": "auto"}),
+            "temperature": forms.NumberInput(attrs={"min": 0, "max": 2, "step": 0.1, "inputmode": "decimal"}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["model"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = Model.objects.offered()
+        field.empty_label = str(_("The default"))
+
+    def clean_system_prompt(self) -> str:
+        return clean(self.cleaned_data["system_prompt"]).replace("\r\n", "\n").strip()

@@ -1,0 +1,1 @@
+"""Pages and their fragments: parse, check access, call one verb, answer with HTML."""

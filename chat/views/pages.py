@@ -1,0 +1,94 @@
+"""The chat page itself: a new conversation, an old one, and its composer."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from chat.models import Conversation, Message, Model
+from chat.refusal import Refused
+from chat.views.access import AuthedRequest, signed_in, status_of
+from chat.views.sidebar import sidebar_of
+from chat.views.transcript import Stretch, new_client_id, number_from, stretch_of
+from chat.views.words import words_for_scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """What the page's form holds: kept text, why it was refused, and the message that is being edited."""
+
+    text: str = ""
+    refused: Refused | None = None
+    is_edit: bool = False
+    parent_id: int | None = None
+    model_id: int | None = None
+    client_id: str = field(default_factory=new_client_id)
+
+    @property
+    def status(self) -> int:
+        return status_of(self.refused) if self.refused else 200
+
+
+def page(
+    request: AuthedRequest,
+    conversation: Conversation | None = None,
+    composer: Composer | None = None,
+    *,
+    before: int | None = None,
+) -> HttpResponse:
+    """Answer with the whole chat page."""
+    composer = composer or Composer()
+    offered = list(Model.objects.offered())
+    asked_id = composer.model_id or (conversation.model_id if conversation else None)
+    model = next((model for model in offered if model.pk == asked_id), offered[0] if offered else None)
+    stretch = stretch_of(conversation, before=before) if conversation else Stretch(None, [])
+    context = {
+        "conversation": conversation,
+        "transcript": stretch,
+        "composer": composer,
+        "models": offered,
+        "model": model,
+        "sidebar": sidebar_of(request, conversation),
+        "examples": example_prompts(),
+        "max_chars": settings.MESSAGE_MAX_CHARS,
+        "words": words_for_scripts(),
+    }
+    return render(request, "chat/chat.html", context, status=composer.status)
+
+
+def example_prompts() -> list[str]:
+    """Return what somebody with an empty page might ask."""
+    return [
+        _("Explain how rainbows form, to a ten-year-old"),
+        _("Write a short, friendly mail that moves a meeting to Friday"),
+        _("Make a table of three European capitals: country, river, population"),
+        _("Write a Python function that tells whether a word is a palindrome"),
+    ]
+
+
+@signed_in("GET")
+def chat(request: AuthedRequest) -> HttpResponse:
+    """Answer with an empty page for a new conversation."""
+    return page(request)
+
+
+@signed_in("GET")
+def conversation(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Answer with the newest messages of a conversation, or those before `?before=`."""
+    found = Conversation.get_for(request.user, pk)
+    found.mark_seen()
+    return page(request, found, before=number_from(request, "before"))
+
+
+@signed_in("GET")
+def edit(request: AuthedRequest, pk: int) -> HttpResponse:
+    """Answer with the page whose composer holds an earlier message; sending it makes a new version."""
+    message = Message.get_for(request.user, pk)
+    if message.role != Message.Role.USER:
+        raise Refused("bad_parent", _("Only your own messages can be edited."))
+    return page(request, message.conversation, Composer(message.text, None, True, message.parent_id))

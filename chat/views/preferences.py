@@ -1,0 +1,49 @@
+"""What a person sets: a conversation's model, prompt and temperature; the look of the pages."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from chat import notices
+from chat.forms import ConfigureForm
+from chat.models import Conversation
+from chat.views.access import AuthedRequest, signed_in
+
+THEMES = ("system", "light", "dark")
+COOKIE_AGE_S = 400 * 24 * 3600  # the longest that browsers keep one
+
+
+@signed_in("GET", "POST")
+def configure(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Set model, system prompt and temperature of one conversation."""
+    conversation = Conversation.get_for(request.user, pk)
+    form = ConfigureForm(request.POST or None, instance=conversation)
+    if request.method == "POST" and form.is_valid():
+        conversation.save(update_fields=ConfigureForm.Meta.fields)
+        notices.changed(request.user.pk, pk, "configured")
+        if request.htmx:
+            response = HttpResponse()
+            response["HX-Trigger"] = "dialog-done"
+            return response
+        return redirect("conversation", pk=pk)
+    template = "chat/_configure.html" if request.htmx else "chat/configure.html"
+    status = 422 if form.is_bound else 200
+    return render(request, template, {"conversation": conversation, "form": form}, status=status)
+
+
+@require_POST
+def preferences(request: HttpRequest) -> HttpResponse:
+    """Keep the theme in a cookie, so that the server can draw the page in it at once."""
+    back = request.headers.get("referer", "")
+    if not url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
+        back = "chat"
+    response = redirect(back)
+    theme = request.POST.get("theme")
+    if theme in THEMES:
+        response.set_cookie("theme", theme, max_age=COOKIE_AGE_S, samesite="Lax")
+    return response

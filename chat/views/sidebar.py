@@ -1,0 +1,207 @@
+"""The list of conversations: search, rename, delete, undo."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import uuid
+from dataclasses import dataclass
+from itertools import groupby
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Exists, IntegerField, OuterRef, Subquery, Value
+from django.db.models.functions import Greatest, Lower, StrIndex, Substr
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from chat import notices, tasks
+from chat.forms import RenameForm
+from chat.models import Conversation, Generation, Message
+from chat.models.conversation import ConversationQuerySet
+from chat.text import clean
+from chat.views.access import AuthedRequest, signed_in
+
+PAGE_CONVERSATIONS = 40
+SNIPPET_CHARS = 140
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One conversation of the list. `snippet` is where the text holds what was searched for."""
+
+    conversation: Conversation
+    title: SafeString
+    snippet: SafeString | None = None
+    is_current: bool = False
+    is_running: bool = False
+    has_news: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    label: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Sidebar:
+    """The pages of the list that are shown, by age."""
+
+    query: str
+    groups: list[Group]
+    page: int
+    next_page: int | None
+    current_id: str = ""
+
+
+def sidebar_of(request: AuthedRequest, current: Conversation | None = None) -> Sidebar:
+    """Return the list as the query string wants it: `q`, `page`, and `through` for all pages up to one."""
+    current_id = str(current.pk) if current else request.GET.get("current", "")
+    query = clean(request.GET.get("q", "")).strip()
+    words = query.split()[:8]
+    found = Conversation.objects.of(request.user).search(query).order_by("-updated_at", "-pk")
+    found = _with_news(found)
+    if words:
+        found = _with_snippets(found, words[0])
+    through = _positive(request.GET.get("through"))
+    paginator = Paginator(found, PAGE_CONVERSATIONS * (through or 1), allow_empty_first_page=True)
+    page = paginator.get_page(1 if through else request.GET.get("page"))
+    conversations = list(page.object_list)
+    running = _running_ids(request)
+    rows = [
+        Row(
+            conversation,
+            marked(str(conversation), words),
+            _snippet(conversation, words),
+            is_current=str(conversation.pk) == current_id,
+            is_running=conversation.pk in running,
+            has_news=conversation.has_news,
+        )
+        for conversation in conversations
+    ]
+    number = through or page.number
+    return Sidebar(query, grouped(rows), number, number + 1 if page.has_next() else None, current_id)
+
+
+def _positive(value: str | None) -> int | None:
+    return min(int(value), 50) if value and value.isascii() and value.isdigit() and int(value) else None
+
+
+def _with_news(found: ConversationQuerySet) -> ConversationQuerySet:
+    unseen = Generation.objects.filter(message=OuterRef("leaf"), finished_at__gt=OuterRef("seen_at"))
+    return found.annotate(has_news=Exists(unseen))
+
+
+def _with_snippets(found: ConversationQuerySet, word: str) -> ConversationQuerySet:
+    # The text is cut in the database: a conversation may hold megabytes.
+    holding = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=word)
+    at = StrIndex(Lower("text"), Value(word.lower()), output_field=IntegerField())
+    cut = Substr("text", Greatest(at - 40, Value(1)), SNIPPET_CHARS)
+    newest = holding.order_by("-pk").annotate(cut=cut, starts_at=at).values("cut")[:1]
+    return found.annotate(snippet=Subquery(newest))
+
+
+def _snippet(conversation: Conversation, words: list[str]) -> SafeString | None:
+    cut = getattr(conversation, "snippet", None)
+    return marked(" ".join(cut.split()), words) if cut else None
+
+
+def _running_ids(request: AuthedRequest) -> set[uuid.UUID]:
+    active = Generation.objects.of(request.user).active()
+    return set(active.values_list("message__conversation_id", flat=True))
+
+
+def marked(text: str, words: list[str]) -> SafeString:
+    """Return `text` as HTML with each of `words` in a <mark>."""
+    if not words:
+        return format_html_join("", "{}", [(text,)])
+    longest_first = sorted(words, key=len, reverse=True)
+    parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text, flags=re.IGNORECASE)
+    pieces = ((part,) for part in parts)
+    return SafeString("").join(
+        format_html_join("", "<mark>{}</mark>" if index % 2 else "{}", [piece])
+        for index, piece in enumerate(pieces)
+    )
+
+
+def grouped(rows: list[Row]) -> list[Group]:
+    """Return `rows`, newest first, by age as people say it."""
+    today = timezone.localdate()
+    return [
+        Group(label, list(group))
+        for label, group in groupby(
+            rows, key=lambda row: age_of(timezone.localdate(row.conversation.updated_at), today)
+        )
+    ]
+
+
+def age_of(day: datetime.date, today: datetime.date) -> str:
+    days = (today - day).days
+    if days <= 0:
+        return _("Today")
+    if days == 1:
+        return _("Yesterday")
+    if days <= 7:
+        return _("Last 7 days")
+    return date_format(day, "YEAR_MONTH_FORMAT")
+
+
+@signed_in("GET")
+def sidebar(request: AuthedRequest) -> HttpResponse:
+    """Answer with the list as a fragment."""
+    return render(request, "chat/_conversations.html", {"sidebar": sidebar_of(request)})
+
+
+@signed_in("GET", "POST")
+def rename(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Give a conversation another title, in place or on a page of its own."""
+    conversation = Conversation.get_for(request.user, pk)
+    form = RenameForm(request.POST or None, instance=conversation)
+    if request.method == "POST" and form.is_valid():
+        conversation.save(update_fields=["title"])
+        notices.changed(request.user.pk, pk, "renamed")
+        if request.htmx:
+            return _refreshed()
+        return redirect("conversation", pk=pk)
+    template = "chat/_rename.html" if request.htmx else "chat/rename.html"
+    status = 422 if form.is_bound else 200
+    return render(request, template, {"conversation": conversation, "form": form}, status=status)
+
+
+@signed_in("POST")
+def delete(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Put a conversation away; answers in progress are stopped. It can be restored."""
+    conversation = Conversation.get_for(request.user, pk)
+    for generation_id in conversation.delete_softly():
+        tasks.stop(request.user, generation_id)
+    notices.changed(request.user.pk, pk, "deleted")
+    if request.htmx:
+        response = render(request, "chat/_undo.html", {"pk": pk, "title": str(conversation)})
+        response["HX-Trigger"] = "conversations-changed"
+        return response
+    messages.info(request, str(conversation), extra_tags=str(pk))
+    return redirect("chat")
+
+
+@signed_in("POST")
+def restore(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Undo a deletion."""
+    conversation = Conversation.get_deleted_for(request.user, pk)
+    conversation.restore()
+    notices.changed(request.user.pk, pk, "restored")
+    if request.htmx:
+        return _refreshed()
+    return redirect("conversation", pk=pk)
+
+
+def _refreshed() -> HttpResponse:
+    """Answer with nothing but word that the list is to be read again."""
+    response = HttpResponse()
+    response["HX-Trigger"] = "conversations-changed"
+    return response

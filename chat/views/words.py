@@ -1,0 +1,43 @@
+"""What the page's scripts say, in the person's language."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+
+def words_for_scripts() -> dict[str, str]:
+    """Return sentences by name; {braces} are filled in by the page."""
+    return {
+        "answerComplete": _("The answer is complete."),
+        "answerEnded": _("The answer ended early: {status}"),
+        "answerStarted": _("The answer has started."),
+        "busy": _("The answer is still being written. Wait for it, or stop it with Esc."),
+        "code": _("code"),
+        "copied": _("Copied"),
+        "copy": _("Copy"),
+        "copyFailed": _("This browser did not let us copy."),
+        "counter": _("{left} characters left"),
+        "deletedElsewhere": _("This conversation was deleted."),
+        "editing": _("Editing an earlier message; its present version is kept."),
+        "loadFailed": _("That did not load. Check the connection and try again."),
+        "offline": _("You are offline. Your text is kept and sent later."),
+        "outdated": _("The program was updated. Reload this page; your text is kept."),
+        "queued": _("Waiting for a free slot…"),
+        "queuedAt": _("Waiting, number {position} in line…"),
+        "reconnecting": _("Reconnecting… Your text is kept."),
+        "reload": _("Reload"),
+        "restarted": _("The answer was cut and begins anew."),
+        "retrying": _("{message} Attempt {attempt} of {of} follows in {seconds} s."),
+        "retryingNow": _("{message} Attempt {attempt} of {of}…"),
+        "send": _("Sending…"),
+        "sendLater": _("Not sent yet. It is kept here and sent as soon as there is a connection."),
+        "signedOut": _("You are signed out. Your text is kept."),
+        "signIn": _("Sign in"),
+        "switched": _("Continued on {model}."),
+        "thinking": _("Thinking…"),
+        "thought": _("Thought for {seconds} s"),
+        "tooLong": _(
+            "This message has {length} characters; the limit is {limit}. Shorten it or send it in parts."
+        ),
+        "waiting": _("Waiting for {model}…"),
+    }

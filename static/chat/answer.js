@@ -1,0 +1,240 @@
+// One answer while it is written: applies its events in order and draws them, a frame at a time.
+
+import { say } from "./config.js";
+import { MarkdownStream } from "./markdown.js";
+
+const ACK_EVERY_MS = 250;
+const FOLLOW_AGAIN_MS = 1_000;
+
+export class Answer {
+  generation;
+  #article;
+  #socket;
+  #onEnd;
+  #seq;
+  #text = "";
+  #undrawn = "";
+  #thinking = "";
+  #prefix = "";
+  #markdown;
+  #model = "";
+  #thoughtSince = 0;
+  #drawTimer = 0;
+  #ackTimer = 0;
+  #ackedSeq = 0;
+  #countdown = 0;
+  #healTimer = 0;
+  #isOver = false;
+
+  // `onEnd(answer, event)` is called once, after the last words are drawn.
+  constructor(article, { socket, onEnd }) {
+    const { generation, seq, prefixChars } = article.dataset;
+    this.#article = article;
+    this.#socket = socket;
+    this.#onEnd = onEnd;
+    this.generation = Number(generation);
+    this.#seq = Number(seq ?? 0);
+    this.#text = this.#body.textContent;
+    this.#thinking = this.#thoughts.textContent;
+    // The server counts characters, JavaScript counts halves of some.
+    this.#prefix = [...this.#text].slice(0, Number(prefixChars ?? 0)).join("");
+    this.#redraw();
+    article.classList.add("is-active");
+    if (this.#seq === 0 && !this.#status.textContent) this.#tell(say("queued"), "is-waiting");
+    else if (this.#seq > 0) this.#writing(this.#text ? "delta" : "thinking");
+    else this.#state.classList.add("is-waiting");
+  }
+
+  get article() {
+    return this.#article;
+  }
+
+  get text() {
+    return this.#text;
+  }
+
+  // Ask for what follows the last event that was applied.
+  follow() {
+    this.#socket.send({ type: "follow", generation: this.generation, after: this.#seq });
+  }
+
+  apply(event) {
+    if (this.#isOver) return;
+    if (event.type === "snapshot") return this.#snapshot(event);
+    if (event.seq <= this.#seq) return;
+    if (event.seq > this.#seq + 1) return this.#heal();
+    this.#seq = event.seq;
+    clearInterval(this.#countdown);
+    this.#handle(event);
+    this.#scheduleAck();
+  }
+
+  // Leave the article as it is; somebody else draws it from now on.
+  drop() {
+    this.#isOver = true;
+    clearInterval(this.#countdown);
+    clearTimeout(this.#ackTimer);
+    clearTimeout(this.#healTimer);
+    this.#cancelDraw();
+  }
+
+  #handle(event) {
+    switch (event.type) {
+      case "queued":
+        return this.#tell(event.position ? say("queuedAt", event) : say("queued"), "is-waiting");
+      case "started":
+        return this.#started(event);
+      case "retrying":
+        return this.#retrying(event);
+      case "thinking":
+        this.#thinking += event.text;
+        return this.#schedule();
+      case "delta":
+        this.#text += event.text;
+        this.#undrawn += event.text;
+        return this.#schedule();
+      case "restarted":
+        return this.#restarted();
+      default:
+        return this.#ended(event);
+    }
+  }
+
+  #started({ model }) {
+    if (this.#model && model !== this.#model) this.#seam(say("switched", { model }));
+    this.#model = model;
+    this.#tell(say("waiting", { model }), "is-waiting");
+  }
+
+  #retrying(event) {
+    const until = performance.now() + event.wait_s * 1000;
+    const tick = () => {
+      const seconds = Math.ceil((until - performance.now()) / 1000);
+      this.#tell(say(seconds > 0 ? "retrying" : "retryingNow", { ...event, seconds }), "is-retrying");
+      if (seconds <= 0) clearInterval(this.#countdown);
+    };
+    tick();
+    this.#countdown = setInterval(tick, 500);
+  }
+
+  #restarted() {
+    this.#seam(say("restarted"));
+    this.#text = this.#prefix;
+    this.#thinking = "";
+    this.#thoughtSince = 0;
+    this.#redraw();
+  }
+
+  #snapshot(event) {
+    if (event.seq < this.#seq) return;
+    this.#seq = event.seq;
+    this.#text = event.text;
+    this.#thinking = event.thinking ?? "";
+    this.#redraw();
+    this.#scheduleAck();
+    if (event.status !== "queued" && event.status !== "running") this.#ended({ ...event, type: event.status });
+  }
+
+  #ended(event) {
+    this.#draw();
+    this.drop();
+    this.#markdown.end();
+    this.#article.classList.remove("is-active", "is-writing");
+    // Shown until the server's final article takes this one's place.
+    this.#tell(event.message ?? "", event.type === "failed" ? "danger" : "");
+    this.#socket.send({ type: "ack", generation: this.generation, seq: this.#seq });
+    this.#onEnd(this, event);
+  }
+
+  // Once for a whole burst of events that came after a gap.
+  #heal() {
+    if (this.#healTimer) return;
+    this.follow();
+    this.#healTimer = setTimeout(() => { this.#healTimer = 0; }, FOLLOW_AGAIN_MS);
+  }
+
+  // -- drawing ----------------------------------------------------------------------------------
+
+  #schedule() {
+    if (this.#drawTimer) return;
+    // A hidden page is given no animation frames, yet its answer goes on.
+    this.#drawTimer = document.hidden ? -setTimeout(() => this.#draw(), 250) : requestAnimationFrame(() => this.#draw());
+  }
+
+  #cancelDraw() {
+    if (this.#drawTimer < 0) clearTimeout(-this.#drawTimer);
+    else cancelAnimationFrame(this.#drawTimer);
+    this.#drawTimer = 0;
+  }
+
+  #draw() {
+    this.#cancelDraw();
+    if (this.#thinking.length !== this.#thoughts.textContent.length) {
+      this.#thoughts.textContent = this.#thinking;
+      this.#thinkingBox.hidden = !this.#thinking;
+      this.#thoughtSince ||= performance.now();
+      if (!this.#text) this.#writing("thinking");
+    }
+    if (this.#undrawn) {
+      this.#markdown.write(this.#undrawn);
+      this.#undrawn = "";
+      this.#writing("delta");
+    }
+  }
+
+  #redraw() {
+    this.#undrawn = "";
+    this.#body.replaceChildren();
+    this.#body.classList.remove("is-plain");
+    this.#markdown = new MarkdownStream(this.#body);
+    if (this.#text) this.#markdown.write(this.#text);
+    this.#thoughts.textContent = this.#thinking;
+    this.#thinkingBox.hidden = !this.#thinking;
+    this.#article.classList.toggle("is-writing", Boolean(this.#text));
+  }
+
+  #writing(kind) {
+    this.#article.classList.toggle("is-writing", kind === "delta");
+    const summary = this.#thinkingBox.querySelector("summary");
+    if (kind === "thinking") {
+      summary.textContent = say("thinking");
+      return this.#tell("", "");
+    }
+    if (this.#thoughtSince > 0) {
+      const seconds = Math.max(1, Math.round((performance.now() - this.#thoughtSince) / 1000));
+      summary.textContent = say("thought", { seconds });
+      this.#thoughtSince = -1;
+    }
+    if (this.#status.textContent) this.#tell("", "");
+  }
+
+  #tell(text, kind) {
+    this.#state.className = `state ${kind || "muted"}`;
+    if (this.#status.textContent !== text) this.#status.textContent = text;
+  }
+
+  // A line that stays where the answer changed hands.
+  #seam(text) {
+    const line = document.createElement("p");
+    line.className = "seam";
+    line.textContent = text;
+    this.#body.before(line);
+  }
+
+  #scheduleAck() {
+    if (this.#ackTimer) return;
+    this.#ackTimer = setTimeout(() => {
+      this.#ackTimer = 0;
+      if (this.#drawTimer) return this.#scheduleAck();
+      if (this.#seq > this.#ackedSeq && this.#socket.send({ type: "ack", generation: this.generation, seq: this.#seq })) {
+        this.#ackedSeq = this.#seq;
+      }
+    }, ACK_EVERY_MS);
+  }
+
+  get #body() { return this.#article.querySelector(".streaming"); }
+  get #state() { return this.#article.querySelector(".state"); }
+  get #status() { return this.#article.querySelector(".status"); }
+  get #thinkingBox() { return this.#article.querySelector(".thinking"); }
+  get #thoughts() { return this.#article.querySelector(".thoughts"); }
+}

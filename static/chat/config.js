@@ -1,0 +1,83 @@
+// What the server told this page, and the few things every module needs.
+
+const { body } = document;
+const sentences = JSON.parse(document.getElementById("words").textContent);
+
+export const VERSION = 1;
+export const config = Object.freeze({
+  user: body.dataset.user,
+  home: body.dataset.home,
+  maxChars: Number(body.dataset.maxChars),
+  csrf: body.dataset.csrf,
+});
+
+// The conversation this page shows; "" until a new one was accepted.
+export const current = {
+  get id() { return body.dataset.conversation; },
+  set id(id) { body.dataset.conversation = id; },
+};
+
+// A sentence in the person's language, its {braces} filled in.
+export function say(name, values = {}) {
+  return (sentences[name] ?? name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+}
+
+export const url = {
+  conversation: (id) => `${config.home}c/${id}/`,
+  configure: (id) => `${config.home}c/${id}/configure/`,
+  transcript: (id, limit) => `${config.home}c/${id}/transcript/?limit=${limit}`,
+  message: (id) => `${config.home}m/${id}/`,
+  stop: (id) => `${config.home}g/${id}/stop/`,
+  socket: () => new URL(`${config.home}ws/`, location.href).href.replace(/^http/, "ws"),
+};
+
+// crypto.randomUUID is missing on plain-http LAN addresses; this is not.
+export function randomId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// Local storage may be full, forbidden or absent: the page then works without it.
+export const storage = {
+  get(key) { try { return localStorage.getItem(key); } catch { return null; } },
+  set(key, value) { try { localStorage.setItem(key, value); return true; } catch { return false; } },
+  remove(key) { try { localStorage.removeItem(key); } catch { /* nothing was kept there */ } },
+  keys() { try { return Object.keys(localStorage); } catch { return []; } },
+};
+
+// Survives a reload, and differs between tabs.
+export const tab = (() => {
+  try {
+    const known = sessionStorage.getItem("chatsite.tab");
+    const id = known ?? randomId();
+    sessionStorage.setItem("chatsite.tab", id);
+    return id;
+  } catch {
+    return randomId();
+  }
+})();
+
+export class SignedOut extends Error {}
+
+// Ask our own server for a fragment of a page, or send it a form. Throws SignedOut, or Error on any failure.
+export async function request(address, { method = "GET", body: data } = {}) {
+  const headers = { "HX-Request": "true", "X-CSRFToken": config.csrf };
+  const response = await fetch(address, { method, body: data, headers, credentials: "same-origin" });
+  if (response.status === 401) throw new SignedOut();
+  if (!response.ok) throw Object.assign(new Error(`${response.status} from ${address}`), { status: response.status });
+  return response.text();
+}
+
+// Only ever given HTML that our own server rendered and cleaned.
+export function fragmentOf(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+let announcements = 0;
+// Tell screen readers, politely and once.
+export function announce(text) {
+  const region = document.getElementById("announcer");
+  // The same text twice in a row would not be read again.
+  region.textContent = text + (announcements++ % 2 ? " " : "");
+}

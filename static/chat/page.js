@@ -1,0 +1,148 @@
+// The chat page: one socket, one outbox, and what they tell the transcript, the composer and the sidebar.
+
+import "./composer.js";
+import "./transcript.js";
+import { config, current, request, say, tab, url } from "./config.js";
+import { Connection } from "./connection.js";
+import { startDialogs } from "./dialogs.js";
+import { startKeyboard } from "./keyboard.js";
+import { Outbox } from "./outbox.js";
+import { startPreferences } from "./preferences.js";
+import { refreshSidebar, startSidebar } from "./sidebar.js";
+import { Socket } from "./socket.js";
+
+const socket = new Socket(url.socket());
+const outbox = new Outbox();
+const transcript = document.querySelector("chat-transcript");
+const composer = document.querySelector("chat-composer");
+const connection = new Connection(document.querySelector(".connection"), socket);
+const picker = document.getElementById("model");
+let hasBeenOpen = false;
+
+// -- asking ---------------------------------------------------------------------------------------
+
+function ask(fields) {
+  const model = fields.continue ? undefined : picker && Number(picker.value);
+  const item = outbox.add({ conversation: current.id || null, model: model || undefined, ...fields });
+  transcript.showPending(item);
+  socket.send(Outbox.frameOf(item));
+}
+
+function send({ text, edit }) {
+  document.querySelector(".welcome")?.setAttribute("hidden", "");
+  ask(edit ? { text, parent: edit.parent, replaces: edit.id } : { text });
+}
+
+function stop() {
+  const generation = transcript.running;
+  if (generation === null || socket.send({ type: "stop", generation })) return;
+  request(url.stop(generation), { method: "POST" }).catch((error) => connection.failed(error));
+}
+
+function sendDue() {
+  for (const item of outbox.due()) {
+    if (isShownHere(item)) transcript.tellPending(item.client_id, "send");
+    socket.send(Outbox.frameOf(item));
+  }
+}
+
+// After a reload: what was not acknowledged is on the screen again.
+function showDue() {
+  for (const item of outbox.due().filter(isShownHere)) {
+    document.querySelector(".welcome")?.setAttribute("hidden", "");
+    transcript.showPending(item);
+  }
+}
+
+function isShownHere(item) {
+  return item.tab === tab && (item.conversation ?? "") === current.id;
+}
+
+// -- what the server says -------------------------------------------------------------------------
+
+function accepted(frame) {
+  const item = outbox.take(frame.client_id);
+  refreshSidebar();
+  if (!Outbox.isMine(item)) return;
+  if (!item.conversation && !current.id) adopt(frame.conversation);
+  if (frame.conversation === current.id) transcript.accept(frame);
+}
+
+function refused(frame) {
+  if (frame.code === "outdated") return connection.outdated();
+  if (!frame.client_id) return composer.problem(frame.code === "not_found" ? "" : frame.message);
+  const item = outbox.take(frame.client_id);
+  transcript.refuse(frame.client_id);
+  if (!current.id && !transcript.childElementCount) document.querySelector(".welcome")?.removeAttribute("hidden");
+  if (item) composer.giveBack(item.text, frame.message);
+}
+
+// The new conversation has an address now; the page goes on under it without a reload.
+function adopt(id) {
+  current.id = id;
+  history.replaceState(null, "", url.conversation(id));
+  document.querySelector(".welcome")?.remove();
+  const link = document.getElementById("configure");
+  link.href = url.configure(id);
+  link.hidden = false;
+  composer.moved();
+  watch();
+}
+
+function watch() {
+  socket.send({ type: "watch", conversation: current.id || null });
+}
+
+function changed({ conversation, what, generation }) {
+  refreshSidebar();
+  if (conversation !== current.id) return;
+  if (what === "deleted" || what === "restored") {
+    connection.deleted(what === "deleted");
+    composer.close(what === "deleted");
+  } else if (what === "started" || what === "selected") {
+    transcript.sync();
+  } else if (what === "finished" && !transcript.isFollowing(generation)) {
+    transcript.sync();
+  }
+}
+
+function receive(frame) {
+  if (frame.type === "accepted") accepted(frame);
+  else if (frame.type === "refused") refused(frame);
+  else if (frame.type === "changed") changed(frame);
+  else if (frame.generation !== undefined) transcript.receive(frame);
+}
+
+function opened() {
+  watch();
+  transcript.resume();
+  sendDue();
+  // Notices that came while we were away are lost; the page reads again what they were about.
+  if (hasBeenOpen) {
+    transcript.sync();
+    refreshSidebar();
+  }
+  hasBeenOpen = true;
+}
+
+// -- wiring ---------------------------------------------------------------------------------------
+
+transcript.addEventListener("busy", ({ detail }) => composer.setBusy(detail.isBusy, transcript.running !== null));
+transcript.addEventListener("ask", ({ detail }) => ask(detail));
+transcript.addEventListener("edit", ({ detail }) => composer.beginEdit(detail));
+transcript.addEventListener("failure", ({ detail }) => connection.failed(detail.error));
+composer.addEventListener("send", ({ detail }) => send(detail));
+composer.addEventListener("stop", stop);
+composer.addEventListener("edit-last", () => transcript.edit());
+composer.addEventListener("edited", ({ detail }) => transcript.markEdited(detail.id));
+socket.addEventListener("open", opened);
+socket.addEventListener("frame", ({ detail }) => receive(detail));
+
+startSidebar();
+startDialogs();
+startPreferences(document.querySelector("form.theme"), document.getElementById("enter-sends"));
+startKeyboard({ composer, stop });
+composer.start();
+transcript.start(socket, document.querySelector(".latest"));
+showDue();
+socket.start();

@@ -1,0 +1,41 @@
+// Theme and "Enter sends", kept in cookies so that the server draws the next page right at once.
+
+const YEAR_S = 365 * 24 * 3600;
+
+function setCookie(name, value) {
+  document.cookie = `${name}=${value}; path=/; max-age=${YEAR_S}; samesite=lax`;
+}
+
+function cookie(name) {
+  return document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1);
+}
+
+// On a phone's keyboard Enter breaks the line unless somebody wants it otherwise.
+export function enterSends() {
+  const kept = cookie("enter");
+  return kept ? kept === "sends" : !matchMedia("(pointer: coarse)").matches;
+}
+
+export function startPreferences(form, checkbox) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    setTheme(form, event.submitter.value);
+  });
+  checkbox.checked = enterSends();
+  hintEnter();
+  checkbox.addEventListener("change", () => {
+    setCookie("enter", checkbox.checked ? "sends" : "breaks");
+    hintEnter();
+  });
+}
+
+function setTheme(form, theme) {
+  setCookie("theme", theme);
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  for (const button of form.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.value === theme));
+}
+
+function hintEnter() {
+  document.getElementById("text").enterKeyHint = enterSends() ? "send" : "enter";
+}

@@ -1,0 +1,408 @@
+// The messages: takes over answers in progress, shows what is asked here, and keeps up with the server.
+
+import { Answer } from "./answer.js";
+import { copyCode, copyMessage, dressCode } from "./clipboard.js";
+import { announce, current, fragmentOf, request, say, url } from "./config.js";
+import { Scroller } from "./scroller.js";
+
+// A change is nearly always at the end; the whole page is fetched only if these do not fit on.
+const TAIL_MESSAGES = 4;
+const PAGE_MESSAGES = 50;
+
+// Tells: "ask" (regenerate, continue), "edit", "busy" (whether anything is being written), "failure".
+class ChatTranscript extends HTMLElement {
+  #socket = null;
+  #scroller = null;
+  #answers = new Map();
+  // What the server says of a conversation before the latest change made here is out of date.
+  #changes = 0;
+  #syncing = null;
+  #olderObserver = null;
+  #unfinished = new Set();
+
+  connectedCallback() {
+    this.addEventListener("click", this.#clicked);
+    this.addEventListener("submit", this.#submitted);
+  }
+
+  disconnectedCallback() {
+    this.removeEventListener("click", this.#clicked);
+    this.removeEventListener("submit", this.#submitted);
+    this.#olderObserver?.disconnect();
+    for (const answer of this.#answers.values()) answer.drop();
+    this.#answers.clear();
+  }
+
+  start(socket, latestLink) {
+    this.#socket = socket;
+    const box = this.closest(".scroller");
+    this.#scroller = new Scroller(box, this, latestLink);
+    // A link to one message wins over the newest.
+    const target = location.hash.startsWith("#m") && this.querySelector(location.hash);
+    if (target) {
+      this.#scroller.unpin();
+      target.scrollIntoView();
+    } else {
+      this.#scroller.toEnd();
+    }
+    this.#olderObserver = new IntersectionObserver((entries) => this.#reachedTop(entries), { root: box, rootMargin: "400px 0px" });
+    this.#adopt(this);
+    this.#watchOlder();
+  }
+
+  // -- what runs --------------------------------------------------------------------------------
+
+  get running() {
+    return this.#answers.keys().next().value ?? null;
+  }
+
+  get isBusy() {
+    return this.#answers.size > 0 || this.querySelector("[data-ask]") !== null;
+  }
+
+  isFollowing(generation) {
+    return this.#answers.has(generation);
+  }
+
+  receive(event) {
+    this.#answers.get(event.generation)?.apply(event);
+  }
+
+  // The socket is open (again): go on where the last event left us, finish what could not be fetched.
+  resume() {
+    for (const answer of this.#answers.values()) answer.follow();
+    for (const answer of [...this.#unfinished]) this.#finish(answer);
+  }
+
+  // -- asking -----------------------------------------------------------------------------------
+
+  // Show an ask that is not acknowledged yet.
+  showPending({ client_id, text, regenerate, replaces, ...ask }) {
+    if (this.#pending(client_id)) return;
+    if (ask.continue) return this.#showContinuing(client_id, ask.continue);
+    const first = replaces ? this.#article(replaces) : regenerate && this.#article(regenerate)?.nextElementSibling;
+    if (first) this.#hideFrom(first, client_id);
+    if (text !== undefined) {
+      const article = copyOf("pending-template");
+      article.dataset.ask = client_id;
+      article.querySelector(".bubble").textContent = text;
+      this.append(article);
+    } else {
+      const article = copyOf("answer-template");
+      article.dataset.ask = client_id;
+      this.append(article);
+    }
+    this.tellPending(client_id, this.#socket.isOpen ? "send" : "sendLater");
+    this.#scroller.toEnd();
+    this.#tellBusy();
+  }
+
+  #showContinuing(clientId, id) {
+    const article = this.#article(id);
+    if (!article) return;
+    article.dataset.ask = clientId;
+    article.querySelector(".footer").inert = true;
+    this.#tellBusy();
+  }
+
+  #endContinuing(article) {
+    delete article.dataset.ask;
+    article.querySelector(".footer").inert = false;
+  }
+
+  tellPending(clientId, name) {
+    const article = this.#pending(clientId);
+    const line = article?.querySelector(".status") ?? article?.querySelector(".state");
+    if (line) line.textContent = say(name);
+  }
+
+  refuse(clientId) {
+    const pending = this.#pending(clientId);
+    if (pending?.dataset.message) this.#endContinuing(pending);
+    else pending?.remove();
+    for (const article of this.querySelectorAll(`[data-hidden-by="${clientId}"]`)) {
+      article.hidden = false;
+      delete article.dataset.hiddenBy;
+    }
+    this.#tellBusy();
+  }
+
+  accept(frame) {
+    this.#changes += 1;
+    const pending = this.#pending(frame.client_id);
+    for (const article of this.querySelectorAll(`[data-hidden-by="${frame.client_id}"]`)) this.#remove(article);
+    const isShown = this.#article(frame.message) !== null;
+    if (pending?.dataset.message) {
+      this.#endContinuing(pending);
+    } else if (isShown || !pending) {
+      pending?.remove();
+    } else {
+      const isQuestion = pending.classList.contains("question");
+      if (isQuestion) this.#nameQuestion(pending, frame);
+      const article = isQuestion ? copyOf("answer-template") : pending;
+      delete pending.dataset.ask;
+      article.id = `m${frame.message}`;
+      Object.assign(article.dataset, { message: frame.message, generation: frame.generation, seq: 0 });
+      article.querySelector(".status").textContent = "";
+      if (isQuestion) pending.after(article);
+      this.#take(article);
+      announce(say("answerStarted"));
+    }
+    this.#tellBusy();
+    this.sync();
+  }
+
+  #nameQuestion(article, frame) {
+    article.id = `m${frame.user_message}`;
+    article.dataset.message = frame.user_message;
+    article.classList.remove("pending");
+    article.querySelector(".state").textContent = "";
+  }
+
+  // -- answers in progress ----------------------------------------------------------------------
+
+  #adopt(root) {
+    dressCode(root);
+    for (const article of root.querySelectorAll(".message[data-generation]")) this.#take(article);
+    this.#tellBusy();
+  }
+
+  #take(article) {
+    const answer = new Answer(article, { socket: this.#socket, onEnd: (...ended) => this.#ended(...ended) });
+    this.#answers.set(answer.generation, answer);
+    if (article.dataset.fingerprint) answer.follow();
+  }
+
+  #ended(answer, event) {
+    this.#answers.delete(answer.generation);
+    const isWhole = event.type === "completed";
+    announce(isWhole ? say("answerComplete") : say("answerEnded", { status: event.message || event.type }));
+    this.#tellBusy();
+    this.#finish(answer);
+  }
+
+  // Put the server's final article in the place of the one that was drawn here.
+  async #finish(answer) {
+    this.#unfinished.add(answer);
+    const { article } = answer;
+    try {
+      const fresh = fragmentOf(await request(url.message(article.dataset.message))).querySelector("article");
+      this.#unfinished.delete(answer);
+      if (article.isConnected) this.#replace(article, fresh);
+    } catch (error) {
+      // Tried again when the socket is back; until then the text that was drawn here stays.
+      this.#tellFailure(error);
+      if (error.status) this.#unfinished.delete(answer);
+    }
+  }
+
+  #replace(article, fresh) {
+    const hadFocus = article.contains(document.activeElement);
+    const wasOpen = article.querySelector(".thinking")?.open;
+    this.#answers.get(Number(article.dataset.generation))?.drop();
+    this.#answers.delete(Number(article.dataset.generation));
+    this.#scroller.keepPlaceOf(article, () => {
+      article.replaceWith(fresh);
+      if (wasOpen) fresh.querySelector(".thinking").open = true;
+      this.#adopt(fresh.parentElement === this ? wrapped(fresh) : this);
+      return fresh;
+    });
+    if (hadFocus) fresh.focus({ preventScroll: true });
+  }
+
+  #remove(article) {
+    this.#answers.get(Number(article.dataset.generation))?.drop();
+    this.#answers.delete(Number(article.dataset.generation));
+    article.remove();
+  }
+
+  // -- keeping up with the server ---------------------------------------------------------------
+
+  // Make this page's transcript what the server's is. Calls that come while one runs share one more.
+  async sync(limit = TAIL_MESSAGES) {
+    if (!current.id) return;
+    if (this.#syncing) {
+      this.#changes += 1;
+      return;
+    }
+    this.#syncing = true;
+    try {
+      await this.#fetchAndReconcile(limit);
+    } catch (error) {
+      this.#tellFailure(error);
+    } finally {
+      this.#syncing = null;
+    }
+  }
+
+  async #fetchAndReconcile(limit) {
+    for (;;) {
+      const [changes, id] = [this.#changes, current.id];
+      const fragment = fragmentOf(await request(url.transcript(id, limit)));
+      if (changes !== this.#changes || id !== current.id) continue;
+      const fresh = [...fragment.querySelectorAll("article")];
+      if (limit < PAGE_MESSAGES && fresh.length && !this.#article(fresh[0].dataset.message)) {
+        limit = PAGE_MESSAGES;
+        continue;
+      }
+      return this.#reconcile(fresh, fragment.querySelector(".older"));
+    }
+  }
+
+  #reconcile(fresh, older) {
+    const ids = new Set(fresh.map((article) => article.id));
+    const anchor = fresh.length ? this.#article(fresh[0].dataset.message) : null;
+    const known = [...this.querySelectorAll("article[data-message]:not([data-ask])")];
+    const from = anchor ? known.indexOf(anchor) : 0;
+    for (const article of known.slice(from)) if (!ids.has(article.id)) this.#remove(article);
+    if (!anchor) {
+      this.querySelector(".older")?.remove();
+      if (older) this.prepend(older);
+    }
+    let last = anchor?.previousElementSibling ?? this.querySelector(".older");
+    for (const article of fresh) {
+      const shown = this.#article(article.dataset.message);
+      if (!shown) {
+        if (last) last.after(article);
+        else this.prepend(article);
+        this.#adopt(wrapped(article));
+      } else if (!this.#isSame(shown, article)) {
+        this.#replace(shown, article);
+      }
+      last = this.#article(article.dataset.message);
+    }
+    this.#watchOlder();
+    this.#tellBusy();
+  }
+
+  #isSame(shown, fresh) {
+    const { generation } = fresh.dataset;
+    if (generation && shown.dataset.generation === generation && this.#answers.has(Number(generation))) return true;
+    return shown.dataset.fingerprint === fresh.dataset.fingerprint;
+  }
+
+  // -- older messages ---------------------------------------------------------------------------
+
+  #watchOlder() {
+    this.#olderObserver.disconnect();
+    const link = this.querySelector("[data-older]");
+    if (link) this.#olderObserver.observe(link);
+  }
+
+  #reachedTop(entries) {
+    if (entries.some((entry) => entry.isIntersecting)) this.#loadOlder(entries[0].target);
+  }
+
+  async #loadOlder(link) {
+    const line = link.closest(".older");
+    if (line.classList.contains("is-loading")) return;
+    line.classList.add("is-loading");
+    try {
+      const fragment = fragmentOf(await request(link.dataset.older));
+      const first = line.nextElementSibling;
+      this.#scroller.keepPlaceOf(first, () => {
+        const fresh = [...fragment.querySelectorAll("article")];
+        line.replaceWith(fragment);
+        for (const article of fresh) this.#adopt(wrapped(article));
+      });
+      this.#watchOlder();
+    } catch (error) {
+      line.classList.remove("is-loading");
+      this.#tellFailure(error);
+    }
+  }
+
+  // -- what people do ---------------------------------------------------------------------------
+
+  #clicked = (event) => {
+    const button = event.target.closest("[data-action], [data-older]");
+    if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const article = button.closest("article");
+    if (button.dataset.older) event.preventDefault(), this.#loadOlder(button);
+    else if (button.dataset.action === "copy") copyMessage(button, article);
+    else if (button.dataset.action === "copy-code") copyCode(button);
+    else if (button.dataset.action === "edit") event.preventDefault(), this.edit(article);
+  };
+
+  #submitted = (event) => {
+    const button = event.submitter;
+    const { action, messageId } = button?.dataset ?? {};
+    if (!action) return;
+    event.preventDefault();
+    if (action === "select") this.#select(button);
+    else this.#tell("ask", { [action]: Number(messageId) });
+  };
+
+  async #select(button) {
+    const versions = button.closest(".versions");
+    const place = button.closest("article").previousElementSibling?.id;
+    const label = button.getAttribute("aria-label");
+    versions.inert = true;
+    try {
+      await request(button.formAction, { method: "POST" });
+      this.#changes += 1;
+      this.#scroller.unpin();
+      await this.sync(PAGE_MESSAGES);
+      // The reader chose a version; the keyboard stays with the same arrow of the new one.
+      const shown = (place ? document.getElementById(place) : this.querySelector(".older"))?.nextElementSibling ?? this.querySelector("article");
+      shown?.querySelector(`[aria-label="${label}"]`)?.focus();
+    } catch (error) {
+      versions.inert = false;
+      this.#tellFailure(error);
+    }
+  }
+
+  edit(article = [...this.querySelectorAll(".question[data-message]")].at(-1)) {
+    if (!article || this.isBusy) return;
+    const { message, parent } = article.dataset;
+    const text = article.querySelector(".bubble").textContent;
+    this.#tell("edit", { id: Number(message), parent: parent ? Number(parent) : null, text });
+  }
+
+  markEdited(id) {
+    for (const article of this.querySelectorAll(".is-edited")) article.classList.remove("is-edited");
+    if (id) this.#article(id)?.classList.add("is-edited");
+  }
+
+  // -- small things -----------------------------------------------------------------------------
+
+  #article(id) {
+    return this.querySelector(`:scope > #m${id}`);
+  }
+
+  #pending(clientId) {
+    return this.querySelector(`:scope > [data-ask="${clientId}"]`);
+  }
+
+  #hideFrom(article, clientId) {
+    for (let next = article; next; next = next.nextElementSibling) {
+      next.hidden = true;
+      next.dataset.hiddenBy = clientId;
+    }
+  }
+
+  #tellBusy() {
+    this.#tell("busy", { isBusy: this.isBusy });
+  }
+
+  #tellFailure(error) {
+    this.#tell("failure", { error });
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+function copyOf(templateId) {
+  return document.getElementById(templateId).content.querySelector("article").cloneNode(true);
+}
+
+// Lets querySelectorAll see the article itself as well as what is in it.
+function wrapped(article) {
+  return {
+    querySelectorAll: (selector) => [...(article.matches(selector) ? [article] : []), ...article.querySelectorAll(selector)],
+  };
+}
+
+customElements.define("chat-transcript", ChatTranscript);

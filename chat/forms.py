@@ -30,7 +30,7 @@ class AskForm(forms.Form):
         return text.replace("\r\n", "\n")
 
 
-class RenameForm(forms.ModelForm[Conversation]):
+class RenameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     class Meta:
         model = Conversation
         fields = ["title"]
@@ -43,7 +43,7 @@ class RenameForm(forms.ModelForm[Conversation]):
         return title
 
 
-class ConfigureForm(forms.ModelForm[Conversation]):
+class ConfigureForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     class Meta:
         model = Conversation
         fields = ["model", "system_prompt", "temperature"]

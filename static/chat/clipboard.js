@@ -21,24 +21,19 @@ export async function copyMessage(button, article) {
   }
 }
 
-// Gives each block of code under `root` a head with its language and a button.
+// Gives each block of code under `root`, which the server drew, a head with its language and a button.
 export function dressCode(root) {
-  for (const pre of root.querySelectorAll(".prose:not(.streaming) pre")) {
-    if (pre.closest(".code")) continue;
-    const box = document.createElement("div");
+  for (const box of root.querySelectorAll(".prose .code:not(:has(> .code-head))")) {
     const head = document.createElement("div");
     const label = document.createElement("span");
     const button = document.createElement("button");
-    box.className = "code";
     head.className = "code-head";
-    label.textContent = languageOf(pre) || say("code");
+    label.textContent = box.dataset.language || say("code");
     button.type = "button";
     button.textContent = say("copy");
     button.dataset.action = "copy-code";
     head.append(label, button);
-    pre.tabIndex = 0;
-    pre.replaceWith(box);
-    box.append(head, pre);
+    box.prepend(head);
   }
 }
 
@@ -80,10 +75,4 @@ function tellDone(button) {
 function tellFailed(button) {
   button.title = say("copyFailed");
   button.setAttribute("aria-label", say("copyFailed"));
-}
-
-function languageOf(pre) {
-  const code = pre.querySelector("code");
-  const named = /language-([\w+#.-]+)/.exec(`${code?.className ?? ""} ${pre.className}`);
-  return pre.dataset.language ?? code?.dataset.language ?? named?.[1] ?? "";
 }

@@ -6,6 +6,8 @@ import { config, current, request, say, SignedOut } from "./config.js";
 const QUIET_MS = 1_500;
 // So many failures in a row may mean that nobody is signed in any more.
 const ASK_AFTER_TRIES = 2;
+// How the server closes a socket whose person is signed out.
+const SIGNED_OUT = 4401;
 
 export class Connection {
   #line;
@@ -42,7 +44,8 @@ export class Connection {
     else if (this.#socket.isOpen) this.#show("loadFailed");
   }
 
-  #lost({ tries }) {
+  #lost({ code, tries }) {
+    if (code === SIGNED_OUT) return this.signedOut();
     if (!navigator.onLine) this.#show("offline");
     else this.#later();
     if (tries === ASK_AFTER_TRIES) this.#ask();

@@ -1,19 +1,6 @@
 // Markdown that is drawn while it arrives. Text becomes text nodes; nothing here parses HTML.
 
-import {
-  HREF,
-  IMAGE,
-  LANG,
-  SRC,
-  default_add_text,
-  default_add_token,
-  default_end_token,
-  default_renderer,
-  default_set_attr,
-  parser,
-  parser_end,
-  parser_write,
-} from "../vendor/streaming-markdown/smd.min.js";
+import { HREF, IMAGE, LANG, SRC, default_renderer, parser, parser_end, parser_write } from "../vendor/streaming-markdown/smd.min.js";
 
 const SAFE_SCHEME = /^(https?:|mailto:)/i;
 
@@ -48,22 +35,21 @@ export class MarkdownStream {
 }
 
 function safeRenderer(root) {
+  const renderer = default_renderer(root);
   return {
-    ...default_renderer(root),
+    ...renderer,
     add_token(data, type) {
+      if (type !== IMAGE) return renderer.add_token(data, type);
       // A remote image would tell its server who reads this; its description is shown instead.
-      if (type !== IMAGE) return default_add_token(data, type);
-      const stand_in = document.createElement("span");
-      data.nodes[++data.index] = data.nodes[data.index - 1].appendChild(stand_in);
+      const standIn = data.nodes[data.index].appendChild(document.createElement("span"));
+      data.nodes[++data.index] = standIn;
     },
-    end_token: default_end_token,
-    add_text: default_add_text,
     set_attr(data, type, value) {
       const node = data.nodes[data.index];
       if (type === SRC) return;
       if (type === HREF) return setLink(node, value);
       if (type === LANG) return node.setAttribute("class", `language-${value.trim().split(/\s/)[0]}`);
-      default_set_attr(data, type, value);
+      renderer.set_attr(data, type, value);
     },
   };
 }

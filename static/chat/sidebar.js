@@ -52,7 +52,9 @@ function spareOpenThings(event, list) {
 
 function settled({ detail }) {
   const { target } = detail;
-  target.querySelector?.(".rename input")?.select();
+  const field = target.querySelector?.(".rename input");
+  field?.focus();
+  field?.select();
   const row = document.querySelector("#conversations [aria-current] .row-title");
   if (!row || document.getElementById("search").value) return;
   const title = row.textContent;

@@ -148,8 +148,3 @@ def test_a_startup_that_fails_ends_with_code_1_and_still_shuts_down(tmp_path: Pa
         assert "shut down" in program.log
         assert "StartupFailed: the shelf is empty" in program.log
         assert "ready" not in program.log
-
-
-def test_a_signal_right_after_an_answer_ends_the_server(server: ToyServer) -> None:
-    assert get(server, "/lingers").read() == b"end"
-    assert server.terminate(deadline_s=20) == 0

@@ -115,6 +115,13 @@ def test_nobody_is_accepted_while_it_drains(server: ToyServer) -> None:
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
 
+def test_a_request_that_works_on_after_its_response_does_not_hinder_the_drain(server: ToyServer) -> None:
+    assert get(server, "/works-on").read() == b"end"
+    server.send(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "Error" not in server.log
+
+
 def test_what_does_not_finish_is_cut_after_the_drain(server: ToyServer) -> None:
     endless = get(server, "/endless")
     server.wait_for_line("endless")
@@ -141,8 +148,3 @@ def test_a_startup_that_fails_ends_with_code_1_and_still_shuts_down(tmp_path: Pa
         assert "shut down" in program.log
         assert "StartupFailed: the shelf is empty" in program.log
         assert "ready" not in program.log
-
-
-def test_a_signal_right_after_an_answer_ends_the_server(server: ToyServer) -> None:
-    assert get(server, "/lingers").read() == b"end"
-    assert server.terminate(deadline_s=20) == 0

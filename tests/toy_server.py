@@ -51,8 +51,8 @@ async def http(scope, receive, send):
         await send({"type": "http.response.body", "body": text})
         return
     await send({"type": "http.response.body", "body": b"end"})
-    if path == "/lingers":
-        await asyncio.sleep(2)
+    if path == "/works-on":
+        await go_on.wait()
 
 
 async def websocket(scope, receive, send):

@@ -101,7 +101,7 @@ X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
     "servestatic.runserver_nostatic",
-    "django.contrib.admin",
+    "chatsite.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

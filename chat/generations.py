@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 CALLS_PER_GENERATION = 8
 # Of a context that was refused as too long, what the one smaller try uses when the endpoint gives no figure.
 SMALLER_SHARE = 0.5
+# Our estimate of tokens is rough; a figure of the endpoint's is not used to its edge.
+CAUTION = 0.9
 # No prompt needs more text than this many bytes per token of context.
 HISTORY_BYTES_PER_TOKEN = 8
 
@@ -234,23 +238,28 @@ class _Run:
             self._claimed.state.text != self._generation.prefix or self._claimed.state.thinking
         ):
             await delta_log.append(self._lease, events.Restarted("takeover"))
-        share = 1.0
+        room: int | None = None
         while True:
             target = await route.target_of(self._generation.model)
-            fitted = self._fit(share)
+            fitted = self._fit(room)
             try:
                 return await self._consume(target, fitted)
             except errors.ContextTooLong as exc:
-                smaller = (exc.fits or SMALLER_SHARE) * 0.9
-                if share < 1.0 or len(fitted.prompt.messages) < 2 or self._has_new_text():
+                if room is not None or len(fitted.prompt.messages) < 2 or self._has_new_text():
                     raise
-                share = min(smaller, 0.9)
+                room = int(fitted.tokens * min(exc.fits or SMALLER_SHARE, 1.0) * CAUTION)
                 self._note_failure(exc)
 
     async def _consume(self, target: upstream.Target, fitted: prompt.Fitted) -> events.Terminal:
         budget = upstream.Budget(CALLS_PER_GENERATION - self._generation.calls + self._is_first_call)
         self._generation.left_out = fitted.left_out
-        steps = upstream.stream(target, fitted.prompt, client=_client, budget=budget)
+        # Closed here and now when we stop reading: the endpoint must not write on for nobody.
+        async with aclosing(upstream.stream(target, fitted.prompt, client=_client, budget=budget)) as steps:
+            return await self._log_steps(steps, target)
+
+    async def _log_steps(
+        self, steps: AsyncIterator[upstream.Step], target: upstream.Target
+    ) -> events.Terminal:
         async for step in steps:
             match step:
                 case events.Delta(text):
@@ -281,7 +290,7 @@ class _Run:
 
     # -- where to ask and what ----------------------------------------------------------------------
 
-    def _fit(self, share: float) -> prompt.Fitted:
+    def _fit(self, room: int | None) -> prompt.Fitted:
         model = self._generation.model
         assert model is not None
         conversation = self._generation.message.conversation
@@ -292,7 +301,7 @@ class _Run:
             system_prompt=conversation.system_prompt,
             temperature=conversation.temperature,
             partial=self._generation.prefix,
-            share=share,
+            room=room,
         )
 
     # -- attempts -----------------------------------------------------------------------------------

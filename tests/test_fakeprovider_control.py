@@ -201,9 +201,14 @@ def test_command_prints_its_address_serves_and_ends_on_sigterm():
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", base_url)
         provider = type("Provider", (), {"url": base_url.removesuffix("/v1")})
         assert ask(provider, HELLO).is_healthy
+        with connect(provider) as streaming:
+            send(streaming, "POST", "/v1/chat/completions", body_for("[[stall]]"))
+            assert streaming.recv(1 << 16)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
     finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        process.kill()
+        process.wait(10)
         process.stdout.close()
 
 

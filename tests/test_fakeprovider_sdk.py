@@ -125,6 +125,27 @@ def test_sdk_runs_a_batch_to_its_end(provider):
     assert (done.request_counts.completed, done.request_counts.failed, done.metadata) == (1, 2, {"a": "b"})
 
 
+@pytest.mark.parametrize(("end", "done", "failed"), [("expired", 1, 1), ("failed", 0, 0)])
+def test_sdk_sees_batches_that_do_not_complete(provider, end, done, failed):
+    api = client(provider)
+    lines = [{"custom_id": str(n), "body": body_for(HELLO, stream=False)} for n in range(2)]
+    file = api.files.create(
+        file=("in.jsonl", "\n".join(json.dumps(line) for line in lines).encode()), purpose="batch"
+    )
+    batch = api.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"end": end},
+    )
+
+    batch = [api.batches.retrieve(batch.id) for _ in range(2)][-1]
+
+    assert batch.status == end
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (done, failed)
+    assert bool(batch.errors and batch.errors.data) == (end == "failed")
+
+
 def test_sdk_cancels_a_batch(provider):
     api = client(provider)
     file = api.files.create(file=("in.jsonl", b""), purpose="batch")

@@ -110,8 +110,8 @@ class Behaviour:
     context_error: str = _row("openai", "whose words that refusal is in", choices="openai llama")
     prefill: str = _row(
         "plain",
-        "a last message of the assistant's is continued (if the server's own flag "
-        "is there: vllm, prefix), repeated first, refused with 400, or ignored",
+        "a last message of the assistant's is continued (llama: repeated first unless streamed; vllm, "
+        "prefix: only if it comes with that server's flag), repeated first, refused with 400, or ignored",
         choices="plain llama vllm prefix echo reject ignore",
     )
     faults: tuple[Fault, ...] = ()

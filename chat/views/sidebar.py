@@ -16,7 +16,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -119,15 +119,11 @@ def _running_ids(request: AuthedRequest) -> set[uuid.UUID]:
 
 def marked(text: str, words: list[str]) -> SafeString:
     """Return `text` as HTML with each of `words` in a <mark>."""
-    if not words:
-        return format_html_join("", "{}", [(text,)])
     longest_first = sorted(words, key=len, reverse=True)
-    parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text, flags=re.IGNORECASE)
-    pieces = ((part,) for part in parts)
-    return SafeString("").join(
-        format_html_join("", "<mark>{}</mark>" if index % 2 else "{}", [piece])
-        for index, piece in enumerate(pieces)
-    )
+    parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text, flags=re.I) if words else [text]
+    # What was split at is at every second place.
+    pieces = (format_html("<mark>{}</mark>", part) if i % 2 else part for i, part in enumerate(parts))
+    return format_html_join("", "{}", ((piece,) for piece in pieces))
 
 
 def grouped(rows: list[Row]) -> list[Group]:

@@ -21,7 +21,7 @@ export class Connection {
     socket.addEventListener("open", () => this.#clear());
     socket.addEventListener("closed", ({ detail }) => this.#lost(detail));
     addEventListener("offline", () => this.#show("offline"));
-    addEventListener("online", () => this.#show("reconnecting"));
+    addEventListener("online", () => (socket.isOpen ? this.#clear() : this.#show("reconnecting")));
     this.#later();
   }
 

@@ -48,7 +48,7 @@ function safeRenderer(root) {
       const node = data.nodes[data.index];
       if (type === SRC) return;
       if (type === HREF) return setLink(node, value);
-      if (type === LANG) return node.setAttribute("class", `language-${value.trim().split(/\s/)[0]}`);
+      if (type === LANG) return void (node.parentElement.dataset.language = value.trim().split(/\s/)[0]);
       renderer.set_attr(data, type, value);
     },
   };

@@ -46,6 +46,10 @@ function sendDue() {
   }
 }
 
+function delayDue() {
+  for (const item of outbox.due().filter(isShownHere)) transcript.tellPending(item.client_id, "sendLater");
+}
+
 // After a reload: what was not acknowledged is on the screen again.
 function showDue() {
   for (const item of outbox.due().filter(isShownHere)) {
@@ -136,6 +140,7 @@ composer.addEventListener("stop", stop);
 composer.addEventListener("edit-last", () => transcript.edit());
 composer.addEventListener("edited", ({ detail }) => transcript.markEdited(detail.id));
 socket.addEventListener("open", opened);
+socket.addEventListener("closed", delayDue);
 socket.addEventListener("frame", ({ detail }) => receive(detail));
 
 startSidebar();

@@ -52,7 +52,9 @@ function spareOpenThings(event, list) {
 
 function settled({ detail }) {
   const { target } = detail;
-  target.querySelector?.(".rename input")?.select();
+  const field = target.querySelector?.(".rename [name=title]");
+  field?.focus();
+  field?.select();
   const row = document.querySelector("#conversations [aria-current] .row-title");
   if (!row || document.getElementById("search").value) return;
   const title = row.textContent;
@@ -76,7 +78,7 @@ function keepPlace(list) {
   });
   list.addEventListener("focusout", (event) => {
     const form = event.target.closest(".rename");
-    if (!form || form.contains(event.relatedTarget)) return;
+    if (!form || form.contains(event.relatedTarget) || form.classList.contains("htmx-request")) return;
     // Leaving the field keeps what was typed, as in every list of files.
     if (event.target.value !== event.target.defaultValue) form.requestSubmit();
     else form.remove(), refreshSidebar();

@@ -128,7 +128,6 @@ class ChatTranscript extends HTMLElement {
   }
 
   accept(frame) {
-    this.#changes += 1;
     const pending = this.#pending(frame.client_id);
     for (const article of this.querySelectorAll(`[data-hidden-by="${frame.client_id}"]`)) this.#remove(article);
     const isShown = this.#article(frame.message) !== null;
@@ -218,21 +217,14 @@ class ChatTranscript extends HTMLElement {
 
   // -- keeping up with the server ---------------------------------------------------------------
 
-  // Make this page's transcript what the server's is. Calls that come while one runs share one more.
-  async sync(limit = TAIL_MESSAGES) {
-    if (!current.id) return;
-    if (this.#syncing) {
-      this.#changes += 1;
-      return;
-    }
-    this.#syncing = true;
-    try {
-      await this.#fetchAndReconcile(limit);
-    } catch (error) {
-      this.#tellFailure(error);
-    } finally {
-      this.#syncing = null;
-    }
+  // Make this page's transcript what the server's is. Calls that come while one runs have it read again.
+  sync(limit = TAIL_MESSAGES) {
+    if (!current.id) return Promise.resolve();
+    this.#changes += 1;
+    this.#syncing ??= this.#fetchAndReconcile(limit)
+      .catch((error) => this.#tellFailure(error))
+      .finally(() => { this.#syncing = null; });
+    return this.#syncing;
   }
 
   async #fetchAndReconcile(limit) {
@@ -340,12 +332,12 @@ class ChatTranscript extends HTMLElement {
     versions.inert = true;
     try {
       await request(button.formAction, { method: "POST" });
-      this.#changes += 1;
       this.#scroller.unpin();
       await this.sync(PAGE_MESSAGES);
       // The reader chose a version; the keyboard stays with the same arrow of the new one.
       const shown = (place ? document.getElementById(place) : this.querySelector(".older"))?.nextElementSibling ?? this.querySelector("article");
-      shown?.querySelector(`[aria-label="${label}"]`)?.focus();
+      const arrows = shown?.querySelector(".versions");
+      (arrows?.querySelector(`[aria-label="${label}"]:enabled`) ?? arrows?.querySelector(":enabled"))?.focus({ preventScroll: true });
     } catch (error) {
       versions.inert = false;
       this.#tellFailure(error);

@@ -36,7 +36,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_first_start_prepares_everything_and_prints_a_link_for_the_owner(serve: Serve) -> None:
-    server = serve()
+    server = serve(is_prepared=False)
     url = wait_until_ready(server)
     assert url == server.base_url
     assert re.search(rf"^  {url}/signin/[\w-]{{32}}/$", server.log, re.M)

@@ -36,6 +36,7 @@ CAUTION = 0.9
 HISTORY_BYTES_PER_TOKEN = 8
 
 _running: dict[int, _Run] = {}
+_is_draining = False
 _client = upstream.Client()
 
 
@@ -54,9 +55,16 @@ async def run(generation_id: int, *, from_owner: str = "") -> None:
 
     `from_owner`: the process, found dead, to take it over from; empty: it waits for anybody.
     """
+    if _is_draining:
+        return  # its row waits for another process, or for the next start
     claimed = await delta_log.awrite(partial(_claim, generation_id, from_owner))
     if claimed is not None:
         await _Run(claimed).to_its_end()
+
+
+def is_draining() -> bool:
+    """Say whether this process is on its way out."""
+    return _is_draining
 
 
 def stop_here(generation_id: int) -> bool:
@@ -68,7 +76,12 @@ def stop_here(generation_id: int) -> bool:
 
 
 async def drain(timeout_s: float) -> None:
-    """Let running answers go on for `timeout_s`, then hand the rest over to whoever claims them next."""
+    """Let running answers go on for `timeout_s`, then hand the rest over to whoever claims them next.
+
+    No answer begins here any more.
+    """
+    global _is_draining
+    _is_draining = True
     tasks = [found.task for found in _running.values() if found.task is not None]
     if tasks:
         logger.info("waiting up to %g s for %d running answers", timeout_s, len(tasks))

@@ -248,7 +248,12 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     # Everybody else's libraries speak from WARNING up: at INFO they log every request.
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"chat": {"level": LOG_LEVEL}, "chatsite": {"level": LOG_LEVEL}},
+    "loggers": {
+        "chat": {"level": LOG_LEVEL},
+        "chatsite": {"level": LOG_LEVEL},
+        # A page that is not there is the visitor's business.
+        "django.request": {"level": "ERROR"},
+    },
 }
 
 # -- the model to talk to -------------------------------------------------------------------------

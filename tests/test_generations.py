@@ -46,6 +46,7 @@ def living(user, monkeypatch):
     @contextlib.asynccontextmanager
     async def live(**fields):
         monkeypatch.setattr(generations, "_client", generations.upstream.Client())
+        monkeypatch.setattr(generations, "_is_draining", False)
         async with FakeProvider() as provider:
             endpoint = await Endpoint.objects.acreate(name="fake", base_url=provider.base_url)
             await Model.objects.acreate(endpoint=endpoint, name="fake", is_default=True, **fields)
@@ -246,8 +247,11 @@ async def test_a_drain_hands_over_what_does_not_end_in_time(living):
         await life.provider.wait_held("gate")
         await generations.drain(0.01)
         await asyncio.wait({run})
+        late = await life.ask("too late")
+        await generations.run(late.generation_id)
     row = await life.row(accepted)
     assert (row.status, row.owner) == ("queued", "")
+    assert (await life.row(late)).epoch == 0
 
 
 async def shown(generation_id, text):

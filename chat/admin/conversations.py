@@ -104,8 +104,9 @@ class ConversationAdmin(LogAdmin):
     search_fields = ["title"]
     search_help_text = _("Words of the title or of a message, or a user name.")
     fields = [
-        *("title", "user", "model", "temperature", "system_prompt"),
-        *("created_at", "last_message", "deleted"),
+        ("title", "user", "model"),
+        ("created_at", "last_message", "deleted"),
+        ("temperature", "system_prompt"),
     ]
     change_form_template = "admin/chat/conversation/change_form.html"
 

@@ -56,14 +56,14 @@ class GenerationAdmin(LogAdmin):
     search_help_text = _("Number, user name, model or error.")
     inlines = [AttemptInline]
     fieldsets = [
-        (None, {"fields": ["colour", "user", "conversation", "source", "model_name", "model"]}),
-        (_("How it ended"), {"fields": ["finish_reason", "error_code", "error_message"]}),
+        (None, {"fields": [("colour", "model_name", "source"), ("user", "conversation")]}),
+        (_("How it ended"), {"fields": [("finish_reason", "error_code", "error_message")]}),
         (
             _("Measures"),
-            {"fields": ["first_delta", "duration", "tokens", "is_usage_estimated", "cost", "left_out"]},
+            {"fields": [("first_delta", "duration", "tokens"), ("cost", "left_out", "calls")]},
         ),
-        (_("Times"), {"fields": ["created_at", "started_at", "first_delta_at", "finished_at"]}),
-        (_("Run"), {"fields": ["owner", "epoch", "calls", "stop_requested_at", "client_id"]}),
+        (_("Times"), {"fields": [("created_at", "started_at"), ("first_delta_at", "finished_at")]}),
+        (_("Run"), {"fields": [("owner", "epoch"), ("stop_requested_at", "client_id")]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:

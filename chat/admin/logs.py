@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -15,6 +15,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 NOTHING = "–"
+MINUTE = timedelta(minutes=1)
 
 
 class Styled:
@@ -46,7 +47,11 @@ def ago(moment: datetime | None) -> str:
     """Return how long ago that was, with the exact time on hover."""
     if moment is None:
         return NOTHING
-    words = _("%(time)s ago") % {"time": timesince(moment, timezone.now(), depth=1)}
+    now = timezone.now()
+    if now - moment < MINUTE:
+        words = _("just now")
+    else:
+        words = _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
     exact = date_format(timezone.localtime(moment), "DATETIME_FORMAT")
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words)
 

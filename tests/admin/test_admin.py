@@ -103,9 +103,9 @@ def test_the_admins_door_leads_to_no_other_site(desk, elsewhere):
 # -- lists ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", OURS)
-def test_a_list_of_fifty_rows_makes_few_queries(desk, many, model, django_assert_max_num_queries):
-    name = f"{model._meta.app_label}_{model._meta.model_name}_changelist"
+@pytest.mark.parametrize("kind", OURS)
+def test_a_list_of_fifty_rows_makes_few_queries(desk, many, kind, django_assert_max_num_queries):
+    name = f"{kind._meta.app_label}_{kind._meta.model_name}_changelist"
     with django_assert_max_num_queries(10):
         html = page(desk, name)
 
@@ -169,17 +169,17 @@ def test_a_transcript_tells_versions_and_what_is_not_shown(reviewer, conversatio
 @pytest.fixture
 def long(user):
     conversation = Conversation.objects.create(user=user, title="Long")
-    parent = None
-    for number in range(2000):
-        parent = Message(
-            pk=number + 1_000,
+    Message.objects.bulk_create(
+        Message(
+            pk=1_000 + number,
             conversation=conversation,
-            parent=parent,
-            role="user",
+            parent_id=999 + number if number else None,
+            role=Message.Role.USER,
             text=f"message no. {number}.",
         )
-        parent.save(force_insert=True)
-    conversation.leaf = parent
+        for number in range(2_000)
+    )
+    conversation.leaf_id = 2_999
     conversation.save()
     return conversation
 

@@ -49,6 +49,7 @@ def environment_of(data_dir: Path, env: dict[str, str]) -> dict[str, str]:
         "CHATSITE_DATA_DIR": str(data_dir),
         "CHATSITE_EMBEDDED_MODEL": "0",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # a second start need not compile again
     }
     inherited = environment.cleaned(os.environ)
     for name in environment.KEPT:

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from chat.management import owner, server_lock
-from chat.models.process import SigninLink
+from chat.models.access import SigninLink
 
 pytestmark = pytest.mark.django_db
 

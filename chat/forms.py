@@ -60,7 +60,8 @@ class ConfigureForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic a
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = Model.objects.offered()

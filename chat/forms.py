@@ -60,7 +60,7 @@ class ConfigureForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic a
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["label_suffix"] = ""
+        kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)

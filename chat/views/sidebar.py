@@ -81,7 +81,7 @@ def sidebar_of(request: AuthedRequest, current: Conversation | None = None) -> S
             _snippet(conversation, words),
             is_current=str(conversation.pk) == current_id,
             is_running=conversation.pk in running,
-            has_news=conversation.has_news,  # type: ignore[attr-defined]  # annotated by _with_news
+            has_news=getattr(conversation, "has_news", False),
         )
         for conversation in conversations
     ]

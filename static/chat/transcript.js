@@ -3,6 +3,8 @@
 import { Answer } from "./answer.js";
 import { copyCode, copyMessage, dressCode } from "./clipboard.js";
 import { announce, current, fragmentOf, request, say, url } from "./config.js";
+import { OlderMessages } from "./older.js";
+import { PendingAsks } from "./pending.js";
 import { Scroller } from "./scroller.js";
 
 // A change is nearly always at the end; the whole page is fetched only if these do not fit on.
@@ -12,12 +14,13 @@ const PAGE_MESSAGES = 50;
 // Tells: "ask" (regenerate, continue), "edit", "busy" (whether anything is being written), "failure".
 class ChatTranscript extends HTMLElement {
   #socket = null;
+  #pending = new PendingAsks(this);
   #scroller = null;
   #answers = new Map();
   // What the server says of a conversation before the latest change made here is out of date.
   #changes = 0;
   #syncing = null;
-  #olderObserver = null;
+  #older = null;
   #unfinished = new Set();
 
   connectedCallback() {
@@ -28,7 +31,7 @@ class ChatTranscript extends HTMLElement {
   disconnectedCallback() {
     this.removeEventListener("click", this.#clicked);
     this.removeEventListener("submit", this.#submitted);
-    this.#olderObserver?.disconnect();
+    this.#older?.stop();
     for (const answer of this.#answers.values()) answer.drop();
     this.#answers.clear();
   }
@@ -45,9 +48,14 @@ class ChatTranscript extends HTMLElement {
     } else {
       this.#scroller.toEnd();
     }
-    this.#olderObserver = new IntersectionObserver((entries) => this.#reachedTop(entries), { root: box, rootMargin: "400px 0px" });
+    this.#older = new OlderMessages(this, {
+      box,
+      scroller: this.#scroller,
+      onShown: (articles) => articles.forEach((article) => this.#adopt(wrapped(article))),
+      onFailure: (error) => this.#tellFailure(error),
+    });
     this.#adopt(this);
-    this.#watchOlder();
+    this.#older.watch();
   }
 
   // -- what runs --------------------------------------------------------------------------------
@@ -57,7 +65,7 @@ class ChatTranscript extends HTMLElement {
   }
 
   get isBusy() {
-    return this.#answers.size > 0 || this.querySelector("[data-ask]") !== null;
+    return this.#answers.size > 0 || this.#pending.isAny;
   }
 
   isFollowing(generation) {
@@ -77,85 +85,30 @@ class ChatTranscript extends HTMLElement {
   // -- asking -----------------------------------------------------------------------------------
 
   // Show an ask that is not acknowledged yet.
-  showPending({ client_id, text, regenerate, replaces, ...ask }) {
-    if (this.#pending(client_id)) return;
-    if (ask.continue) return this.#showContinuing(client_id, ask.continue);
-    const first = replaces ? this.#article(replaces) : regenerate && this.#article(regenerate)?.nextElementSibling;
-    if (first) this.#hideFrom(first, client_id);
-    if (text !== undefined) {
-      const article = copyOf("pending-template");
-      article.dataset.ask = client_id;
-      article.querySelector(".bubble").textContent = text;
-      this.append(article);
-    } else {
-      const article = copyOf("answer-template");
-      article.dataset.ask = client_id;
-      this.append(article);
-    }
-    this.tellPending(client_id, this.#socket.isOpen ? "send" : "sendLater");
+  showPending(ask) {
+    this.#pending.show(ask);
+    this.tellPending(ask.client_id, this.#socket.isOpen ? "send" : "sendLater");
     this.#scroller.toEnd();
     this.#tellBusy();
   }
 
-  #showContinuing(clientId, id) {
-    const article = this.#article(id);
-    if (!article) return;
-    article.dataset.ask = clientId;
-    article.querySelector(".footer").inert = true;
-    this.#tellBusy();
-  }
-
-  #endContinuing(article) {
-    delete article.dataset.ask;
-    article.querySelector(".footer").inert = false;
-  }
-
   tellPending(clientId, name) {
-    const article = this.#pending(clientId);
-    const line = article?.querySelector(".status") ?? article?.querySelector(".state");
-    if (line) line.textContent = say(name);
+    this.#pending.tell(clientId, say(name));
   }
 
   refuse(clientId) {
-    const pending = this.#pending(clientId);
-    if (pending?.dataset.message) this.#endContinuing(pending);
-    else pending?.remove();
-    for (const article of this.querySelectorAll(`[data-hidden-by="${clientId}"]`)) {
-      article.hidden = false;
-      delete article.dataset.hiddenBy;
-    }
+    this.#pending.refuse(clientId);
     this.#tellBusy();
   }
 
   accept(frame) {
-    const pending = this.#pending(frame.client_id);
-    for (const article of this.querySelectorAll(`[data-hidden-by="${frame.client_id}"]`)) this.#remove(article);
-    const isShown = this.#article(frame.message) !== null;
-    if (pending?.dataset.message) {
-      this.#endContinuing(pending);
-    } else if (isShown || !pending) {
-      pending?.remove();
-    } else {
-      const isQuestion = pending.classList.contains("question");
-      if (isQuestion) this.#nameQuestion(pending, frame);
-      const article = isQuestion ? copyOf("answer-template") : pending;
-      delete pending.dataset.ask;
-      article.id = `m${frame.message}`;
-      Object.assign(article.dataset, { message: frame.message, generation: frame.generation, seq: 0 });
-      article.querySelector(".status").textContent = "";
-      if (isQuestion) pending.after(article);
+    const article = this.#pending.accept(frame, (gone) => this.#remove(gone));
+    if (article) {
       this.#take(article);
       announce(say("answerStarted"));
     }
     this.#tellBusy();
     this.sync();
-  }
-
-  #nameQuestion(article, frame) {
-    article.id = `m${frame.user_message}`;
-    article.dataset.message = frame.user_message;
-    article.classList.remove("pending");
-    article.querySelector(".state").textContent = "";
   }
 
   // -- answers in progress ----------------------------------------------------------------------
@@ -263,7 +216,7 @@ class ChatTranscript extends HTMLElement {
       }
       last = this.#article(article.dataset.message);
     }
-    this.#watchOlder();
+    this.#older.watch();
     this.#tellBusy();
   }
 
@@ -273,44 +226,13 @@ class ChatTranscript extends HTMLElement {
     return shown.dataset.fingerprint === fresh.dataset.fingerprint;
   }
 
-  // -- older messages ---------------------------------------------------------------------------
-
-  #watchOlder() {
-    this.#olderObserver.disconnect();
-    const link = this.querySelector("[data-older]");
-    if (link) this.#olderObserver.observe(link);
-  }
-
-  #reachedTop(entries) {
-    if (entries.some((entry) => entry.isIntersecting)) this.#loadOlder(entries[0].target);
-  }
-
-  async #loadOlder(link) {
-    const line = link.closest(".older");
-    if (line.classList.contains("is-loading")) return;
-    line.classList.add("is-loading");
-    try {
-      const fragment = fragmentOf(await request(link.dataset.older));
-      const first = line.nextElementSibling;
-      this.#scroller.keepPlaceOf(first, () => {
-        const fresh = [...fragment.querySelectorAll("article")];
-        line.replaceWith(fragment);
-        for (const article of fresh) this.#adopt(wrapped(article));
-      });
-      this.#watchOlder();
-    } catch (error) {
-      line.classList.remove("is-loading");
-      this.#tellFailure(error);
-    }
-  }
-
   // -- what people do ---------------------------------------------------------------------------
 
   #clicked = (event) => {
     const button = event.target.closest("[data-action], [data-older]");
     if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const article = button.closest("article");
-    if (button.dataset.older) event.preventDefault(), this.#loadOlder(button);
+    if (button.dataset.older) event.preventDefault(), this.#older.load(button);
     else if (button.dataset.action === "copy") copyMessage(button, article);
     else if (button.dataset.action === "copy-code") copyCode(button);
     else if (button.dataset.action === "edit") event.preventDefault(), this.edit(article);
@@ -362,17 +284,6 @@ class ChatTranscript extends HTMLElement {
     return this.querySelector(`:scope > #m${id}`);
   }
 
-  #pending(clientId) {
-    return this.querySelector(`:scope > [data-ask="${clientId}"]`);
-  }
-
-  #hideFrom(article, clientId) {
-    for (let next = article; next; next = next.nextElementSibling) {
-      next.hidden = true;
-      next.dataset.hiddenBy = clientId;
-    }
-  }
-
   #tellBusy() {
     this.#tell("busy", { isBusy: this.isBusy });
   }
@@ -384,10 +295,6 @@ class ChatTranscript extends HTMLElement {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function copyOf(templateId) {
-  return document.getElementById(templateId).content.querySelector("article").cloneNode(true);
 }
 
 // Lets querySelectorAll see the article itself as well as what is in it.

@@ -1,0 +1,111 @@
+// Asks that are on the screen but not acknowledged: what they show, what they hide, and how that ends.
+// Marked in the page itself: data-ask on the waiting article, data-hidden-by on what it will replace.
+
+export class PendingAsks {
+  #host;
+
+  constructor(host) {
+    this.#host = host;
+  }
+
+  get isAny() {
+    return this.#host.querySelector("[data-ask]") !== null;
+  }
+
+  show({ client_id: id, text, regenerate, replaces, ...ask }) {
+    if (this.#article(id)) return;
+    if (ask.continue) return this.#holdContinued(id, ask.continue);
+    const asked = regenerate && this.#message(regenerate);
+    this.#hideFrom(replaces ? this.#message(replaces) : asked?.nextElementSibling, id);
+    const article = copyOf(text === undefined ? "answer-template" : "pending-template");
+    article.dataset.ask = id;
+    if (text !== undefined) article.querySelector(".bubble").textContent = text;
+    this.#host.append(article);
+  }
+
+  tell(id, text) {
+    const article = this.#article(id);
+    const line = article?.querySelector(".status") ?? article?.querySelector(".state");
+    if (line && !article.dataset.message) line.textContent = text;
+  }
+
+  // Everything is again as it was before.
+  refuse(id) {
+    const article = this.#article(id);
+    if (article?.dataset.message) release(article);
+    else article?.remove();
+    for (const hidden of this.#hiddenBy(id)) {
+      hidden.hidden = false;
+      delete hidden.dataset.hiddenBy;
+    }
+  }
+
+  // Return the article of the answer that begins; null if there is none here or the server's is shown already.
+  // `remove(article)` takes away what was replaced.
+  accept(frame, remove) {
+    const article = this.#article(frame.client_id);
+    this.#hiddenBy(frame.client_id).forEach(remove);
+    if (article?.dataset.message) {
+      release(article);
+      return null;
+    }
+    if (!article || this.#message(frame.message)) {
+      article?.remove();
+      return null;
+    }
+    delete article.dataset.ask;
+    return nameAnswer(article.classList.contains("question") ? this.#answerTo(article, frame) : article, frame);
+  }
+
+  #answerTo(question, frame) {
+    question.id = `m${frame.user_message}`;
+    question.dataset.message = frame.user_message;
+    question.classList.remove("pending");
+    question.querySelector(".state").textContent = "";
+    const answer = copyOf("answer-template");
+    question.after(answer);
+    return answer;
+  }
+
+  #holdContinued(id, message) {
+    const article = this.#message(message);
+    if (!article) return;
+    article.dataset.ask = id;
+    article.querySelector(".footer").inert = true;
+  }
+
+  #hideFrom(article, id) {
+    for (let next = article; next; next = next.nextElementSibling) {
+      next.hidden = true;
+      next.dataset.hiddenBy = id;
+    }
+  }
+
+  #hiddenBy(id) {
+    return [...this.#host.querySelectorAll(`:scope > [data-hidden-by="${id}"]`)];
+  }
+
+  #article(id) {
+    return this.#host.querySelector(`:scope > [data-ask="${id}"]`);
+  }
+
+  #message(id) {
+    return this.#host.querySelector(`:scope > #m${id}`);
+  }
+}
+
+function nameAnswer(article, { message, generation }) {
+  article.id = `m${message}`;
+  Object.assign(article.dataset, { message, generation, seq: 0 });
+  article.querySelector(".status").textContent = "";
+  return article;
+}
+
+function release(article) {
+  delete article.dataset.ask;
+  article.querySelector(".footer").inert = false;
+}
+
+function copyOf(templateId) {
+  return document.getElementById(templateId).content.querySelector("article").cloneNode(true);
+}

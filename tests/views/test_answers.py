@@ -1,0 +1,150 @@
+"""Asking by form: what is taken, what is refused, and that the text is never lost."""
+
+import pytest
+from django.urls import reverse
+
+from chat.models import Generation, Message
+
+
+@pytest.fixture(autouse=True)
+def _no_model_runs(monkeypatch):
+    """Let verbs be carried out, but start no answer: that is not the views' business."""
+    monkeypatch.setattr("chat.tasks.begin", lambda user, verb: verb())
+    monkeypatch.setattr("chat.tasks.stop", lambda user, pk: Generation.request_stop(user, pk))
+
+
+def ask(client, text, **fields):
+    return client.post(reverse("ask"), {"text": text, "client_id": "a1", **fields})
+
+
+def test_asking_starts_a_conversation_and_leads_to_its_end(client, model):
+    response = ask(client, "Hello\r\nthere")
+    message = Message.objects.get(role="user")
+    assert message.text == "Hello\nthere"
+    assert response["Location"] == reverse("conversation", args=[message.conversation_id]) + "#end"
+    assert Generation.objects.get().source == "form"
+
+
+def test_sending_the_same_form_twice_asks_once(client, model):
+    ask(client, "Hello")
+    response = ask(client, "Hello")
+    assert response.status_code == 302
+    assert Message.objects.filter(role="user").count() == 1
+
+
+def test_an_example_prompt_is_a_button_of_the_form(client, model):
+    ask(client, "", example="Tell me a story")
+    assert Message.objects.get(role="user").text == "Tell me a story"
+
+
+def test_asking_on_goes_after_the_last_answer(client, exchange):
+    answer = exchange()
+    ask(client, "And then?", conversation=str(answer.conversation_id))
+    assert Message.objects.get(text="And then?").parent_id == answer.pk
+
+
+def test_an_edit_is_a_sibling_and_the_earlier_version_stays(client, exchange):
+    answer = exchange("Why?")
+    ask(client, "Why not?", conversation=str(answer.conversation_id), is_edit="1", parent="")
+    versions = Message.objects.filter(role="user", conversation=answer.conversation_id)
+    assert [(m.text, m.parent_id) for m in versions] == [("Why?", None), ("Why not?", None)]
+    page = client.get(reverse("conversation", args=[answer.conversation_id])).content.decode()
+    assert "Version 2 of 2" in page
+
+
+@pytest.mark.parametrize(("text", "status"), [("  ", 422), ("x" * 200, 422)])
+def test_a_refused_text_is_still_in_the_composer(client, exchange, settings, text, status):
+    settings.MESSAGE_MAX_CHARS = 100
+    answer = exchange()
+    response = ask(client, text, conversation=str(answer.conversation_id))
+    assert response.status_code == status
+    page = response.content.decode()
+    assert f"\n{text}</textarea>" in page
+    assert 'role="alert">' in page
+    assert "Because." in page
+
+
+def test_too_many_asks_answer_429_and_keep_the_text(client, exchange, settings):
+    settings.ASKS_PER_MINUTE = 1
+    exchange()
+    response = ask(client, "once more")
+    assert response.status_code == 429
+    assert "once more</textarea>" in response.content.decode()
+
+
+def test_asking_in_a_deleted_conversation_keeps_the_text(client, exchange):
+    answer = exchange()
+    answer.conversation.delete_softly()
+    response = ask(client, "still here", conversation=str(answer.conversation_id))
+    assert response.status_code == 404
+    assert "still here</textarea>" in response.content.decode()
+
+
+def test_a_form_with_nonsense_in_it_keeps_the_text(client, model):
+    response = ask(client, "kept", conversation="nonsense")
+    assert response.status_code == 422
+    assert "kept</textarea>" in response.content.decode()
+
+
+def test_asking_after_the_sign_in_ended_gives_the_text_back(client, model):
+    client.logout()
+    response = ask(client, "a long letter")
+    assert response.status_code == 401
+    assert "a long letter</textarea>" in response.content.decode()
+
+
+def test_answering_again_makes_a_version(client, exchange):
+    answer = exchange()
+    client.post(reverse("regenerate", args=[answer.parent_id]), {"client_id": "b"})
+    assert Message.objects.filter(parent=answer.parent_id).count() == 2
+
+
+def test_continuing_goes_on_in_the_same_message(client, exchange):
+    answer = exchange(answer="Half", status="stopped")
+    client.post(reverse("resume", args=[answer.pk]), {"client_id": "b"})
+    assert answer.generations.first().prefix == "Half"
+
+
+def test_continuing_a_complete_answer_is_refused_on_the_page(client, exchange):
+    answer = exchange()
+    response = client.post(reverse("resume", args=[answer.pk]), {"client_id": "b"})
+    assert response.status_code == 422
+    assert "nothing to continue" in response.content.decode()
+
+
+def test_stopping_leads_back_to_the_end(client, exchange):
+    generation = exchange(status="running").generations.get()
+    response = client.post(reverse("stop", args=[generation.pk]))
+    generation.refresh_from_db()
+    assert generation.stop_requested_at is not None
+    assert response["Location"].endswith("#end")
+
+
+def test_verbs_are_not_carried_out_by_get(client, exchange):
+    answer = exchange()
+    for name in ("regenerate", "resume", "select"):
+        assert client.get(reverse(name, args=[answer.pk])).status_code == 405
+
+
+def test_a_receipt_tells_what_happened(client, exchange):
+    answer = exchange(input_tokens=7, output_tokens=9, left_out=2, cost_usd="0.000123")
+    generation = answer.generations.get()
+    generation.attempts.create(number=1, model_name="test-model", outcome="failed", error_code="rate_limited")
+    generation.attempts.create(number=2, model_name="test-model", outcome="completed", wait_s=1.5)
+    receipt = client.get(reverse("receipt", args=[generation.pk])).content.decode()
+    for words in ("7 in, 9 out", "2 earlier messages", "$0.000123", "rate_limited", "1.5 s", "test-model"):
+        assert words in receipt
+
+
+def test_choosing_a_version_shows_its_branch(client, exchange):
+    answer = exchange("Why?", "Because.")
+    client.post(reverse("regenerate", args=[answer.parent_id]), {"client_id": "b"})
+    client.post(reverse("select", args=[answer.pk]))
+    answer.conversation.refresh_from_db()
+    assert answer.conversation.leaf_id == answer.pk
+
+
+def test_a_messages_source_is_its_text_and_never_a_page(client, exchange):
+    response = client.get(reverse("source", args=[exchange(answer="<b>**x**</b>").pk]))
+    assert response["Content-Type"].startswith("text/plain")
+    assert response.content == b"<b>**x**</b>"

@@ -1,0 +1,121 @@
+"""The list of conversations."""
+
+import datetime
+import re
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from chat.models import Conversation
+from chat.views import sidebar
+
+HTMX = {"HX-Request": "true"}
+
+
+def listed(client, **query):
+    return client.get(reverse("sidebar"), query, headers=HTMX).content.decode()
+
+
+def titles(html):
+    return re.findall(r'class="row-title">(.*?)</span>', html)
+
+
+def test_newest_first_and_only_ones_own(client, exchange, other_user):
+    exchange("older one")
+    exchange("newer one")
+    exchange("not mine", person=other_user)
+    assert titles(listed(client)) == ["newer one", "older one"]
+
+
+def test_search_finds_titles_and_text_and_marks_the_match(client, exchange):
+    exchange("About rivers", "The Seine & the Tiber")
+    exchange("Something else", "nothing")
+    html = listed(client, q="tiber")
+    assert titles(html) == ["About rivers"]
+    assert "The Seine &amp; the <mark>Tiber</mark>" in html
+    assert titles(listed(client, q="RIVER")) == ["About <mark>river</mark>s"]
+
+
+def test_search_escapes_what_was_searched_for(client, exchange):
+    assert "<script>" not in listed(client, q="<script>")
+
+
+def test_a_search_without_a_hit_says_so(client, exchange):
+    assert "Nothing has “xyzzy”" in listed(client, q="xyzzy")
+
+
+def test_the_list_comes_in_pages_and_can_be_refreshed_as_far_as_it_was_shown(client, user, monkeypatch):
+    monkeypatch.setattr(sidebar, "PAGE_CONVERSATIONS", 2)
+    now = timezone.now()
+    for number in range(5):
+        Conversation.objects.create(
+            user=user, title=f"t{number}", updated_at=now - datetime.timedelta(minutes=number)
+        )
+    first = listed(client)
+    assert titles(first) == ["t0", "t1"]
+    assert 'data-page="2"' in first
+    assert titles(listed(client, page=2)) == ["t2", "t3"]
+    assert titles(listed(client, through=2)) == ["t0", "t1", "t2", "t3"]
+    assert "data-page" not in listed(client, page=3)
+
+
+@pytest.mark.parametrize("query", [{"page": "x"}, {"page": "-1"}, {"through": "0"}, {"page": "9" * 30}])
+def test_nonsense_pages_are_the_first_or_the_last(client, exchange, query):
+    exchange("here")
+    assert titles(listed(client, **query)) == ["here"]
+
+
+def test_groups_are_named_as_people_say_it():
+    today = datetime.date(2026, 11, 22)
+    ages = [sidebar.age_of(today - datetime.timedelta(days=days), today) for days in (0, 1, 7, 8, 40)]
+    assert ages == ["Today", "Yesterday", "Last 7 days", "November 2026", "October 2026"]
+
+
+def test_the_current_one_is_marked_and_running_ones_have_a_dot(client, exchange):
+    answer = exchange(status="running")
+    html = listed(client, current=str(answer.conversation_id))
+    assert 'aria-current="page"' in html
+    assert "dot running" in html
+
+
+def test_renaming_in_place_and_by_page(client, exchange):
+    pk = exchange().conversation_id
+    assert "<html" not in client.get(reverse("rename", args=[pk]), headers=HTMX).content.decode()
+    response = client.post(reverse("rename", args=[pk]), {"title": "  A  new\nname "}, headers=HTMX)
+    assert response["HX-Trigger"] == "conversations-changed"
+    assert Conversation.objects.get(pk=pk).title == "A new name"
+    assert client.post(reverse("rename", args=[pk]), {"title": "B"}).status_code == 302
+    refused = client.post(reverse("rename", args=[pk]), {"title": " "}, headers=HTMX)
+    assert refused.status_code == 422
+
+
+def test_deleting_stops_what_runs_and_can_be_undone(client, exchange, monkeypatch):
+    stopped = []
+    monkeypatch.setattr("chat.tasks.stop", lambda user, pk: stopped.append(pk))
+    answer = exchange("Precious", status="running")
+    pk = answer.conversation_id
+    toast = client.post(reverse("delete", args=[pk]), headers=HTMX).content.decode()
+    assert stopped == [answer.generations.get().pk]
+    assert reverse("restore", args=[pk]) in toast
+    assert titles(listed(client)) == []
+    client.post(reverse("restore", args=[pk]))
+    assert titles(listed(client)) == ["Precious"]
+
+
+def test_deleting_without_scripts_offers_undo_on_the_next_page(client, exchange, monkeypatch):
+    pk = exchange("Precious").conversation_id
+    page = client.post(reverse("delete", args=[pk]), follow=True).content.decode()
+    assert "“Precious” was deleted." in page
+    assert reverse("restore", args=[pk]) in page
+
+
+def test_settings_of_a_conversation(client, exchange, model):
+    conversation = exchange().conversation
+    url = reverse("configure", args=[conversation.pk])
+    data = {"model": model.pk, "system_prompt": "Be\r\nbrief.", "temperature": "0.5"}
+    assert client.post(url, data, headers=HTMX)["HX-Trigger"] == "dialog-done"
+    conversation.refresh_from_db()
+    assert (conversation.system_prompt, conversation.temperature) == ("Be\nbrief.", 0.5)
+    assert client.post(url, {**data, "temperature": "3"}, headers=HTMX).status_code == 422
+    assert client.post(url, {**data, "temperature": "nan"}, headers=HTMX).status_code == 422

@@ -12,7 +12,7 @@ class _Event(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
 
 
 class Queued(_Event, frozen=True, tag="queued"):
-    """Waiting for a slot. `position` counts from 1; 0: not known."""
+    """Waiting for a slot. `position` counts from 1 and is told again as it changes; 0: not known."""
 
     position: int = 0
 
@@ -25,11 +25,22 @@ class Started(_Event, frozen=True, tag="started"):
 
 
 class Retrying(_Event, frozen=True, tag="retrying"):
-    """Attempt `attempt` of `of` follows in `wait_s` seconds, because of `code`."""
+    """Attempt `attempt` of `of` follows in `wait_s` seconds, because of `code`.
+
+    `breaker_open`: nothing is asked until then, and `wait_s` may be followed by another such wait.
+    """
 
     attempt: int
     of: int
     wait_s: float
+    code: str
+    message: str
+
+
+class Switched(_Event, frozen=True, tag="switched"):
+    """What follows is asked of `model`: the one before could not answer, because of `code`."""
+
+    model: str
     code: str
     message: str
 
@@ -91,6 +102,7 @@ type Event = (
     Queued
     | Started
     | Retrying
+    | Switched
     | Thinking
     | Delta
     | Restarted

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 
 from django.conf import settings
 from django.utils import timezone
@@ -19,6 +20,7 @@ from django.utils.translation import gettext
 
 from chat import delta_log, events, notices, prompt, rendering, route, upstream
 from chat.delta_log import LeaseLost
+from chat.models.catalog import Model
 from chat.models.conversation import Message
 from chat.models.generation import Attempt, Generation
 from chat.models.process import PROCESS_ID
@@ -26,8 +28,6 @@ from chat.upstream import errors
 
 logger = logging.getLogger(__name__)
 
-# Calls for one generation, over all its attempts and processes.
-CALLS_PER_GENERATION = 8
 # Of a context that was refused as too long, what the one smaller try uses when the endpoint gives no figure.
 SMALLER_SHARE = 0.5
 # Our estimate of tokens is rough; a figure of the endpoint's is not used to its edge.
@@ -38,6 +38,8 @@ HISTORY_BYTES_PER_TOKEN = 8
 _running: dict[int, _Run] = {}
 _is_draining = False
 _client = upstream.Client()
+# The breakers, slots and lines of this process.
+_ladder = route.new_ladder()
 
 
 def prepare() -> None:
@@ -60,6 +62,11 @@ async def run(generation_id: int, *, from_owner: str = "") -> None:
     claimed = await delta_log.awrite(partial(_claim, generation_id, from_owner))
     if claimed is not None:
         await _Run(claimed).to_its_end()
+
+
+def ladder() -> upstream.Ladder:
+    """Return the breakers, slots and lines of this process; to be used on its event loop."""
+    return _ladder
 
 
 def is_draining() -> bool:
@@ -106,6 +113,8 @@ class _Claimed:
     """A generation that is ours, and all that its run needs to read."""
 
     generation: Generation
+    # The model that was asked and its fallbacks, in order.
+    models: list[Model]
     history: list[Message]
     earlier: int
     state: delta_log.State
@@ -122,20 +131,25 @@ def _claim(generation_id: int, from_owner: str) -> _Claimed | None:
         outcome=Attempt.Outcome.LOST, finished_at=timezone.now()
     )
     conversation = generation.message.conversation
-    context_tokens = generation.model.context_tokens if generation.model else 0
+    models = generation.model.route() if generation.model else []
+    context_tokens = max((model.context_tokens for model in models), default=0)
     history, earlier = conversation.recent(
         generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
     )
     state = delta_log.state(generation_id, prefix=generation.prefix)
     attempt = None
-    if generation.model and not generation.stop_requested_at and generation.calls < CALLS_PER_GENERATION:
+    if (
+        generation.model
+        and not generation.stop_requested_at
+        and generation.calls < settings.CALLS_PER_GENERATION
+    ):
         attempt = _new_attempt(generation, generation.model.name, generation.model.endpoint.name)
         attempt.save()
         Generation.objects.filter(pk=generation_id).update(calls=attempt.number)
-    return _Claimed(generation, history, earlier, state, attempt)
+    return _Claimed(generation, models, history, earlier, state, attempt)
 
 
-def _new_attempt(generation: Generation, model_name: str, endpoint_name: str, wait_s: float = 0.0) -> Attempt:
+def _new_attempt(generation: Generation, model_name: str, endpoint_name: str) -> Attempt:
     """Count the next call of a generation; does not save."""
     generation.calls += 1
     return Attempt(
@@ -144,7 +158,6 @@ def _new_attempt(generation: Generation, model_name: str, endpoint_name: str, wa
         epoch=generation.epoch,
         model_name=model_name,
         endpoint_name=endpoint_name,
-        wait_s=wait_s,
     )
 
 
@@ -167,11 +180,16 @@ class _Run:
         self._text: list[str] = [claimed.generation.prefix]
         self._thinking: list[str] = []
         self._text_chars = len(claimed.generation.prefix)
-        # The call that is under way or was the last; the claim has stored the first one.
+        # The call that is under way or was the last. The claim has stored the first one, to save a
+        # transaction before the first delta; it has not been made until `Started` says so.
         self._attempt = claimed.attempt
         self._is_first_call = claimed.attempt is not None
-        self._waited_s = 0.0
+        self._route: route.Route | None = None
+        self._fitted: dict[upstream.Target, prompt.Fitted] = {}
+        # Since when the next call is being waited for.
+        self._idle_since_s: float | None = None
         self._usage: upstream.Usage | None = None
+        self._answered_by: upstream.Target | None = None
         self._is_stopping = claimed.generation.stop_requested_at is not None
         self._producer: asyncio.Task[events.Terminal] | None = None
         self.task = asyncio.current_task()
@@ -229,7 +247,7 @@ class _Run:
         except errors.UpstreamError as exc:
             self._note_failure(exc)
             logger.info("generation %d: %s", self._generation.pk, exc)
-            message = route.describe(exc, self._generation.model)
+            message = route.describe(exc, self._model_of(exc.target))
             if self._has_new_text():
                 return events.Interrupted(exc.code, message)
             return events.Failed(exc.code, message)
@@ -246,33 +264,31 @@ class _Run:
         return self._text_chars > len(self._generation.prefix)
 
     async def _produce(self) -> events.Terminal:
-        """Call the model and log what it sends, once more with a smaller prompt if it was too long."""
+        """Ask along the route and log what comes."""
         if self._claimed.state.seq and (
             self._claimed.state.text != self._generation.prefix or self._claimed.state.thinking
         ):
             await delta_log.append(self._lease, events.Restarted("takeover"))
-        room: int | None = None
-        while True:
-            target = await route.target_of(self._generation.model)
-            fitted = self._fit(room)
-            try:
-                return await self._consume(target, fitted)
-            except errors.ContextTooLong as exc:
-                if room is not None or len(fitted.prompt.messages) < 2 or self._has_new_text():
-                    raise
-                room = int(fitted.tokens * min(exc.fits or SMALLER_SHARE, 1.0) * CAUTION)
-                self._note_failure(exc)
-
-    async def _consume(self, target: upstream.Target, fitted: prompt.Fitted) -> events.Terminal:
-        budget = upstream.Budget(CALLS_PER_GENERATION - self._generation.calls + self._is_first_call)
-        self._generation.left_out = fitted.left_out
+        self._route = await route.find(self._claimed.models)
+        if self._route.problem is not None:
+            await self._log_switch(self._route.targets[0], self._route.problem)
+        steps = upstream.stream(
+            self._route.targets,
+            self._prompt_for,
+            client=_client,
+            ladder=_ladder,
+            budget=upstream.Budget(
+                settings.CALLS_PER_GENERATION - self._generation.calls + self._is_first_call
+            ),
+            policy=route.policy(),
+            priority=_PRIORITY[self._generation.source],
+            user=self._generation.user_id,
+        )
         # Closed here and now when we stop reading: the endpoint must not write on for nobody.
-        async with aclosing(upstream.stream(target, fitted.prompt, client=_client, budget=budget)) as steps:
-            return await self._log_steps(steps, target)
+        async with aclosing(steps):
+            return await self._log_steps(steps)
 
-    async def _log_steps(
-        self, steps: AsyncIterator[upstream.Step], target: upstream.Target
-    ) -> events.Terminal:
+    async def _log_steps(self, steps: AsyncIterator[upstream.Step]) -> events.Terminal:
         async for step in steps:
             match step:
                 case events.Delta(text):
@@ -285,27 +301,45 @@ class _Run:
                 case events.Thinking(text):
                     self._thinking.append(text)
                     await delta_log.append(self._lease, step)
-                case events.Started():
-                    await self._begin_attempt(target)
+                case events.Queued():
                     await delta_log.append(self._lease, step)
+                case upstream.Started():
+                    await self._begin_attempt(step)
+                    await delta_log.append(
+                        self._lease, events.Started(model=step.target.model, attempt=step.attempt)
+                    )
                 case upstream.Retrying():
                     self._note_failure(step.error)
-                    self._waited_s = step.wait_s
-                    message = route.describe(step.error, self._generation.model)
+                    message = route.describe(step.error, self._model_of(step.error.target), is_final=False)
                     await delta_log.append(
                         self._lease,
                         events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message),
                     )
+                case upstream.Switched():
+                    self._note_failure(step.error)
+                    await self._log_switch(step.target, step.error)
                 case upstream.Finished():
-                    self._usage = step.usage
+                    self._usage, self._answered_by = step.usage, step.target
                     return events.Completed(step.reason)
         raise AssertionError("a stream ends with Finished or an error")
 
     # -- where to ask and what ----------------------------------------------------------------------
 
-    def _fit(self, room: int | None) -> prompt.Fitted:
-        model = self._generation.model
-        assert model is not None
+    def _prompt_for(
+        self, target: upstream.Target, refused: errors.ContextTooLong | None
+    ) -> upstream.Prompt | None:
+        """Build what fits a model; after it refused that, once, something smaller."""
+        room: int | None = None
+        if refused is not None:
+            fitted = self._fitted[target]
+            if fitted.room is not None or len(fitted.prompt.messages) < 2:
+                return None
+            room = int(fitted.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * CAUTION)
+        fitted = self._fitted[target] = self._fit(self._models[target], room)
+        self._generation.left_out = fitted.left_out
+        return fitted.prompt
+
+    def _fit(self, model: Model, room: int | None) -> prompt.Fitted:
         conversation = self._generation.message.conversation
         return prompt.fit(
             self._claimed.history,
@@ -317,17 +351,46 @@ class _Run:
             room=room,
         )
 
+    @property
+    def _models(self) -> dict[upstream.Target, Model]:
+        return self._route.models if self._route is not None else {}
+
+    def _model_of(self, target: upstream.Target | None) -> Model | None:
+        """Return the row of whoever was asked; of the model that was meant, if nobody was."""
+        found = self._models.get(target) if target is not None else None
+        return found or self._generation.model
+
+    async def _log_switch(self, target: upstream.Target, error: errors.UpstreamError) -> None:
+        why = route.describe(error, self._model_of(error.target), is_final=False)
+        answers = gettext("%(model)s answers instead.") % {"model": self._model_of(target)}
+        await delta_log.append(self._lease, events.Switched(target.model, error.code, f"{why} {answers}"))
+
     # -- attempts -----------------------------------------------------------------------------------
 
-    async def _begin_attempt(self, target: upstream.Target) -> None:
+    async def _begin_attempt(self, step: upstream.Started) -> None:
         """Count the call and store its row before it is made. Raises LeaseLost."""
-        if self._is_first_call:
-            self._is_first_call = False
-            return
+        target = step.target
         ended = self._attempt
-        self._attempt = _new_attempt(self._generation, target.model, target.endpoint, self._waited_s)
+        if self._is_first_call:
+            assert ended is not None
+            self._is_first_call = False
+            if (ended.model_name, ended.endpoint_name) == (target.model, target.endpoint) and not (
+                step.queued_s or self._idle_since_s
+            ):
+                return
+            self._attempt, ended = ended, None
+            self._attempt.model_name, self._attempt.endpoint_name = target.model, target.endpoint
+            self._attempt.started_at = timezone.now()
+        else:
+            self._attempt = _new_attempt(self._generation, target.model, target.endpoint)
+        self._attempt.queued_s = step.queued_s
+        self._attempt.wait_s = max(0.0, self._idle_s() - step.queued_s)
+        self._idle_since_s = None
         if not await delta_log.awrite(partial(self._store_attempt, ended, self._attempt)):
             raise LeaseLost
+
+    def _idle_s(self) -> float:
+        return 0.0 if self._idle_since_s is None else monotonic() - self._idle_since_s
 
     def _store_attempt(self, ended: Attempt | None, begun: Attempt) -> bool:
         mine = Generation.objects.filter(
@@ -347,6 +410,9 @@ class _Run:
             self._attempt.first_delta_at = timezone.now()
 
     def _note_failure(self, exc: errors.UpstreamError) -> None:
+        self._idle_since_s = self._idle_since_s or monotonic()
+        if self._is_first_call:
+            return  # no call was made
         if self._attempt is not None and self._attempt.outcome == Attempt.Outcome.RUNNING:
             self._attempt.outcome = Attempt.Outcome.FAILED
             self._attempt.error_code = exc.code
@@ -378,10 +444,13 @@ class _Run:
         elif isinstance(ending, events.Failed | events.Interrupted):
             generation.error_code, generation.error_message = ending.code, ending.message
         self._set_usage(text)
+        generation.calls -= self._is_first_call  # counted by the claim, and never made
         if not mine.update(**{name: getattr(generation, name) for name in _FINAL_FIELDS}):
             raise LeaseLost
         Message.objects.filter(pk=generation.message_id).update(text=text, thinking=thinking, html=html)
-        if self._attempt is not None:
+        if self._is_first_call and self._attempt is not None:
+            self._attempt.delete()
+        elif self._attempt is not None:
             if self._attempt.outcome == Attempt.Outcome.RUNNING:
                 self._attempt.outcome = _OUTCOME[type(ending)]
                 self._attempt.finished_at = generation.finished_at
@@ -391,14 +460,24 @@ class _Run:
         if self._attempt is None:
             return
         usage = self._usage
+        model = self._model_of(self._answered_by)
         if usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None:
-            self._generation.set_usage(usage.prompt_tokens, usage.completion_tokens, is_estimated=False)
+            self._generation.set_usage(
+                usage.prompt_tokens, usage.completion_tokens, is_estimated=False, model=model
+            )
         elif self._has_new_text():
             asked = sum(prompt.tokens_in(message.text) for message in self._claimed.history)
             answered = prompt.tokens_in(text[len(self._generation.prefix) :])
-            self._generation.set_usage(asked, answered, is_estimated=True)
+            self._generation.set_usage(asked, answered, is_estimated=True, model=model)
 
 
+_PRIORITY: dict[str, upstream.Priority] = {
+    Generation.Source.WEBSOCKET: upstream.Priority.INTERACTIVE,
+    Generation.Source.FORM: upstream.Priority.INTERACTIVE,
+    Generation.Source.API: upstream.Priority.API,
+    Generation.Source.COMMAND: upstream.Priority.API,
+    Generation.Source.BATCH: upstream.Priority.BULK,
+}
 _STATUS: dict[type[events.Terminal], str] = {
     events.Completed: Generation.Status.COMPLETED,
     events.Stopped: Generation.Status.STOPPED,
@@ -413,6 +492,7 @@ _OUTCOME: dict[type[events.Terminal], str] = {
 }
 _FINAL_FIELDS = (
     "status",
+    "calls",
     "finish_reason",
     "error_code",
     "error_message",

@@ -28,6 +28,8 @@ class Fitted:
     left_out: int
     # What it takes, by our estimate.
     tokens: int
+    # What it was cut down to after a refusal, if it was.
+    room: int | None = None
 
 
 def tokens_in(text: str) -> int:
@@ -62,6 +64,7 @@ def fit(
     """
     messages: list[dict[str, Any]] = []
     system = system_prompt or model.system_prompt
+    cut_to = room
     room = room_for_prompt(model) if room is None else room
     all_of_it = room
     if system:
@@ -82,7 +85,9 @@ def fit(
         room += tokens_in(turns.pop()["content"])
     turns.reverse()
     left_out = earlier + sum(1 for message in history if message.text) - len(turns)
-    return Fitted(Prompt([*messages, *turns, *ending], temperature, extra), left_out, all_of_it - room)
+    return Fitted(
+        Prompt([*messages, *turns, *ending], temperature, extra), left_out, all_of_it - room, cut_to
+    )
 
 
 def _continuation(model: Model, partial: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:

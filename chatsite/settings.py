@@ -277,8 +277,28 @@ ACK_WINDOW_BYTES = env_number(
 # -- time-outs of one upstream call; a Model row may set its own -----------------------------------
 CONNECT_TIMEOUT_S = env_number("CHATSITE_CONNECT_TIMEOUT_S", 5.0, minimum=0.1, maximum=120)
 FIRST_TOKEN_TIMEOUT_S = env_number("CHATSITE_FIRST_TOKEN_TIMEOUT_S", 30.0, minimum=0.1, maximum=3600)
+# For a model that has a healthy fallback, unless its row sets its own.
+FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S = env_number(
+    "CHATSITE_FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S", 10.0, minimum=0.1, maximum=3600
+)
 STALL_TIMEOUT_S = env_number("CHATSITE_STALL_TIMEOUT_S", 20.0, minimum=0.1, maximum=3600)
 TOTAL_TIMEOUT_S = env_number("CHATSITE_TOTAL_TIMEOUT_S", 600.0, minimum=1, maximum=86_400)
+
+# -- when a call fails ----------------------------------------------------------------------------
+CALLS_PER_MODEL = env_number("CHATSITE_CALLS_PER_MODEL", 3, minimum=1, maximum=100)
+CALLS_PER_GENERATION = env_number("CHATSITE_CALLS_PER_GENERATION", 8, minimum=1, maximum=100)
+# Doubled at each retry up to the cap; the wait is a random part of it.
+BACKOFF_FIRST_S = env_number("CHATSITE_BACKOFF_FIRST_S", 0.5, minimum=0, maximum=60)
+BACKOFF_CAP_S = env_number("CHATSITE_BACKOFF_CAP_S", 8.0, minimum=0, maximum=600)
+BACKOFF_TOTAL_S = env_number("CHATSITE_BACKOFF_TOTAL_S", 60.0, minimum=0, maximum=3600)
+RETRY_AFTER_MAX_S = env_number("CHATSITE_RETRY_AFTER_MAX_S", 60.0, minimum=0, maximum=3600)
+BREAKER_FAILURES_IN_A_ROW = env_number("CHATSITE_BREAKER_FAILURES_IN_A_ROW", 5, minimum=1, maximum=10_000)
+BREAKER_FAILURE_PERCENT = env_number("CHATSITE_BREAKER_FAILURE_PERCENT", 50, minimum=1, maximum=100)
+BREAKER_CALLS_MIN = env_number("CHATSITE_BREAKER_CALLS_MIN", 10, minimum=1, maximum=10_000)
+BREAKER_WINDOW_S = env_number("CHATSITE_BREAKER_WINDOW_S", 60.0, minimum=1, maximum=3600)
+BREAKER_OPEN_S = env_number("CHATSITE_BREAKER_OPEN_S", 15.0, minimum=0.1, maximum=3600)
+# How many may wait for a slot of one endpoint; the slots are set on the endpoint's row.
+ADMISSION_QUEUE_MAX = env_number("CHATSITE_ADMISSION_QUEUE_MAX", 500, minimum=0, maximum=100_000)
 
 # -- the process ----------------------------------------------------------------------------------
 # A process whose counter stood still for this long, by the observer's own clock, is dead.

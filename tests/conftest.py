@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
-from chat import delta_log
+from chat import delta_log, generations, route
 from chat.models import Endpoint, Model
 from tests import programs
 
@@ -63,12 +63,13 @@ def _a_tests_transaction_is_left_alone() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_in_memory() -> Iterator[None]:
-    """Forget what a test left in the cache (throttles), the channel layer and the logs' memory."""
+    """Forget what a test left in the cache (throttles), the channel layer, the logs' memory, the breakers."""
     yield
     cache.clear()
     channel_layers.backends.clear()
     delta_log._topics.clear()
     delta_log._expected.clear()
+    generations._ladder = route.new_ladder()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -95,8 +95,8 @@ async def test_a_failure_is_named_and_keeps_the_text_so_far(living, directive, s
     assert (attempt.outcome, attempt.error_code) == ("failed", code)
 
 
-async def test_every_retry_is_a_row(living, monkeypatch):
-    monkeypatch.setattr(generations.upstream.Policy, "backoff_s", lambda self, retry, uniform: 0.0)
+async def test_every_retry_is_a_row(living, settings):
+    settings.BACKOFF_FIRST_S = 0.0
     async with living() as life:
         done = await life.answer("[[status=503 times=2]]")
     rows = [row async for row in Attempt.objects.filter(generation=done)]

@@ -1,7 +1,7 @@
 """The tables, by noun. Import them from here: `from chat.models import Conversation`."""
 
 from chat.models.access import SigninFailure, SigninLink
-from chat.models.catalog import Endpoint, Model
+from chat.models.catalog import Endpoint, Fallback, Model
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Attempt, Generation, LoggedEvent
 from chat.models.process import Process
@@ -10,6 +10,7 @@ __all__ = [
     "Attempt",
     "Conversation",
     "Endpoint",
+    "Fallback",
     "Generation",
     "LoggedEvent",
     "Message",

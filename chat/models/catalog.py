@@ -67,6 +67,16 @@ class Endpoint(models.Model):
         help_text=_("How many calls may run at once."),
     )
 
+    confidentiality = models.CharField(
+        _("confidentiality"),
+        max_length=40,
+        blank=True,
+        db_default="",
+        help_text=_(
+            "Any word, such as “in house”. A question never falls over to an endpoint with another one."
+        ),
+    )
+
     class Meta:
         ordering = ["name"]
 
@@ -172,6 +182,45 @@ class Model(models.Model):
             if self.is_default:
                 Model.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
             super().save(*args, **kwargs)  # type: ignore[arg-type]  # Django's own untyped pass-through
+
+    def route(self) -> list[Model]:
+        """Return this model and those that may answer in its place, in order. One query.
+
+        Never one at an endpoint of another confidentiality, whatever the rows say: it may have changed
+        since they were made.
+        """
+        usable = self.fallbacks.filter(
+            fallback__is_enabled=True,
+            fallback__endpoint__is_enabled=True,
+            fallback__endpoint__confidentiality=self.endpoint.confidentiality,
+        )
+        return [self, *(each.fallback for each in usable.select_related("fallback__endpoint"))]
+
+
+class Fallback(models.Model):
+    """A model that may answer in another one's place. Nothing falls over that has no such row."""
+
+    model = models.ForeignKey(Model, models.CASCADE, related_name="fallbacks")
+    fallback = models.ForeignKey(Model, models.CASCADE, related_name="+", verbose_name=_("fallback"))
+    position = models.PositiveSmallIntegerField(
+        _("position"), default=0, help_text=_("The lowest is asked first.")
+    )
+
+    class Meta:
+        ordering = ["position", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "fallback"], name="one_row_per_fallback"),
+            models.CheckConstraint(condition=~models.Q(model=models.F("fallback")), name="another_model"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} → {self.fallback}"
+
+    def clean(self) -> None:
+        if self.model.endpoint.confidentiality != self.fallback.endpoint.confidentiality:
+            raise ValidationError(
+                {"fallback": _("Its endpoint has another confidentiality: questions must not go there.")}
+            )
 
 
 ENVIRONMENT_ENDPOINT = "environment"

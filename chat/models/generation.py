@@ -186,12 +186,13 @@ class Generation(models.Model):
         asked = cls.objects.of(user).active().filter(pk=pk)
         return cls.objects.filter(pk__in=asked.values("pk")).update(stop_requested_at=timezone.now()) > 0
 
-    def set_usage(self, input_tokens: int, output_tokens: int, *, is_estimated: bool) -> None:
-        """Set tokens and, where the model's prices are known, the cost. Does not save."""
+    def set_usage(
+        self, input_tokens: int, output_tokens: int, *, is_estimated: bool, model: Model | None
+    ) -> None:
+        """Set tokens and, where the prices of the model that answered are known, the cost. Does not save."""
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
         self.is_usage_estimated = is_estimated
-        model = self.model
         if model and model.input_usd_per_million is not None and model.output_usd_per_million is not None:
             self.cost_usd = (
                 model.input_usd_per_million * input_tokens + model.output_usd_per_million * output_tokens
@@ -218,6 +219,8 @@ class Attempt(models.Model):
     # What the endpoint said, redacted: for staff, never for the person who asked.
     error_detail = models.TextField(_("detail"), blank=True)
     wait_s = models.FloatField(_("waited before, s"), default=0)
+    # In line for a slot, just before this call.
+    queued_s = models.FloatField(_("queued, s"), default=0, db_default=0)
     # Text of this attempt that a restart took off the screen.
     abandoned_text = models.TextField(_("abandoned text"), blank=True)
     started_at = models.DateTimeField(_("started"), default=timezone.now)

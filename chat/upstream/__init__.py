@@ -1,28 +1,28 @@
 """Calling models: plain asyncio that knows neither the database, nor requests, nor settings."""
 
+from chat.upstream.admission import Priority
+from chat.upstream.attempt import Finished, Prompt, Target, Timeouts, Usage
+from chat.upstream.breaker import BreakerPolicy
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
-from chat.upstream.stream import (
-    Budget,
-    Finished,
-    Policy,
-    Prompt,
-    Retrying,
-    Step,
-    Target,
-    Timeouts,
-    Usage,
-    stream,
-)
+from chat.upstream.ladder import BreakerStatus, EndpointStatus, Ladder
+from chat.upstream.stream import Budget, Policy, Retrying, Started, Step, Switched, stream
 
 __all__ = [
+    "BreakerPolicy",
+    "BreakerStatus",
     "Budget",
     "Client",
+    "EndpointStatus",
     "Finished",
+    "Ladder",
     "Policy",
+    "Priority",
     "Prompt",
     "Retrying",
+    "Started",
     "Step",
+    "Switched",
     "Target",
     "Timeouts",
     "UpstreamError",

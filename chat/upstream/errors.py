@@ -13,16 +13,40 @@ UpstreamError
 │   └── ServerFailed
 ├── TooSlow
 │   ├── FirstTokenTimedOut · Stalled · TotalTimedOut
-└── BadStream              200, and then not an answer
-    ├── Cut                ended without a finish reason
-    ├── Malformed · NotAStream
-    └── StreamedError      an error inside the stream
+├── BadStream              200, and then not an answer
+│   ├── Cut                ended without a finish reason
+│   ├── Malformed · NotAStream
+│   └── StreamedError      an error inside the stream
+├── NotAsked               our own doing: no call was made
+│   ├── BreakerOpen        it kept failing a moment ago
+│   └── QueueFull          too many wait for a slot
+└── AnswerUnusable · NotRunning · GaveUp
+
+What follows from each, before the first delta:
+
+| error | the same model again | the next of the route | its breaker |
+| --- | --- | --- | --- |
+| Unreachable, ConnectTimedOut, 5xx | yes | then | counts it |
+| 408, 409 | yes | then | |
+| RateLimited | yes, when it says; not if that is in more than a minute | then | |
+| FirstTokenTimedOut | only where there is no healthy fallback | at once | counts it |
+| Stalled, BadStream | yes | then | counts it |
+| any of these with `x-should-retry: false` | no | at once | as above |
+| WrongKey, Forbidden, UnknownModel, Redirected, QuotaExhausted, NotRunning | no | at once | |
+| ContextTooLong | once, with a shorter prompt | then, one with a larger context | |
+| Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the fault is in the question | |
+| TotalTimedOut, GaveUp | no | no: the time or the calls are used up | |
+| BreakerOpen | people and bulk wait, if there is no fallback; programs are refused | at once | |
+| QueueFull | no | at once | |
 """
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from chat.upstream.attempt import Target
 
 
 def _(text: str) -> str:
@@ -44,14 +68,20 @@ def redacted(text: str, api_key: str = "") -> str:
 class UpstreamError(Exception):
     """A failed upstream call.
 
-    `code` is for machines. `user_message` is for people: a text with `%(model)s`, `%(endpoint)s` and
-    `%(wait)s` places. `retryable`: whether the same call may succeed. `retry_after_s`: the endpoint's
-    own word on when. `detail` is what the endpoint said, redacted, for staff.
+    `code` is for machines. `user_message` tells people what happened and `advice` what they can do once
+    nothing more is tried: texts with `%(model)s`, `%(endpoint)s`, `%(wait)s` and `%(detail)s` places.
+    `retryable`: whether the same call may succeed. `falls_over`: whether another model may do better.
+    `counts_against`: whether it speaks against the endpoint's health. `retry_after_s`: the endpoint's own
+    word on when. `detail` is what the endpoint said, redacted, for staff. `target`: who failed, if known.
     """
 
     code: ClassVar[str] = "upstream_error"
-    user_message: ClassVar[str] = _("%(model)s could not answer. Try again.")
+    user_message: ClassVar[str] = _("%(model)s could not answer.")
+    advice: ClassVar[str] = _("Try again.")
     retryable: bool = False
+    falls_over: bool = False
+    counts_against: bool = False
+    target: Target | None = None
 
     def __init__(
         self,
@@ -71,49 +101,57 @@ class UpstreamError(Exception):
 
 class Unreachable(UpstreamError):
     code = "unreachable"
-    user_message = _("No connection to %(endpoint)s. It may be down, or its address may be wrong.")
+    user_message = _("No connection to %(endpoint)s.")
+    advice = _("It may be down, or its address may be wrong. Try again later.")
     retryable = True
+    falls_over = True
+    counts_against = True
 
 
 class ConnectTimedOut(Unreachable):
     code = "connect_timeout"
-    user_message = _("%(endpoint)s did not accept a connection in time. It may be down or overloaded.")
+    user_message = _("%(endpoint)s did not accept a connection in time.")
+    advice = _("It may be down or overloaded. Try again later.")
 
 
 class Rejected(UpstreamError):
     code = "rejected"
-    user_message = _("%(endpoint)s did not accept this request. Changing the message or the model may help.")
+    user_message = _("%(endpoint)s did not accept this request.")
+    advice = _("Changing the message or the model may help.")
 
 
 class WrongKey(Rejected):
     code = "wrong_key"
-    user_message = _(
-        "%(endpoint)s does not accept the API key. Ask the people who run this site to check it."
-    )
+    user_message = _("%(endpoint)s does not accept the API key.")
+    advice = _("Ask the people who run this site to check it.")
+    falls_over = True
 
 
 class Forbidden(Rejected):
     code = "forbidden"
     user_message = _("%(endpoint)s does not allow the use of %(model)s with this key.")
+    advice = _("Choose another model.")
+    falls_over = True
 
 
 class UnknownModel(Rejected):
     code = "unknown_model"
-    user_message = _("%(endpoint)s does not have %(model)s. Choose another model.")
+    user_message = _("%(endpoint)s does not have %(model)s.")
+    advice = _("Choose another model.")
+    falls_over = True
 
 
 class Redirected(Rejected):
     code = "redirected"
-    user_message = _(
-        "%(endpoint)s points to another address, which is not followed. Its base URL needs checking."
-    )
+    user_message = _("%(endpoint)s points to another address, which is not followed.")
+    advice = _("Ask the people who run this site to check its base URL.")
+    falls_over = True
 
 
 class ContextTooLong(Rejected):
     code = "context_too_long"
-    user_message = _(
-        "This is more text than %(model)s can take. Shorten the message or start a new conversation."
-    )
+    user_message = _("This is more text than %(model)s can take.")
+    advice = _("Shorten the message or start a new conversation.")
 
     def __init__(self, detail: str = "", *, fits: float | None = None, status: int | None = None) -> None:
         """`fits`: the part of the prompt (0..1) that the endpoint says it could have taken, if it says."""
@@ -124,38 +162,51 @@ class ContextTooLong(Rejected):
 class ContentFiltered(Rejected):
     code = "content_filter"
     user_message = _("%(endpoint)s refused this message under its content rules.")
+    advice = _("Word it differently.")
 
 
 class QuotaExhausted(Rejected):
     code = "insufficient_quota"
-    user_message = _("The account at %(endpoint)s has no credit left. Ask the people who run this site.")
+    user_message = _("The account at %(endpoint)s has no credit left.")
+    advice = _("Ask the people who run this site.")
+    falls_over = True
 
 
 class Busy(UpstreamError):
     code = "busy"
-    user_message = _("%(endpoint)s is busy. Try again in a moment.")
+    user_message = _("%(endpoint)s is busy.")
+    advice = _("Try again in a moment.")
     retryable = True
+    falls_over = True
 
 
 class RateLimited(Busy):
     code = "rate_limited"
-    user_message = _("%(endpoint)s is getting too many requests. Try again%(wait)s.")
+    user_message = _("%(endpoint)s is getting too many requests.")
+    advice = _("Try again%(wait)s.")
 
 
 class ServerFailed(Busy):
     code = "server_error"
-    user_message = _("%(endpoint)s has a fault of its own. Try again in a moment.")
+    user_message = _("%(endpoint)s has a fault of its own.")
+
+    @property
+    def counts_against(self) -> bool:  # type: ignore[override]  # a claim that depends on the status
+        return self.status is None or self.status >= 500
 
 
 class TooSlow(UpstreamError):
     code = "timeout"
     user_message = _("%(model)s took too long.")
     retryable = True
+    falls_over = True
+    counts_against = True
 
 
 class FirstTokenTimedOut(TooSlow):
     code = "first_token_timeout"
-    user_message = _("%(model)s did not begin to answer in time. Try again, or choose another model.")
+    user_message = _("%(model)s did not begin to answer in time.")
+    advice = _("Try again, or choose another model.")
 
 
 class Stalled(TooSlow):
@@ -166,13 +217,18 @@ class Stalled(TooSlow):
 class TotalTimedOut(TooSlow):
     code = "total_timeout"
     user_message = _("%(model)s needed longer for this answer than is allowed.")
+    advice = _("Ask for a shorter answer, or choose a faster model.")
     retryable = False
+    falls_over = False
+    counts_against = False
 
 
 class BadStream(UpstreamError):
     code = "bad_stream"
     user_message = _("%(endpoint)s sent something that is not an answer.")
     retryable = True
+    falls_over = True
+    counts_against = True
 
 
 class Cut(BadStream):
@@ -187,7 +243,7 @@ class Malformed(BadStream):
 
 class NotAStream(BadStream):
     code = "not_a_stream"
-    user_message = _("%(endpoint)s sent something that is not an answer. Its base URL may be wrong.")
+    advice = _("Its base URL may be wrong. Ask the people who run this site to check it.")
 
 
 class StreamedError(BadStream):
@@ -195,22 +251,45 @@ class StreamedError(BadStream):
     user_message = _("%(endpoint)s reported a fault in the middle of its answer.")
 
 
+class NotAsked(UpstreamError):
+    """No call was made, to spare an endpoint that has trouble enough."""
+
+    code = "not_asked"
+    falls_over = True
+
+
+class BreakerOpen(NotAsked):
+    code = "breaker_open"
+    user_message = _("%(model)s keeps failing and is left alone for a moment.")
+    advice = _("Try again%(wait)s, or choose another model.")
+
+
+class QueueFull(NotAsked):
+    code = "queue_full"
+    user_message = _("Too many people are waiting for %(model)s.")
+    advice = _("Try again%(wait)s, or choose another model.")
+
+
 class AnswerUnusable(UpstreamError):
     """The model ended properly, with something other than text."""
 
     code = "no_text"
     user_message = _("%(model)s answered with something other than text.")
+    advice = _("Word the message differently, or choose another model.")
 
 
 class NotRunning(UpstreamError):
     """The embedded model is not there; `detail` is for people and says what to do."""
 
     code = "demo_model_unavailable"
-    user_message = _("The demo model is not running. %(detail)s")
+    user_message = _("The demo model is not running.")
+    advice = "%(detail)s"
+    falls_over = True
 
 
 class GaveUp(UpstreamError):
     """All calls that one answer may cost have been made."""
 
     code = "gave_up"
-    user_message = _("%(model)s was tried several times without success. Try again later.")
+    user_message = _("%(model)s was tried several times without success.")
+    advice = _("Try again later.")

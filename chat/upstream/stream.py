@@ -1,66 +1,43 @@
-"""The ladder of policies between a question and an endpoint, from the top down:
+"""The ladder of policies between a question and an answer, from the top down:
 
-    stream      total time-out, one answer
-    _retrying   tries again what may succeed, within the budget, visibly
-    _attempt    one call: first-token and stall time-outs, what counts as a complete answer
-    client      authentication, connections
+    stream     the total time-out
+    _routed    the route: which model is asked, and which one next when it fails
+    _retrying  tries again what may succeed, within the budget, visibly
+    _guarded   the breaker: asks nobody who is down; waits in line behind it
+    _slotted   the endpoint's slots: waits in line for one, holds it for one call
+    _called    one call: counted, judged for the breaker
+    attempt    first-token and stall time-outs, what counts as a complete answer
+    client     authentication, connections
 
-A failure before the first delta is a retry. After it the partial answer stands and the error is
-raised: recovery, breakers, slots and fallbacks take their places between these steps.
+A failure before the first delta is a retry; what follows from which error is a table in `errors.py`.
+
+What the times cover. Waiting for a slot costs nobody their time: the total time-out stands still
+meanwhile. Backing off (and `Retry-After`) may take 60 s in all. Waiting behind an open breaker is apart
+from that, since no call is made and none is lost by it: it may take what is left of the total time-out.
+An outage of a minute is outlasted this way by whoever still has a call left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
 
 from chat import events
-from chat.text import clean
 from chat.upstream import errors
-from chat.upstream.client import Call, Client
-from chat.upstream.sse import Chunk, Decoder
-from chat.upstream.sse import Usage as Usage
+from chat.upstream.admission import Priority
+from chat.upstream.attempt import Finished, Prompt, Target, attempt
+from chat.upstream.breaker import Breaker, Permit, State
+from chat.upstream.client import Client
+from chat.upstream.ladder import Ladder
 
-# After a finish reason only the usage and [DONE] can come; nobody waits
-# for a server that keeps the line open.
-EPILOGUE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. `total_s` covers all attempts of an answer, the others one attempt."""
-
-    connect_s: float = 5.0
-    first_token_s: float = 30.0
-    stall_s: float = 20.0
-    total_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A model at an endpoint: one member of a route."""
-
-    base_url: str
-    api_key: str
-    model: str
-    endpoint: str = ""
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    finish_reason_optional: bool = False
-    max_output_tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Messages as the protocol has them: `{"role": …, "content": …}`, oldest first."""
-
-    messages: Sequence[dict[str, Any]]
-    temperature: float | None = None
-    # What else the endpoint needs in the body, such as vLLM's continue_final_message.
-    extra: dict[str, Any] = field(default_factory=dict)
+# Between a probe's own time-out and the moment it counts as lost.
+PROBE_GRACE_S = 5.0
+# How often people in line are told that it moved.
+LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +63,17 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """A call is about to be made: number `attempt` at `target`, after `queued_s` in line."""
+
+    target: Target
+    attempt: int
+    queued_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
-    """Attempt `attempt` of `of` follows in `wait_s` seconds, because of `error`."""
+    """Attempt `attempt` of `of` at the same model follows in `wait_s` seconds, because of `error`."""
 
     attempt: int
     of: int
@@ -96,204 +82,270 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A complete answer: the endpoint's finish reason and what it counted, if it did."""
+class Switched:
+    """Another model is asked from now on, because of `error` at the one before."""
 
-    reason: str
-    usage: Usage | None
+    target: Target
+    error: errors.UpstreamError
 
 
-type Step = events.Started | Retrying | events.Thinking | events.Delta | Finished
+type Step = events.Queued | Started | Retrying | Switched | events.Thinking | events.Delta | Finished
+type Steps = AsyncGenerator[Step]
+# What to send to a target; after it refused that as too long, something shorter or nothing.
+type PromptFor = Callable[[Target, errors.ContextTooLong | None], Prompt | None]
 
 
 async def stream(
-    target: Target,
-    prompt: Prompt,
+    route: Sequence[Target],
+    prompt: PromptFor,
     *,
     client: Client,
+    ladder: Ladder,
     budget: Budget,
     policy: Policy = Policy(),
+    priority: Priority = Priority.INTERACTIVE,
+    user: Hashable = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     uniform: Callable[[float, float], float] = random.uniform,
-) -> AsyncGenerator[Step]:
+) -> Steps:
     """Yield what happens on the way to one answer, its last step `Finished`.
 
+    `route`: the model to ask and its fallbacks, in order. `user`: with whom turns are taken in line.
     `Started` is yielded before each call is made, so that whoever consumes can count it first.
     Raises UpstreamError when it cannot be answered. Closing the iterator, or cancelling the task
-    that reads it, closes the connection to the endpoint.
+    that reads it, closes the connection to the endpoint and leaves every line.
     """
-    deadline = asyncio.get_running_loop().time() + target.timeouts.total_s
-    started = 0
-    waited_s = 0.0
-    while True:
-        if budget.calls_left < 1:
-            raise errors.GaveUp("no calls left")
-        started += 1
-        budget.calls_left -= 1
-        yield events.Started(model=target.model, attempt=started)
-        has_text = False
-        try:
-            async with aclosing(_attempt(target, prompt, client, deadline)) as steps:
-                async for step in steps:
-                    has_text = has_text or isinstance(step, events.Delta | events.Thinking)
-                    yield step
-        except errors.UpstreamError as exc:
-            calls_left = min(budget.calls_left, policy.calls_per_target - started)
-            wait_s = exc.retry_after_s
-            if wait_s is None:
-                wait_s = policy.backoff_s(started, uniform)
-            is_patient = wait_s <= policy.retry_after_max_s and waited_s + wait_s <= policy.backoff_total_s
-            if has_text or not exc.retryable or calls_left < 1 or not is_patient:
-                raise
-            error = exc
-        else:
-            return
-        yield Retrying(attempt=started + 1, of=started + calls_left, wait_s=wait_s, error=error)
-        waited_s += wait_s
-        await sleep(wait_s)
-
-
-async def _attempt(
-    target: Target, prompt: Prompt, client: Client, total_deadline: float
-) -> AsyncGenerator[events.Thinking | events.Delta | Finished]:
-    """Make one call and yield its text, one step per network read and kind. Raises UpstreamError."""
-    reader = _Reader(target, total_deadline)
-    call = Call(target.base_url, target.api_key, _body(target, prompt), target.timeouts.connect_s)
-    try:
-        async with AsyncExitStack() as stack:
-            reads = await reader.within(stack.enter_async_context(client.open(call)))
-            async for step in reader.steps(reads):
-                yield step
-    except errors.UpstreamError:
-        if reader.finish_reason is None:
-            raise
-    yield reader.finished()
-
-
-class _Reader:
-    """Reads one answer: what it has said so far, and until when it must say more."""
-
-    def __init__(self, target: Target, total_deadline: float) -> None:
-        self._target = target
-        self._total_deadline = total_deadline
-        self._loop = asyncio.get_running_loop()
-        self._progress_deadline = self._loop.time() + target.timeouts.first_token_s
-        self._has_progress = False
-        self._decoder = Decoder()
-        self._usage: Usage | None = None
-        self._failure: errors.UpstreamError | None = None
-        self._has_tool_calls = False
-        self._has_text = False
-        self.finish_reason: str | None = None
-
-    async def within[T](self, read: Awaitable[T]) -> T:
-        """Await the next thing from the endpoint; raises the time-out that comes first."""
-        deadline = min(self._progress_deadline, self._total_deadline)
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await read
-        except TimeoutError:
-            raise self._timed_out(deadline) from None
-
-    def _timed_out(self, deadline: float) -> errors.UpstreamError:
-        if deadline == self._total_deadline:
-            return errors.TotalTimedOut(f"{self._target.timeouts.total_s:g} s")
-        if self._has_progress:
-            return errors.Stalled(f"nothing for {self._target.timeouts.stall_s:g} s")
-        return errors.FirstTokenTimedOut(f"nothing for {self._target.timeouts.first_token_s:g} s")
-
-    async def steps(self, reads: AsyncIterator[bytes]) -> AsyncIterator[events.Thinking | events.Delta]:
-        """Yield the text of each network read until the answer ends."""
-        nothing = b""
-        while not self._decoder.is_done:
-            data = await self.within(anext(reads, nothing))
-            chunks = self._decoder.feed(data) if data else self._decoder.end()
-            for step in self._text_of(chunks):
-                yield step
-            failure = self._failure or self._decoder.failure
-            if failure is not None:
-                raise failure
-            if not data:
-                return
-        for step in self._text_of(self._decoder.end()):
+    deadline_s = asyncio.get_running_loop().time() + route[0].timeouts.total_s
+    asked = _Asked(
+        list(route),
+        prompt,
+        client,
+        ladder,
+        budget,
+        policy,
+        priority,
+        user,
+        sleep,
+        uniform,
+        deadline_s,
+        route[0],
+    )
+    async with aclosing(asked.routed()) as steps:
+        async for step in steps:
             yield step
 
-    def _text_of(self, chunks: list[Chunk]) -> list[events.Thinking | events.Delta]:
-        """Join the text of one read's chunks, thinking first, and note everything else they say."""
-        thinking: list[str] = []
-        text: list[str] = []
-        for chunk in chunks:
-            if chunk.error is not None:
-                # Raised after the text that came before it in the same read.
-                self._failure = _streamed_error(chunk.error, self._target.api_key)
-                break
-            self._usage = chunk.usage or self._usage
-            if not chunk.choices:
-                continue
-            choice = chunk.choices[0]
-            self._note_progress(choice.finish_reason)
-            delta = choice.delta
-            if delta is None:
-                continue
-            text.append(delta.content or delta.refusal or "")
-            thinking.append(delta.reasoning_content or delta.reasoning or "")
-            self._has_tool_calls = self._has_tool_calls or bool(delta.tool_calls)
-        steps: list[events.Thinking | events.Delta] = []
-        if joined := clean("".join(thinking)):
-            steps.append(events.Thinking(joined))
-        if joined := clean("".join(text)):
-            self._has_text = True
-            steps.append(events.Delta(joined))
-        return steps
 
-    def _note_progress(self, finish_reason: str | None) -> None:
-        self._has_progress = True
-        self._progress_deadline = self._loop.time() + self._target.timeouts.stall_s
-        if finish_reason:
-            self.finish_reason = finish_reason
-            self._progress_deadline = min(self._progress_deadline, self._loop.time() + EPILOGUE_S)
+@dataclass(slots=True)
+class _Asked:
+    """One question on its way down the ladder."""
 
-    def finished(self) -> Finished:
-        """Judge how it ended. Raises Cut, NotAStream or AnswerUnusable if that was not an answer."""
-        if self.finish_reason is None:
-            if not self._decoder.has_event:
-                raise errors.NotAStream("200 without a single event")
-            if not (self._decoder.is_done and self._target.finish_reason_optional):
-                ending = "[DONE]" if self._decoder.is_done else "the end of the stream"
-                raise errors.Cut(f"{ending} without a finish reason")
-        if not self._has_text and self._has_tool_calls:
-            raise errors.AnswerUnusable("tool calls only")
-        if not self._has_text and self.finish_reason == "content_filter":
-            raise errors.ContentFiltered("finish_reason content_filter")
-        return Finished(self.finish_reason or "stop", self._usage)
+    # Who may still be asked, in order.
+    left: list[Target]
+    prompt: PromptFor
+    client: Client
+    ladder: Ladder
+    budget: Budget
+    policy: Policy
+    priority: Priority
+    user: Hashable
+    sleep: Callable[[float], Awaitable[None]]
+    uniform: Callable[[float, float], float]
+    deadline_s: float
+    # Who is being asked, and what went wrong last.
+    current: Target
+    error: errors.UpstreamError = field(default_factory=errors.GaveUp)
+    calls: Counter[Target] = field(default_factory=Counter)
+    backed_off_s: float = 0.0
+    has_text: bool = False
 
+    # -- the route -----------------------------------------------------------------------------------
 
-def _streamed_error(error: Any, api_key: str) -> errors.UpstreamError:
-    """Say what an error inside a 200 stream means."""
-    said = error.get("message") if isinstance(error, dict) else error
-    words = {str(error.get("code")), str(error.get("type"))} if isinstance(error, dict) else set()
-    detail = errors.redacted(str(said), api_key)
-    if words & {"context_length_exceeded", "exceed_context_size_error"}:
-        return errors.ContextTooLong(detail)
-    if words & {"content_filter", "content_policy_violation"}:
-        return errors.ContentFiltered(detail)
-    if "insufficient_quota" in words:
-        return errors.QuotaExhausted(detail)
-    return errors.StreamedError(detail)
+    async def routed(self) -> Steps:
+        """Ask the first that may be asked; when it fails, the next that may do better."""
+        while True:
+            target = min(self.left, key=self._wait_s)
+            try:
+                async with aclosing(self._retrying(target)) as steps:
+                    async for step in steps:
+                        yield step
+            except errors.UpstreamError as exc:
+                self.error = exc
+                exc.target = exc.target or target
+                if self.has_text or not self._has_another_way(target, exc):
+                    raise
+            else:
+                return
 
+    def _wait_s(self, target: Target) -> float:
+        return self.ladder.breaker(target).wait_s
 
-def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": target.model,
-        "messages": list(prompt.messages),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **prompt.extra,
-    }
-    if prompt.temperature is not None:
-        body["temperature"] = prompt.temperature
-    if target.max_output_tokens is not None:
-        # OpenAI's newer models refuse the old name; most other servers know only that.
-        name = "max_completion_tokens" if "api.openai.com" in target.base_url else "max_tokens"
-        body[name] = target.max_output_tokens
-    return body
+    def _has_another_way(self, failed: Target, exc: errors.UpstreamError) -> bool:
+        """Strike out whom it is useless to ask again; whether anybody is left that can be asked now."""
+        if isinstance(exc, errors.BreakerOpen):
+            is_other_way = any(self._wait_s(target) == 0 for target in self.left)
+            return is_other_way or self._may_wait_for(self.ladder.breaker(failed))
+        self.left.remove(failed)
+        if isinstance(exc, errors.ContextTooLong):
+            self.left = [target for target in self.left if target.context_tokens > failed.context_tokens]
+        elif not exc.falls_over:
+            return False
+        return bool(self.left) and self.budget.calls_left > 0
+
+    def _has_healthy_fallback(self, target: Target) -> bool:
+        others = (self.ladder.breaker(other) for other in self.left if other is not target)
+        return any(breaker.state is State.CLOSED for breaker in others)
+
+    # -- trying again --------------------------------------------------------------------------------
+
+    async def _retrying(self, target: Target) -> Steps:
+        prompt = self.prompt(target, None)
+        assert prompt is not None
+        while True:
+            try:
+                async with aclosing(self._guarded(target, prompt)) as steps:
+                    async for step in steps:
+                        self.has_text = self.has_text or isinstance(step, events.Delta | events.Thinking)
+                        yield step
+            except errors.UpstreamError as exc:
+                exc.target = target
+                if self.has_text:
+                    raise  # recovery takes its place here
+                error = exc
+            else:
+                return
+            shorter = self._shorter(target, prompt, error)
+            wait_s = self._backoff_s(target, error) if shorter is None else 0.0
+            prompt = shorter or prompt
+            yield self._again(target, wait_s, error)
+            if wait_s:
+                self.backed_off_s += wait_s
+                await self.sleep(wait_s)
+
+    def _shorter(self, target: Target, prompt: Prompt, error: errors.UpstreamError) -> Prompt | None:
+        if not isinstance(error, errors.ContextTooLong) or not self._calls_left(target):
+            return None
+        return self.prompt(target, error)
+
+    def _calls_left(self, target: Target) -> int:
+        return min(self.budget.calls_left, self.policy.calls_per_target - self.calls[target])
+
+    def _backoff_s(self, target: Target, error: errors.UpstreamError) -> float:
+        """Return how long to wait before asking the same model again; raises `error` if it shall not be."""
+        is_silent = isinstance(error, errors.FirstTokenTimedOut)
+        if not error.retryable or not self._calls_left(target):
+            raise error
+        if is_silent and self._has_healthy_fallback(target):
+            raise error
+        wait_s = error.retry_after_s
+        if wait_s is None:
+            wait_s = self.policy.backoff_s(self.calls[target], self.uniform)
+        is_too_long = (
+            wait_s > self.policy.retry_after_max_s
+            or self.backed_off_s + wait_s > self.policy.backoff_total_s
+            or wait_s >= self._time_left_s()
+        )
+        if is_too_long:
+            raise error
+        return wait_s
+
+    def _time_left_s(self) -> float:
+        return self.deadline_s - asyncio.get_running_loop().time()
+
+    def _again(self, target: Target, wait_s: float, error: errors.UpstreamError) -> Retrying:
+        made = self.calls[target]
+        return Retrying(made + 1, made + self._calls_left(target), wait_s, error)
+
+    # -- the breaker ---------------------------------------------------------------------------------
+
+    async def _guarded(self, target: Target, prompt: Prompt) -> Steps:
+        """Ask with a permit of the breaker's; without one, wait in line for it, where that may help."""
+        if not self._calls_left(target):
+            raise errors.GaveUp("no calls left")
+        breaker = self.ladder.breaker(target)
+        permit = breaker.permit()
+        while permit is None:
+            error = errors.BreakerOpen(retry_after_s=self._soonest_s())
+            if not self._may_wait_for(breaker):
+                raise error
+            yield self._again(target, breaker.wait_s, error)
+            permit = breaker.permit() or await self._turn(breaker, target)
+        try:
+            if target is not self.current:
+                self.current = target
+                yield Switched(target, self.error)
+            async with aclosing(self._slotted(target, prompt, breaker, permit)) as steps:
+                async for step in steps:
+                    yield step
+        finally:
+            breaker.withdrawn(permit)  # means nothing after a verdict
+
+    def _may_wait_for(self, breaker: Breaker) -> bool:
+        """Programs come again by themselves, and nobody waits while another model could answer."""
+        is_other_way = any(self._wait_s(target) == 0 for target in self.left)
+        return self.priority is not Priority.API and not is_other_way and breaker.wait_s < self._time_left_s()
+
+    def _soonest_s(self) -> float | None:
+        wait_s = min(map(self._wait_s, self.left))
+        return None if wait_s == float("inf") else wait_s
+
+    async def _turn(self, breaker: Breaker, target: Target) -> Permit | None:
+        try:
+            async with asyncio.timeout_at(self.deadline_s):
+                return await breaker.turn(self.calls[target])
+        except TimeoutError:
+            raise errors.BreakerOpen(retry_after_s=self._soonest_s()) from None
+
+    # -- the slot and the call -----------------------------------------------------------------------
+
+    async def _slotted(self, target: Target, prompt: Prompt, breaker: Breaker, permit: Permit) -> Steps:
+        """Ask with a slot of the endpoint's, and give it back before anybody waits for anything."""
+        loop = asyncio.get_running_loop()
+        since_s = loop.time()
+        place = self.ladder.admission(target).enter(self.priority, self.user)
+        try:
+            while not place.is_admitted:
+                yield events.Queued(place.position)
+                await place.moved(look_every_s=LOOK_EVERY_S)
+            queued_s = loop.time() - since_s
+            self.deadline_s += queued_s
+            first_token_s = self._first_token_s(target)
+            judged_within_s = first_token_s + target.timeouts.stall_s + PROBE_GRACE_S
+            in_force = breaker.begin(permit, judged_within_s=judged_within_s)
+            if in_force is None:
+                raise errors.BreakerOpen("it opened meanwhile", retry_after_s=self._soonest_s())
+            self.budget.calls_left -= 1
+            self.calls[target] += 1
+            yield Started(target, self.calls[target], queued_s)
+            calling = self._called(target, prompt, breaker, in_force, first_token_s)
+            async with aclosing(calling) as steps:
+                async for step in steps:
+                    yield step
+        finally:
+            place.leave()
+
+    def _first_token_s(self, target: Target) -> float:
+        limits = target.timeouts
+        if self._has_healthy_fallback(target):
+            return min(limits.first_token_s, limits.first_token_with_fallback_s)
+        return limits.first_token_s
+
+    async def _called(
+        self, target: Target, prompt: Prompt, breaker: Breaker, permit: Permit, first_token_s: float
+    ) -> Steps:
+        is_judged = False
+        calling = attempt(
+            target, prompt, self.client, first_token_s=first_token_s, total_deadline=self.deadline_s
+        )
+        try:
+            async with aclosing(calling) as steps:
+                async for step in steps:
+                    if not is_judged:
+                        is_judged = True
+                        breaker.succeeded(permit)
+                    yield step
+        except errors.UpstreamError as exc:
+            if exc.counts_against:
+                breaker.failed(permit)
+            if isinstance(exc, errors.RateLimited) and exc.retry_after_s:
+                self.ladder.admission(target).pause(exc.retry_after_s)
+            raise

@@ -86,6 +86,8 @@ export class Answer {
         return this.#started(event);
       case "retrying":
         return this.#retrying(event);
+      case "switched":
+        return this.#switched(event);
       case "thinking":
         this.#thinking += event.text;
         return this.#schedule();
@@ -95,8 +97,12 @@ export class Answer {
         return this.#schedule();
       case "restarted":
         return this.#restarted();
-      default:
+      case "completed":
+      case "stopped":
+      case "failed":
+      case "interrupted":
         return this.#ended(event);
+      // What a newer server says besides is not needed to draw the answer.
     }
   }
 
@@ -104,6 +110,11 @@ export class Answer {
     if (this.#model && model !== this.#model) this.#seam(say("switched", { model }));
     this.#model = model;
     this.#tell(say("waiting", { model }), "is-waiting");
+  }
+
+  #switched({ model, message }) {
+    this.#seam(message);
+    this.#model = model;
   }
 
   #retrying(event) {

@@ -9,9 +9,10 @@ from chat.fakeprovider import FakeProvider
 from chat.text import clean
 from chat.upstream import errors
 from chat.upstream.stream import stream
+from tests.clock import Clock
 
 QUICK = upstream.Timeouts(connect_s=5, first_token_s=0.3, stall_s=0.3, total_s=30)
-PATIENT = upstream.Timeouts(connect_s=5, first_token_s=20, stall_s=20, total_s=30)
+PATIENT = upstream.Timeouts(connect_s=5, first_token_s=20, stall_s=20, total_s=100)
 
 
 class Outcome:
@@ -36,17 +37,21 @@ class Outcome:
 async def ask(question, *, timeouts=PATIENT, budget=8, key="", **target):
     outcome = Outcome()
 
+    now = Clock()
+
     async def note(wait_s):
         outcome.waits.append(wait_s)
+        now.skip(wait_s)
 
     async with FakeProvider(key=key) as provider:
         client = upstream.Client()
         outcome.provider = provider
         try:
             async for step in stream(
-                upstream.Target(provider.base_url, "secret", "fake", timeouts=timeouts, **target),
-                upstream.Prompt([{"role": "user", "content": question}]),
+                [upstream.Target(provider.base_url, "secret", "fake", timeouts=timeouts, **target)],
+                saying(question),
                 client=client,
+                ladder=upstream.Ladder(clock=now),
                 budget=upstream.Budget(budget),
                 sleep=note,
                 uniform=lambda low, high: high,
@@ -286,8 +291,19 @@ async def test_the_key_is_redacted_from_what_the_endpoint_said():
 
 
 async def consume(target, question="hello", *, client=None, sleep=asyncio.sleep):
-    prompt = upstream.Prompt([{"role": "user", "content": question}])
     client = client or upstream.Client()
-    return [
-        step async for step in stream(target, prompt, client=client, budget=upstream.Budget(), sleep=sleep)
-    ]
+    steps = stream(
+        [target],
+        saying(question),
+        client=client,
+        ladder=upstream.Ladder(),
+        budget=upstream.Budget(),
+        sleep=sleep,
+    )
+    return [step async for step in steps]
+
+
+def saying(question):
+    """Return what gives a prompt, the same to everybody, and none that is shorter."""
+    prompt = upstream.Prompt([{"role": "user", "content": question}])
+    return lambda target, refused: None if refused else prompt

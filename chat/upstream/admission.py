@@ -154,11 +154,12 @@ class Admission:
         if self.paused_s > self._pause_max_s:
             raise self._closed()
         before = sum(self.waiting(each) for each in Priority if each <= priority)
-        if before >= self._waiting_max:
-            raise errors.QueueFull(f"{before} wait", retry_after_s=self._until_it_moves_s(before))
         place = Place(self, priority, user)
         self._lines[priority].setdefault(user, deque()).append(place)
         self._admit()
+        if before >= self._waiting_max and not place.is_admitted:
+            self.leave(place)
+            raise errors.QueueFull(f"{before} wait", retry_after_s=self._until_it_moves_s(before))
         return place
 
     def leave(self, place: Place) -> None:

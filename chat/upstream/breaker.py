@@ -33,14 +33,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """When a breaker opens and for how long. `open_jitter`: the part by which `open_s` varies, both ways."""
+    """When a breaker opens and for how long: `open_s`, and up to the part `open_jitter` of it longer."""
 
     failures_in_a_row: int = 5
     failure_share: float = 0.5
     calls_min: int = 10
     window_s: float = 60.0
     open_s: float = 15.0
-    open_jitter: float = 0.2
+    open_jitter: float = 0.3
     # A probe that has not been judged by then is lost; a call moves this to its own time-out.
     probe_s: float = 30.0
 
@@ -200,7 +200,7 @@ class Breaker:
     # -- moving --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        jitter = self.uniform(1 - self.policy.open_jitter, 1 + self.policy.open_jitter)
+        jitter = self.uniform(1.0, 1 + self.policy.open_jitter)
         now_s = self.clock()
         self.opened_at_s = now_s if self.opened_at_s is None else self.opened_at_s
         self._until_s = now_s + self.policy.open_s * jitter

@@ -1,6 +1,7 @@
 """The ladder against a provider on a real socket: what counts as an answer, what is tried again."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -176,7 +177,7 @@ async def test_done_without_a_finish_reason_is_complete_only_where_the_endpoint_
     ],
 )
 async def test_what_may_succeed_is_tried_three_times(fault, kind):
-    outcome = await ask(f"[[{fault}]]", timeouts=QUICK)
+    outcome = await ask(f"[[{fault}]]", timeouts=QUICK if fault == "silent" else PATIENT)
     assert type(outcome.error) is kind
     assert outcome.calls == 3
     assert outcome.waits == [0.5, 1.0]
@@ -236,6 +237,18 @@ async def test_a_wait_longer_than_a_minute_is_not_waited(value):
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf"])
 async def test_an_absurd_retry_after_counts_as_none(value):
     assert (await ask(f"[[status=429 retry_after={value} times=1]]")).waits == [0.5]
+
+
+async def test_calls_are_not_made_while_the_total_time_runs_out():
+    limits = upstream.Timeouts(first_token_s=5, stall_s=5, total_s=3)
+    outcome = await ask("[[status=429 retry_after=7]]", timeouts=limits)
+    assert isinstance(outcome.error, errors.RateLimited)
+    assert outcome.calls == 1
+
+
+async def test_the_gaps_between_attempts_differ():
+    gaps = {upstream.Policy().backoff_s(1, random.uniform) for _n in range(20)}
+    assert len(gaps) == 20
 
 
 async def test_the_budget_bounds_the_calls():

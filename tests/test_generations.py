@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from asgiref.sync import sync_to_async
 
-from chat import delta_log, generations
+from chat import delta_log, events, generations
 from chat.fakeprovider import FakeProvider
-from chat.models import Attempt, Conversation, Endpoint, Generation, LoggedEvent, Model
+from chat.models import Attempt, Conversation, Endpoint, Fallback, Generation, LoggedEvent, Model
 
 pytestmark = pytest.mark.django_db
 
@@ -252,6 +252,141 @@ async def test_a_drain_hands_over_what_does_not_end_in_time(living):
     row = await life.row(accepted)
     assert (row.status, row.owner) == ("queued", "")
     assert (await life.row(late)).epoch == 0
+
+
+async def add_fallback(provider, name="fake:second", confidentiality="", **fields):
+    """Give the default model a fallback at another endpoint."""
+    endpoint = await Endpoint.objects.acreate(
+        name=f"at {name}", base_url=provider.base_url, confidentiality=confidentiality
+    )
+    model = await Model.objects.acreate(endpoint=endpoint, name=name, **fields)
+    await Fallback.objects.acreate(model=await Model.objects.aget(is_default=True), fallback=model)
+    return model
+
+
+async def logged(generation_id, kind):
+    """Return the events of one kind in a generation's log."""
+    rows = LoggedEvent.objects.filter(generation_id=generation_id).order_by("seq")
+    found = [events.decode(row.payload) async for row in rows]
+    return [event for event in found if isinstance(event, kind)]
+
+
+async def test_a_fallback_answers_and_everything_says_so(living):
+    async with living(input_usd_per_million=1, output_usd_per_million=1) as life:
+        life.provider.script("status=401", model="fake")
+        await add_fallback(life.provider, input_usd_per_million=5, output_usd_per_million=5)
+        done = await life.answer("hello")
+        expected = life.provider.text_for("hello", "fake:second")
+    rows = [row async for row in Attempt.objects.filter(generation=done)]
+    assert (done.status, done.message.text, done.calls) == ("completed", expected, 2)
+    assert [(row.model_name, row.endpoint_name, row.outcome, row.error_code) for row in rows] == [
+        ("fake", "fake", "failed", "wrong_key"),
+        ("fake:second", "at fake:second", "completed", ""),
+    ]
+    assert done.cost_usd == Decimal(5 * (done.input_tokens + done.output_tokens)) / 1_000_000
+    [switched] = await logged(done.pk, events.Switched)
+    assert (switched.model, switched.code) == ("fake:second", "wrong_key")
+    assert "fake:second answers instead." in switched.message
+    assert "Ask the people" not in switched.message
+
+
+async def test_nothing_falls_over_to_another_confidentiality(living):
+    async with living() as life:
+        await add_fallback(life.provider, confidentiality="public")
+        done = await life.answer("[[status=401]]")
+        assert {record.body["model"] for record in life.provider.requests} == {"fake"}
+    assert (done.status, done.error_code) == ("failed", "wrong_key")
+
+
+async def test_nothing_falls_over_to_what_is_switched_off(living):
+    async with living() as life:
+        await add_fallback(life.provider, is_enabled=False)
+        done = await life.answer("[[status=401]]")
+    assert done.error_code == "wrong_key"
+
+
+async def test_each_model_of_the_route_is_sent_what_fits_it(living):
+    async with living(context_tokens=600) as life:
+        await add_fallback(life.provider, context_tokens=100_000, system_prompt="Be brief.")
+        first = await life.answer("turn " + "word " * 300 + "[[text=ok]]")
+        life.provider.script("status=401", model="fake")
+        done = await life.answer("more " + "word " * 100, conversation_id=first.message.conversation_id)
+        small, large = (record.body["messages"] for record in life.provider.requests[-2:])
+    assert [message["role"] for message in small] == ["user"]
+    assert [message["role"] for message in large] == ["system", "user", "assistant", "user"]
+    assert done.left_out == 0
+
+
+async def test_a_breaker_open_from_the_start_leaves_one_row_of_the_model_that_was_called(living):
+    async with living() as life:
+        await add_fallback(life.provider)
+        generations.ladder().hold_open("fake", "fake")
+        done = await life.answer("hello")
+    [attempt] = [row async for row in Attempt.objects.filter(generation=done)]
+    assert (attempt.model_name, attempt.outcome, done.calls) == ("fake:second", "completed", 1)
+    assert (await logged(done.pk, events.Switched))[0].code == "breaker_open"
+
+
+async def test_who_waits_for_a_slot_is_told_the_position_and_can_be_stopped(living, user):
+    async with living() as life:
+        await Endpoint.objects.aupdate(slots=1)
+        holder = await life.ask("[[hold=gate after=0]]")
+        holding = asyncio.create_task(generations.run(holder.generation_id))
+        await life.provider.wait_held("gate")
+        accepted = await life.ask("second")
+        waiting = asyncio.create_task(generations.run(accepted.generation_id))
+        while not await logged(accepted.generation_id, events.Queued):  # noqa: ASYNC110 - rows ring no bell
+            await asyncio.sleep(0.01)
+        await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
+        generations.stop_here(accepted.generation_id)
+        await waiting
+        assert generations.ladder().endpoints()[0].waiting["interactive"] == 0
+        life.provider.release("gate")
+        await holding
+        assert len(life.provider.requests) == 1
+    stopped = await life.row(accepted)
+    assert (stopped.status, stopped.calls) == ("stopped", 0)
+    assert not await Attempt.objects.filter(generation=stopped).aexists()
+    assert (await logged(stopped.pk, events.Queued)) == [events.Queued(1)]
+
+
+async def test_the_time_in_line_is_on_the_attempt(living):
+    async with living() as life:
+        await Endpoint.objects.aupdate(slots=1)
+        holder, accepted = await life.ask("[[hold=gate after=0]]"), await life.ask("second")
+        holding = asyncio.create_task(generations.run(holder.generation_id))
+        await life.provider.wait_held("gate")
+        waiting = asyncio.create_task(generations.run(accepted.generation_id))
+        while not await logged(accepted.generation_id, events.Queued):  # noqa: ASYNC110 - rows ring no bell
+            await asyncio.sleep(0.01)
+        life.provider.release("gate")
+        await asyncio.gather(holding, waiting)
+    attempt = await Attempt.objects.aget(generation_id=accepted.generation_id)
+    assert attempt.outcome == "completed"
+    assert attempt.queued_s > 0
+    assert attempt.wait_s < 0.5
+
+
+@pytest.mark.parametrize(("source", "is_refused"), [("websocket", False), ("api", True), ("batch", False)])
+async def test_behind_an_open_breaker_people_wait_and_programs_are_refused(living, user, source, is_refused):
+    async with living() as life:
+        fails = generations.ladder()._breaker("fake", "fake")
+        for _n in range(5):
+            fails.failed(fails.permit())
+        accepted = await life.ask("hello", source=source)
+        run = asyncio.create_task(generations.run(accepted.generation_id))
+        while not await logged(accepted.generation_id, events.Retrying | events.Failed):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        if not is_refused:
+            [waiting] = await logged(accepted.generation_id, events.Retrying)
+            assert (waiting.code, waiting.attempt, waiting.of) == ("breaker_open", 1, 3)
+            await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
+            generations.stop_here(accepted.generation_id)
+        await run
+        assert life.provider.requests == []
+    done = await life.row(accepted)
+    assert (done.status, done.error_code) == (("failed", "breaker_open") if is_refused else ("stopped", ""))
+    assert "Try again in" in done.error_message or not is_refused
 
 
 async def shown(generation_id, text):

@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import NOTHING, Styled, number, state
-from chat.models import Endpoint, Model
+from chat.models import Endpoint, Fallback, Model
 
 
 @admin.register(Endpoint)
@@ -23,6 +23,7 @@ class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
     fieldsets = [
         (None, {"fields": ["name", "kind", "is_enabled"]}),
         (_("Connection"), {"fields": ["base_url", "api_key_env", "key", "slots", "finish_reason_optional"]}),
+        (_("Fallbacks"), {"fields": ["confidentiality"]}),
     ]
     readonly_fields = ["kind", "key"]
 
@@ -53,6 +54,15 @@ class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
 
+class FallbackInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Fallback
+    fk_name = "model"
+    extra = 0
+    fields = ["position", "fallback"]
+    autocomplete_fields = ["fallback"]
+    verbose_name_plural = _("fallbacks: who answers when this model cannot, the lowest position first")
+
+
 @admin.register(Model)
 class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = [
@@ -68,6 +78,7 @@ class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ["is_enabled", "endpoint"]
     list_select_related = ["endpoint"]
     search_fields = ["name", "label", "endpoint__name"]
+    inlines = [FallbackInline]
     fieldsets = [
         (None, {"fields": ["endpoint", "name", "label", "is_enabled", "is_default", "is_demo"]}),
         (

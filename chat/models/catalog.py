@@ -217,6 +217,10 @@ class Fallback(models.Model):
         return f"{self.model} → {self.fallback}"
 
     def clean(self) -> None:
+        if not self.fallback_id or not self.model.endpoint_id:
+            return  # the form says so itself
+        if self.fallback_id == self.model.pk:
+            raise ValidationError({"fallback": _("A model cannot answer in its own place.")})
         if self.model.endpoint.confidentiality != self.fallback.endpoint.confidentiality:
             raise ValidationError(
                 {"fallback": _("Its endpoint has another confidentiality: questions must not go there.")}

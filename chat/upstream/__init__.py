@@ -6,7 +6,8 @@ from chat.upstream.breaker import BreakerPolicy
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
 from chat.upstream.ladder import BreakerStatus, EndpointStatus, Ladder
-from chat.upstream.stream import Budget, Policy, Retrying, Started, Step, Switched, stream
+from chat.upstream.steps import Retrying, Started, Step, Switched
+from chat.upstream.stream import Budget, Policy, stream
 
 __all__ = [
     "BreakerPolicy",

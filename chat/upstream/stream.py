@@ -22,17 +22,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from chat import events
 from chat.upstream import errors
 from chat.upstream.admission import Priority
-from chat.upstream.attempt import Finished, Prompt, Target, attempt
+from chat.upstream.attempt import Prompt, Target, attempt
 from chat.upstream.breaker import Breaker, Permit, State
 from chat.upstream.client import Client
 from chat.upstream.ladder import Ladder
+from chat.upstream.steps import PromptFor, Retrying, Started, Steps, Switched
 
 # Between a probe's own time-out and the moment it counts as lost.
 PROBE_GRACE_S = 5.0
@@ -60,39 +61,6 @@ class Budget:
     """Calls that may still be made for a generation, over all its processes."""
 
     calls_left: int = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A call is about to be made: number `attempt` at `target`, after `queued_s` in line."""
-
-    target: Target
-    attempt: int
-    queued_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Retrying:
-    """Attempt `attempt` of `of` at the same model follows in `wait_s` seconds, because of `error`."""
-
-    attempt: int
-    of: int
-    wait_s: float
-    error: errors.UpstreamError
-
-
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """Another model is asked from now on, because of `error` at the one before."""
-
-    target: Target
-    error: errors.UpstreamError
-
-
-type Step = events.Queued | Started | Retrying | Switched | events.Thinking | events.Delta | Finished
-type Steps = AsyncGenerator[Step]
-# What to send to a target; after it refused that as too long, something shorter or nothing.
-type PromptFor = Callable[[Target, errors.ContextTooLong | None], Prompt | None]
 
 
 async def stream(
@@ -153,7 +121,7 @@ class _Asked:
     deadline_s: float
     # Who is being asked, and what went wrong last.
     current: Target
-    error: errors.UpstreamError = field(default_factory=errors.GaveUp)
+    error: errors.UpstreamError | None = None
     calls: Counter[Target] = field(default_factory=Counter)
     backed_off_s: float = 0.0
     has_text: bool = False
@@ -271,13 +239,18 @@ class _Asked:
             permit = breaker.permit() or await self._turn(breaker, target)
         try:
             if target is not self.current:
-                self.current = target
-                yield Switched(target, self.error)
+                yield self._switched(target)
             async with aclosing(self._slotted(target, prompt, breaker, permit)) as steps:
                 async for step in steps:
                     yield step
         finally:
             breaker.withdrawn(permit)  # means nothing after a verdict
+
+    def _switched(self, target: Target) -> Switched:
+        error = self.error or errors.BreakerOpen("passed over")
+        error.target = error.target or self.current
+        self.current = target
+        return Switched(target, error)
 
     def _may_wait_for(self, breaker: Breaker) -> bool:
         """Programs come again by themselves, and nobody waits while another model could answer."""

@@ -263,8 +263,12 @@ def test_an_endpoint_that_makes_no_sense_is_refused_with_a_reason(desk):
     assert not Endpoint.objects.exists()
 
 
-def test_a_model_is_added(desk, model):
+def test_a_model_is_added_with_its_fallback(desk, model):
     data = {
+        "fallbacks-TOTAL_FORMS": 1,
+        "fallbacks-INITIAL_FORMS": 0,
+        "fallbacks-0-position": 0,
+        "fallbacks-0-fallback": model.pk,
         "endpoint": model.endpoint_id,
         "name": "other",
         "is_enabled": "on",
@@ -273,7 +277,7 @@ def test_a_model_is_added(desk, model):
         "continuation": "none",
     }
     assert desk.post(reverse("admin:chat_model_add"), data).status_code == 302
-    assert Model.objects.get(is_default=True).name == "other"
+    assert [each.name for each in Model.objects.get(is_default=True).route()] == ["other", "test-model"]
 
 
 # -- every page -----------------------------------------------------------------------------------

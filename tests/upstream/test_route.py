@@ -191,6 +191,8 @@ async def test_an_open_breaker_means_the_fallback_at_once():
                 kinds = []
                 async for step in steps:
                     kinds.append(type(step).__name__)
+                    if isinstance(step, upstream.Switched):
+                        assert (step.error.code, step.error.target.model) == ("breaker_open", "fake")
                     if isinstance(step, events.Delta):
                         break
             took_s.append(time.monotonic() - began_s)

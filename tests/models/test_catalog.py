@@ -1,0 +1,52 @@
+"""The catalog: which models may answer in another one's place."""
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from chat.models import Endpoint, Fallback, Model
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def other(db):
+    endpoint = Endpoint.objects.create(name="other", base_url="http://127.0.0.1:9/v1")
+    return Model.objects.create(endpoint=endpoint, name="other")
+
+
+def test_a_route_is_the_model_and_its_fallbacks_in_order(model, other, django_assert_num_queries):
+    third = Model.objects.create(endpoint=other.endpoint, name="third")
+    Fallback.objects.create(model=model, fallback=other, position=2)
+    Fallback.objects.create(model=model, fallback=third, position=1)
+    with django_assert_num_queries(1):
+        route = model.route()
+        assert [each.endpoint.name for each in route] == ["nowhere", "other", "other"]
+    assert route == [model, third, other]
+    assert other.route() == [other]
+
+
+def test_a_route_never_leaves_its_confidentiality(model, other):
+    Fallback.objects.create(model=model, fallback=other)
+    other.endpoint.confidentiality = "public"
+    other.endpoint.save()
+    assert model.route() == [model]
+
+
+@pytest.mark.parametrize("field", ["model", "endpoint"])
+def test_a_route_leaves_out_what_is_switched_off(model, other, field):
+    Fallback.objects.create(model=model, fallback=other)
+    row = other if field == "model" else other.endpoint
+    row.is_enabled = False
+    row.save()
+    assert model.route() == [model]
+
+
+def test_a_form_refuses_a_fallback_of_another_confidentiality(model, other):
+    other.endpoint.confidentiality = "public"
+    with pytest.raises(ValidationError, match="another confidentiality"):
+        Fallback(model=model, fallback=other).full_clean()
+
+
+def test_a_form_refuses_a_model_as_its_own_fallback(model):
+    with pytest.raises(ValidationError, match="its own place"):
+        Fallback(model=model, fallback=model).clean()

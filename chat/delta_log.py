@@ -33,6 +33,8 @@ LINGER_S = 2.0
 
 _writer: Writer = InlineWriter()
 _topics: dict[int, _Topic] = {}
+# Followers that came before their run.
+_expected: dict[int, asyncio.Event] = {}
 
 
 # -- the writer ------------------------------------------------------------------------------------
@@ -87,6 +89,8 @@ def open_lease(
     loop = asyncio.get_running_loop()
     topic = _Topic(first_seq=seq + 1)
     _topics[generation_id] = topic
+    if generation_id in _expected:
+        _expected.pop(generation_id).set()
 
     def publish(rows: list[Row]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody follows any more
@@ -202,7 +206,16 @@ async def follow(generation_id: int, *, after: int = 0) -> AsyncIterator[list[Ro
             if last is not None or not exists:
                 return
             if generation_id not in _topics:
-                await asyncio.sleep(POLL_S)
+                await _expect(generation_id)
+
+
+async def _expect(generation_id: int) -> None:
+    """Wait until a run begins in this process, but not long: it may run in another one."""
+    begun = _expected.setdefault(generation_id, asyncio.Event())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(POLL_S):
+            await begun.wait()
+    _expected.pop(generation_id, None)
 
 
 def _read(generation_id: int, after: int) -> list[Row]:

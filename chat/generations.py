@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,10 +30,13 @@ logger = logging.getLogger(__name__)
 CALLS_PER_GENERATION = 8
 # Of a context that was refused as too long, what the one smaller try uses when the endpoint gives no figure.
 SMALLER_SHARE = 0.5
+# Our estimate of tokens is rough; a figure of the endpoint's is not used to its edge.
+CAUTION = 0.9
 # No prompt needs more text than this many bytes per token of context.
 HISTORY_BYTES_PER_TOKEN = 8
 
 _running: dict[int, _Run] = {}
+_is_draining = False
 _client = upstream.Client()
 
 
@@ -50,9 +55,16 @@ async def run(generation_id: int, *, from_owner: str = "") -> None:
 
     `from_owner`: the process, found dead, to take it over from; empty: it waits for anybody.
     """
+    if _is_draining:
+        return  # its row waits for another process, or for the next start
     claimed = await delta_log.awrite(partial(_claim, generation_id, from_owner))
     if claimed is not None:
         await _Run(claimed).to_its_end()
+
+
+def is_draining() -> bool:
+    """Say whether this process is on its way out."""
+    return _is_draining
 
 
 def stop_here(generation_id: int) -> bool:
@@ -64,7 +76,12 @@ def stop_here(generation_id: int) -> bool:
 
 
 async def drain(timeout_s: float) -> None:
-    """Let running answers go on for `timeout_s`, then hand the rest over to whoever claims them next."""
+    """Let running answers go on for `timeout_s`, then hand the rest over to whoever claims them next.
+
+    No answer begins here any more.
+    """
+    global _is_draining
+    _is_draining = True
     tasks = [found.task for found in _running.values() if found.task is not None]
     if tasks:
         logger.info("waiting up to %g s for %d running answers", timeout_s, len(tasks))
@@ -234,23 +251,28 @@ class _Run:
             self._claimed.state.text != self._generation.prefix or self._claimed.state.thinking
         ):
             await delta_log.append(self._lease, events.Restarted("takeover"))
-        share = 1.0
+        room: int | None = None
         while True:
             target = await route.target_of(self._generation.model)
-            fitted = self._fit(share)
+            fitted = self._fit(room)
             try:
                 return await self._consume(target, fitted)
             except errors.ContextTooLong as exc:
-                smaller = (exc.fits or SMALLER_SHARE) * 0.9
-                if share < 1.0 or len(fitted.prompt.messages) < 2 or self._has_new_text():
+                if room is not None or len(fitted.prompt.messages) < 2 or self._has_new_text():
                     raise
-                share = min(smaller, 0.9)
+                room = int(fitted.tokens * min(exc.fits or SMALLER_SHARE, 1.0) * CAUTION)
                 self._note_failure(exc)
 
     async def _consume(self, target: upstream.Target, fitted: prompt.Fitted) -> events.Terminal:
         budget = upstream.Budget(CALLS_PER_GENERATION - self._generation.calls + self._is_first_call)
         self._generation.left_out = fitted.left_out
-        steps = upstream.stream(target, fitted.prompt, client=_client, budget=budget)
+        # Closed here and now when we stop reading: the endpoint must not write on for nobody.
+        async with aclosing(upstream.stream(target, fitted.prompt, client=_client, budget=budget)) as steps:
+            return await self._log_steps(steps, target)
+
+    async def _log_steps(
+        self, steps: AsyncIterator[upstream.Step], target: upstream.Target
+    ) -> events.Terminal:
         async for step in steps:
             match step:
                 case events.Delta(text):
@@ -281,7 +303,7 @@ class _Run:
 
     # -- where to ask and what ----------------------------------------------------------------------
 
-    def _fit(self, share: float) -> prompt.Fitted:
+    def _fit(self, room: int | None) -> prompt.Fitted:
         model = self._generation.model
         assert model is not None
         conversation = self._generation.message.conversation
@@ -292,7 +314,7 @@ class _Run:
             system_prompt=conversation.system_prompt,
             temperature=conversation.temperature,
             partial=self._generation.prefix,
-            share=share,
+            room=room,
         )
 
     # -- attempts -----------------------------------------------------------------------------------

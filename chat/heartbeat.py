@@ -149,6 +149,9 @@ async def _tick(heart: _Heart) -> None:
     heart.last_beat_s = time.monotonic()
     for generation_id in beat.to_stop:
         generations.stop_here(generation_id)
+    await _close_ended_sessions()
+    if generations.is_draining():
+        return
     for generation_id in beat.waiting:
         _adopt(heart, generation_id, "")
     dead = _dead(heart, beat)
@@ -159,7 +162,6 @@ async def _tick(heart: _Heart) -> None:
             _adopt(heart, generation_id, owner)
     if dead:
         await delta_log.awrite(lambda: Process.objects.filter(pk__in=dead).delete())
-    await _close_ended_sessions()
 
 
 def _beat(heart: _Heart) -> _Beat:
@@ -192,6 +194,11 @@ def _beat(heart: _Heart) -> _Beat:
     return _Beat(to_stop, waiting, owned, counters)
 
 
+def is_alone() -> bool:
+    """Say whether there can be no other server: on SQLite, our lock beside it proves the last one dead."""
+    return connection.vendor == "sqlite"
+
+
 def _dead(heart: _Heart, beat: _Beat) -> list[str]:
     """Return the processes that are dead by our clock."""
     now = time.monotonic()
@@ -202,9 +209,8 @@ def _dead(heart: _Heart, beat: _Beat) -> list[str]:
         if counter != seen_counter:
             heart.seen[owner] = (counter, now)
             since = now
-        # On SQLite there is one server: at its start, the lock beside the database proves the others dead.
-        is_alone = connection.vendor == "sqlite" and heart.counter == 1
-        if is_alone or counter == -1 or now - since > settings.PROCESS_DEAD_AFTER_S:
+        is_proved_dead = heart.counter == 1 and is_alone()
+        if is_proved_dead or counter == -1 or now - since > settings.PROCESS_DEAD_AFTER_S:
             dead.append(owner)
             heart.seen.pop(owner, None)
     return dead

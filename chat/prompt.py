@@ -26,6 +26,8 @@ class Fitted:
 
     prompt: Prompt
     left_out: int
+    # What it takes, by our estimate.
+    tokens: int
 
 
 def tokens_in(text: str) -> int:
@@ -49,17 +51,19 @@ def fit(
     system_prompt: str = "",
     temperature: float | None = None,
     partial: str = "",
-    share: float = 1.0,
+    room: int | None = None,
 ) -> Fitted:
     """Build the prompt from `history` (oldest first, ending with the question) and leave out what is too old.
 
     `earlier`: messages before `history` that were not even read. `partial`: the answer so far, to be
-    written on. `share`: the part of the room to use, below 1 after the endpoint refused a longer one.
+    written on. `room`: tokens to use instead of all that the model should have room for, after the
+    endpoint refused a longer prompt.
     The question itself is always sent: whether it fits is for the endpoint to say.
     """
     messages: list[dict[str, Any]] = []
     system = system_prompt or model.system_prompt
-    room = room_for_prompt(model) * share
+    room = room_for_prompt(model) if room is None else room
+    all_of_it = room
     if system:
         messages.append({"role": "system", "content": system})
         room -= tokens_in(system)
@@ -69,15 +73,16 @@ def fit(
     for message in reversed(history):
         room -= tokens_in(message.text)
         if turns and room < 0:
+            room += tokens_in(message.text)
             break
         if message.text:
             turns.append({"role": message.role, "content": message.text})
     # A conversation sent to a model begins with a person's turn.
     while len(turns) > 1 and turns[-1]["role"] == Message.Role.ASSISTANT:
-        turns.pop()
+        room += tokens_in(turns.pop()["content"])
     turns.reverse()
     left_out = earlier + sum(1 for message in history if message.text) - len(turns)
-    return Fitted(Prompt([*messages, *turns, *ending], temperature, extra), left_out)
+    return Fitted(Prompt([*messages, *turns, *ending], temperature, extra), left_out, all_of_it - room)
 
 
 def _continuation(model: Model, partial: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -188,12 +188,12 @@ class Server(daphne.server.Server):
     async def _drain(self) -> None:
         """Stop listening, send websockets away, let work and requests finish, cancel the rest, end."""
         until = self.loop.time() + self.drain_s
-        stopped = self.port.stopListening()
-        for protocol in list(self.connections):
-            self._send_away(protocol)
-        await stopped.asFuture(self.loop)
-        self.draining()
         try:
+            stopped = self.port.stopListening()
+            for protocol in list(self.connections):
+                self._send_away(protocol)
+            await stopped.asFuture(self.loop)
+            self.draining()
             async with asyncio.timeout(self.drain_s + DRAIN_GRACE_S):
                 await self.drain()
         except Exception:
@@ -230,8 +230,8 @@ class Server(daphne.server.Server):
             if protocol.state == protocol.STATE_OPEN:
                 # `sendClose` would refuse the code.
                 protocol.sendCloseFrame(code=SERVICE_RESTART, reasonUtf8=b"restarting")
-        elif protocol.channel is not None:
-            protocol.channel.persistent = False
+        elif channel := _channel_of(protocol):
+            channel.persistent = False
 
     # -- connections ------------------------------------------------------------------------------
 
@@ -268,8 +268,8 @@ class Server(daphne.server.Server):
             # The HTTP channel that the socket was upgraded from is still registered, and pauses nobody.
             protocol.transport.unregisterProducer()
             self._valves[protocol] = Valve(protocol.transport)
-        elif protocol.channel is not None:
-            self._valves[protocol] = Valve(protocol.channel)
+        elif channel := _channel_of(protocol):
+            self._valves[protocol] = Valve(channel)
 
     def protocol_disconnected(self, protocol: Protocol) -> None:
         """Note the end of a connection, also of one that was reaped before."""
@@ -344,10 +344,15 @@ class Server(daphne.server.Server):
             protocol.handle_exception(error)
 
     def _abort(self, protocol: Protocol) -> None:
-        owner = protocol.channel if isinstance(protocol, WebRequest) else protocol
+        owner = _channel_of(protocol) if isinstance(protocol, WebRequest) else protocol
         transport = getattr(owner, "transport", None)
         if transport is not None:
             transport.abortConnection()
+
+
+def _channel_of(request: WebRequest) -> Any:
+    """Return a request's connection, None once it is answered: Twisted deletes the attribute."""
+    return getattr(request, "channel", None)
 
 
 async def _wait_for(futures: list[asyncio.Future[None]], timeout_s: float) -> None:

@@ -10,8 +10,10 @@ import os
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import dj_database_url
+from django.conf.global_settings import LANGUAGES
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from dotenv import load_dotenv
@@ -55,9 +57,9 @@ def env_url(name: str, *schemes: str) -> str:
     value = env_str(name)
     try:
         parts = urlsplit(value)
-        is_usable = not value or (
-            parts.scheme in schemes and (bool(parts.netloc) or parts.scheme == "sqlite")
-        )
+        # Reading a port that is no number raises, too.
+        has_place = bool(parts.netloc) or parts.scheme == "sqlite"
+        is_usable = not value or (parts.scheme in schemes and has_place and parts.port != 0)
     except ValueError:
         is_usable = False
     if not is_usable:
@@ -70,7 +72,6 @@ def env_url(name: str, *schemes: str) -> str:
 
 def secret_key(path: Path) -> str:
     """Return the key kept in `path`, made on the first start so that sessions survive restarts."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         draft = path.with_suffix(f".{os.getpid()}")
         with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -83,7 +84,11 @@ def secret_key(path: Path) -> str:
 
 # Where the database, the secret key, collected static files and locks live.
 DATA_DIR = Path(env_str("CHATSITE_DATA_DIR", str(BASE_DIR / "data"))).resolve()
-SECRET_KEY = env_str("CHATSITE_SECRET_KEY") or secret_key(DATA_DIR / "secret_key")
+try:
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    SECRET_KEY = env_str("CHATSITE_SECRET_KEY") or secret_key(DATA_DIR / "secret_key")
+except OSError as exc:
+    raise ImproperlyConfigured(f"CHATSITE_DATA_DIR={str(DATA_DIR)!r} cannot be used: {exc}") from exc
 DEBUG = env_bool("CHATSITE_DEBUG", default=False)
 
 # The names people may use in the address bar. `*` would let any site name point at this server.
@@ -101,7 +106,7 @@ X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
     "servestatic.runserver_nostatic",
-    "django.contrib.admin",
+    "chatsite.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -207,6 +212,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+CSRF_FAILURE_VIEW = "chat.views.errors.csrf_failure"
 LOGIN_URL = "signin"
 LOGIN_REDIRECT_URL = "chat"
 LOGOUT_REDIRECT_URL = "signin"
@@ -214,7 +220,13 @@ SESSION_COOKIE_AGE = 30 * 24 * 3600
 REGISTRATION_IS_OPEN = env_bool("CHATSITE_REGISTRATION", default=False)
 
 LANGUAGE_CODE = env_str("CHATSITE_LANGUAGE", "en")
+if LANGUAGE_CODE not in dict(LANGUAGES):
+    raise ImproperlyConfigured(
+        f"CHATSITE_LANGUAGE={LANGUAGE_CODE!r} is not a language code, such as en or de."
+    )
 TIME_ZONE = env_str("CHATSITE_TIME_ZONE", "UTC")
+if TIME_ZONE not in available_timezones():
+    raise ImproperlyConfigured(f"CHATSITE_TIME_ZONE={TIME_ZONE!r} is not a time zone, such as Europe/Berlin.")
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -236,7 +248,12 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     # Everybody else's libraries speak from WARNING up: at INFO they log every request.
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"chat": {"level": LOG_LEVEL}, "chatsite": {"level": LOG_LEVEL}},
+    "loggers": {
+        "chat": {"level": LOG_LEVEL},
+        "chatsite": {"level": LOG_LEVEL},
+        # A page that is not there is the visitor's business.
+        "django.request": {"level": "ERROR"},
+    },
 }
 
 # -- the model to talk to -------------------------------------------------------------------------
@@ -254,7 +271,7 @@ RUNNING_PER_USER = env_number("CHATSITE_RUNNING_PER_USER", 3, minimum=1, maximum
 ANSWER_MAX_CHARS = env_number("CHATSITE_ANSWER_MAX_CHARS", 1_000_000, minimum=1_000, maximum=100_000_000)
 # A socket that has been sent this much without acknowledging it is sent no more until it does.
 ACK_WINDOW_BYTES = env_number(
-    "CHATSITE_ACK_WINDOW_BYTES", 1024 * 1024, minimum=65_536, maximum=64 * 1024 * 1024
+    "CHATSITE_ACK_WINDOW_BYTES", 1_048_576, minimum=65_536, maximum=64 * 1024 * 1024
 )
 
 # -- time-outs of one upstream call; a Model row may set its own -----------------------------------

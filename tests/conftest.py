@@ -13,6 +13,7 @@ from django.core.cache import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
+from chat import delta_log
 from chat.models import Endpoint, Model
 from tests import programs
 
@@ -62,10 +63,12 @@ def _a_tests_transaction_is_left_alone() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_in_memory() -> Iterator[None]:
-    """Forget what a test put into the cache (throttles) and the channel layer, as a restart would."""
+    """Forget what a test left in the cache (throttles), the channel layer and the logs' memory."""
     yield
     cache.clear()
     channel_layers.backends.clear()
+    delta_log._topics.clear()
+    delta_log._expected.clear()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

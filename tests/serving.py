@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import urllib.parse
@@ -48,6 +49,7 @@ def environment_of(data_dir: Path, env: dict[str, str]) -> dict[str, str]:
         "CHATSITE_DATA_DIR": str(data_dir),
         "CHATSITE_EMBEDDED_MODEL": "0",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # a second start need not compile again
     }
     inherited = environment.cleaned(os.environ)
     for name in environment.KEPT:
@@ -201,12 +203,22 @@ class Provider(Program):
         return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
 
 
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with empty tables and collected static files, which take seconds to make."""
+    server = Server(tmp_path_factory.mktemp("prepared"), {}, ())
+    server.manage("migrate", "-v", "0")
+    server.shell("from chat.management import static_files; static_files.collect()")
+    return server.data_dir
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def serve(tmp_path: Path, prepared_data: Path) -> Iterator[Callable[..., Server]]:
     """Return a function that starts a server: `serve(env, "--option")`.
 
-    `data_of=server` shares an earlier server's data folder; `is_started=False` leaves starting to the
-    test. All are stopped at the end, and the log of each is part of a failed test's report.
+    `data_of=server` shares an earlier server's data folder; `is_prepared=False` gives an empty one in
+    place of one that has tables and static files; `is_started=False` leaves starting to the test. All
+    are stopped at the end, and the log of each is part of a failed test's report.
     """
     servers: list[Server] = []
 
@@ -214,10 +226,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         env: dict[str, str] | None = None,
         *options: str,
         data_of: Server | None = None,
+        is_prepared: bool = True,
         is_started: bool = True,
     ) -> Server:
         folder = tmp_path / f"server{len(servers)}"
         folder.mkdir()
+        if is_prepared and data_of is None:
+            shutil.copytree(prepared_data, folder / "data")
         own = {"CHATSITE_DATA_DIR": str(data_of.data_dir)} if data_of else {}
         server = Server(folder, (env or {}) | own, options)
         servers.append(server)

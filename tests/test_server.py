@@ -115,6 +115,13 @@ def test_nobody_is_accepted_while_it_drains(server: ToyServer) -> None:
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
 
+def test_a_request_that_works_on_after_its_response_does_not_hinder_the_drain(server: ToyServer) -> None:
+    assert get(server, "/works-on").read() == b"end"
+    server.send(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "Error" not in server.log
+
+
 def test_what_does_not_finish_is_cut_after_the_drain(server: ToyServer) -> None:
     endless = get(server, "/endless")
     server.wait_for_line("endless")

@@ -51,6 +51,8 @@ async def http(scope, receive, send):
         await send({"type": "http.response.body", "body": text})
         return
     await send({"type": "http.response.body", "body": b"end"})
+    if path == "/works-on":
+        await go_on.wait()
 
 
 async def websocket(scope, receive, send):

@@ -143,23 +143,21 @@ class Frames:
         noise = self._noise() if behaviour.comments or behaviour.null_content or behaviour.no_choices else b""
         around = {key: self._around(key) for key in ("content", "refusal", "reasoning", "tool_calls")}
         for number, (key, piece) in enumerate(self._answer.parts):
-            before, between, after = around[key]
-            spelt = piece if key == "tool_calls" else self._spell(piece)
-            frame = f"{before}{spelt}{between}{spelt}{after}" if between else f"{before}{spelt}{after}"
-            yield (noise if number % _EVERY == 0 else b"") + frame.encode(), 1
+            spell = str if key == "tool_calls" else self._dumps
+            try:
+                frame = _fill(around[key], spell(piece))
+            except UnicodeEncodeError:
+                # UTF-8 has no bytes for half a surrogate pair; only an escape can carry it.
+                frame = _fill(around[key], encode_basestring_ascii(piece))
+            yield (noise + frame if number % _EVERY == 0 else frame), 1
         yield self._ending(), 0
 
     def _around(self, key: str) -> tuple[str, str, str]:
         """Return what stands before, between and after a delta's spelt text: made once, used for each."""
-        names = self._reasoning_names() if key == "reasoning" else (key,)
+        names = _reasoning_names(self._behaviour) if key == "reasoning" else (key,)
         delta = ",".join(f'"{name}":\0' for name in names)
         before, *between, after = self._choice("{" + delta + "}").decode().split("\0")
         return before, "".join(between), after
-
-    def _spell(self, piece: str) -> str:
-        # UTF-8 has no bytes for half a surrogate pair; only an escape can carry it.
-        is_plain = piece.isascii() or prose.is_whole(piece)
-        return self._dumps(piece) if is_plain else encode_basestring_ascii(piece)
 
     def data(self, payload: str) -> bytes:
         return f"data: {payload}{self._eol}{self._eol}".encode()
@@ -167,10 +165,6 @@ class Frames:
     def _choice(self, delta: str, finish: str = "null", extra: str = "") -> bytes:
         choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}'
         return self.data(f'{self._head}, "choices":[{choice}]{extra}}}')
-
-    def _reasoning_names(self) -> tuple[str, ...]:
-        key = self._behaviour.reasoning_key
-        return ("reasoning_content", "reasoning") if key == "both" else (key,)
 
     def _noise(self) -> bytes:
         behaviour = self._behaviour
@@ -194,12 +188,22 @@ class Frames:
         return end + (b"" if behaviour.no_done else self.data("[DONE]"))
 
 
+def _reasoning_names(behaviour: Behaviour) -> tuple[str, ...]:
+    key = behaviour.reasoning_key
+    return ("reasoning_content", "reasoning") if key == "both" else (key,)
+
+
+def _fill(around: tuple[str, str, str], spelt: str) -> bytes:
+    before, between, after = around
+    return (f"{before}{spelt}{between}{spelt}{after}" if between else f"{before}{spelt}{after}").encode()
+
+
 def document(answer: Answer) -> bytes:
     """Return the answer as one JSON document, for requests that do not stream."""
     behaviour, count = answer.behaviour, len(answer.parts)
     message: dict[str, Any] = {"role": "assistant", "content": answer.text_of(count, "content") or None}
     if thoughts := answer.text_of(count, "reasoning"):
-        message |= dict.fromkeys(Frames(answer)._reasoning_names(), thoughts)
+        message |= dict.fromkeys(_reasoning_names(behaviour), thoughts)
     if behaviour.refusal:
         message["refusal"] = answer.text_of(count, "refusal")
     if behaviour.tool_calls:

@@ -1,4 +1,7 @@
-"""Files and provider batches, in memory: a batch is a step further each time it is looked at."""
+"""Files and provider batches, in memory: a batch is a step further each time it is looked at.
+
+A batch with `metadata={"end": "failed"}` fails as a whole; with `"expired"` only its first half is done.
+"""
 
 import json
 import re
@@ -11,6 +14,8 @@ from chat.fakeprovider.answer import Answer, document
 from chat.fakeprovider.wire import Request
 
 _NEXT = {"validating": "in_progress", "in_progress": "completed", "cancelling": "cancelled"}
+
+_EXPIRED = {"error": {"code": "batch_expired", "message": "This request could not be executed in time."}}
 
 
 class Batches:
@@ -34,7 +39,7 @@ class Batches:
             case "GET", "files", id, "content" if id in self._contents:
                 return 200, self._contents[id]
             case "POST", "batches":
-                return self._begin(request.json() or {})
+                return self._begin(_line(request.body))
             case "GET", "batches":
                 return 200, {"object": "list", "data": list(self._batches.values()), "has_more": False}
             case "GET", "batches", id if id in self._batches:
@@ -86,15 +91,26 @@ class Batches:
             "status": "validating",
             "created_at": int(time.time()),
             "metadata": asked.get("metadata"),
+            "errors": None,
             "request_counts": {"total": len(lines), "completed": 0, "failed": 0},
         }
         return 200, self._batches[id]
 
     def _advance(self, batch: dict[str, Any]) -> dict[str, Any]:
+        is_last_step = batch["status"] == "in_progress"
         batch["status"] = _NEXT.get(batch["status"], batch["status"])
-        if batch["status"] == "completed" and batch["output_file_id"] is None:
-            self._run(batch)
+        if is_last_step:
+            wanted = batch["metadata"].get("end") if isinstance(batch["metadata"], dict) else None
+            batch["status"] = wanted if wanted in ("failed", "expired") else "completed"
+            self._end(batch)
         return batch
+
+    def _end(self, batch: dict[str, Any]) -> None:
+        if batch["status"] == "failed":
+            error = {"code": "fake_failure", "message": "failed, as asked for", "line": None, "param": None}
+            batch["errors"] = {"object": "list", "data": [error]}
+        else:
+            self._run(batch)
 
     def _cancel(self, batch: dict[str, Any]) -> dict[str, Any]:
         if batch["status"] in ("validating", "in_progress"):
@@ -104,8 +120,14 @@ class Batches:
     def _run(self, batch: dict[str, Any]) -> None:
         done: list[str] = []
         failed: list[str] = []
-        for number, raw in enumerate(self._contents[batch["input_file_id"]].splitlines()):
-            line = json.loads(raw)
+        lines = self._contents[batch["input_file_id"]].splitlines()
+        for number, raw in enumerate(lines):
+            line = _line(raw)
+            if batch["status"] == "expired" and number >= len(lines) / 2:
+                failed.append(
+                    json.dumps({"custom_id": line.get("custom_id"), "response": None} | _EXPIRED) + "\n"
+                )
+                continue
             status, found = self._complete(line.get("body"))
             body = json.loads(document(found)) if isinstance(found, Answer) else found
             response = {"status_code": status, "request_id": f"req_batch_{number}", "body": body}
@@ -121,8 +143,16 @@ class Batches:
             batch["error_file_id"] = self._keep("errors.jsonl", "".join(failed).encode(), "batch_output")[
                 "id"
             ]
-        batch["completed_at"] = int(time.time())
+        batch[f"{batch['status']}_at"] = int(time.time())
         batch["request_counts"] |= {"completed": len(done), "failed": len(failed)}
+
+
+def _line(raw: bytes) -> dict[str, Any]:
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        line = None
+    return line if isinstance(line, dict) else {}
 
 
 def _multipart(request: Request) -> dict[str, tuple[str, bytes]]:

@@ -44,7 +44,9 @@ class Fault:
     message: str = _row("", "the error's message; takes the rest of the directive", "TEXT")
     body: str = _row("json", "the form of an error's body", choices="json html empty")
     retry_after: str = _row("", "the header `Retry-After`, word for word, absurd ones too", "WORD")
-    retry_after_date: str = _row("", "`Retry-After` as an HTTP date so many seconds ahead", "SECONDS")
+    retry_after_date: float = _row(
+        0.0, "`Retry-After` as an HTTP date so many seconds ahead (rounded up)", "SECONDS"
+    )
     retry_after_ms: str = _row("", "the header `retry-after-ms`", "WORD")
     should_retry: str = _row("", "the header `x-should-retry`", choices="true false")
 
@@ -108,8 +110,8 @@ class Behaviour:
     context_error: str = _row("openai", "whose words that refusal is in", choices="openai llama")
     prefill: str = _row(
         "plain",
-        "a last message of the assistant's is continued (if the server's own flag "
-        "is there: vllm, prefix), repeated first, refused with 400, or ignored",
+        "a last message of the assistant's is continued (llama: repeated first unless streamed; vllm, "
+        "prefix: only if it comes with that server's flag), repeated first, refused with 400, or ignored",
         choices="plain llama vllm prefix echo reject ignore",
     )
     faults: tuple[Fault, ...] = ()
@@ -194,23 +196,26 @@ def _position(value: str) -> int:
     return AT_END if value == "end" else _count(value)
 
 
+def _status(value: str) -> int:
+    number = int(value)
+    if not 200 <= number <= 599:
+        raise ValueError(value)
+    return number
+
+
 # Nobody means more than this many deltas or characters; it would only fill the memory.
 LARGEST = 20_000_000
 # `after=end`: beyond any answer's length, so that it sorts last.
 AT_END = 1 << 60
-_FLOATS = {"rate", "chance"}
 _WORDY = {"N": _count, "SECONDS": _amount, "0..1": _amount}
+_READERS: dict[str, Callable[[str], object]] = {"after": _position, "rate": _amount, "status": _status}
 
 
 def reader(name: str) -> Callable[[str], object]:
     """Return what turns the value of the word `name` into Python. It raises ValueError."""
     row = WORDS[name]
-    if name == "after":
-        return _position
-    if name in _FLOATS:
-        return _amount
-    if name == "retry_after_date":
-        return str
+    if name in _READERS:
+        return _READERS[name]
     if "|" in row.value:
         return lambda value: _one_of(value, row.value.split("|"))
     return _WORDY.get(row.value, str)

@@ -68,7 +68,8 @@ class Control:
         return self._records()
 
     def _release(self, request: Request) -> dict[str, Any]:
-        gate = request.query.get("gate") or (request.json() or {}).get("gate")
+        asked = request.json()
+        gate = request.query.get("gate") or (asked.get("gate") if isinstance(asked, dict) else None)
         if not isinstance(gate, str):
             raise Unknown('name the gate: {"gate": "name"} or ?gate=name')
         self._gates.release(gate)
@@ -76,5 +77,7 @@ class Control:
 
     def _text(self, request: Request) -> dict[str, str]:
         """Say what a model would answer to a message: {"text": …, "model": …}."""
-        asked = request.json() or {}
+        asked = request.json()
+        if not isinstance(asked, dict):
+            raise Unknown('{"text": "the message", "model": "fake"} is needed')
         return {"text": self._text_for(str(asked.get("text", "")), str(asked.get("model", "fake")))}

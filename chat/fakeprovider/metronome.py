@@ -13,8 +13,8 @@ class Metronome:
     def __init__(self) -> None:
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
 
-    async def sleep_until(self, when: float) -> None:
-        """Wait until the loop's clock says `when`, or up to a beat longer."""
+    def moment(self, when: float) -> asyncio.Future[None]:
+        """Return what is done when the loop's clock says `when`, or up to a beat later."""
         loop = asyncio.get_running_loop()
         beat = math.ceil(when / _BEAT_S)
         if (waiting := self._waiting.get(beat)) is None:
@@ -22,7 +22,7 @@ class Metronome:
             loop.call_at(beat * _BEAT_S, self._strike, beat)
         waiter = loop.create_future()
         waiting.append(waiter)
-        await waiter
+        return waiter
 
     def _strike(self, beat: int) -> None:
         for waiter in self._waiting.pop(beat):

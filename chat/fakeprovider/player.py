@@ -161,6 +161,7 @@ class Player:
         """Send frames up to `until` deltas at the wanted rate; what is late goes in one write."""
         behaviour, loop = self._behaviour, asyncio.get_running_loop()
         rate, join = behaviour.rate or 0, max(behaviour.join, 1)
+        is_dissected = bool(behaviour.segment or behaviour.split)
         started, sent, is_over = loop.time(), 0, self._record.deltas >= until
         while not is_over:
             allowed = _BURST
@@ -169,7 +170,10 @@ class Player:
             elif behaviour.join > 1:
                 allowed = join
             batch, count, is_over = self._take(queue, allowed, until)
-            await self._send(batch)
+            if batch and is_dissected:
+                await self._dissect(batch)
+            elif batch:
+                self._wire.body(batch)
             sent += count
             self._count(count)
             if self._wire.is_full:
@@ -183,7 +187,7 @@ class Player:
         if delay_s > _LONG_WAIT_S:
             await self._wire.pause(delay_s)
         elif delay_s > 0:
-            await self._metronome.sleep_until(until)
+            await self._metronome.moment(until)
         else:
             await asyncio.sleep(0)
 
@@ -207,17 +211,12 @@ class Player:
             record.first_delta_s = self._journal.now_s()
             self._journal.ring()
 
-    async def _send(self, data: bytes) -> None:
-        behaviour = self._behaviour
-        if not data:
-            return
-        if not (behaviour.segment or behaviour.split):
-            self._wire.body(data)
-            return
+    async def _dissect(self, data: bytes) -> None:
+        """Send each piece of `data` in a TCP segment of its own."""
         for segment in self._segments(data):
             self._wire.body(segment)
             await self._wire.drain()
-            await asyncio.sleep(behaviour.segment_s)
+            await asyncio.sleep(self._behaviour.segment_s)
 
     def _segments(self, data: bytes) -> list[bytes]:
         if size := self._behaviour.segment:

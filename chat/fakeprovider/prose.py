@@ -71,8 +71,3 @@ def halves(text: str) -> str:
 def _pair(found: re.Match[str]) -> str:
     point = ord(found[0]) - 0x10000
     return chr(0xD800 + (point >> 10)) + chr(0xDC00 + (point & 0x3FF))
-
-
-def is_whole(text: str) -> bool:
-    """Whether `text` has no half of a surrogate pair, that is: whether UTF-8 can carry it."""
-    return not _HALF.search(text)

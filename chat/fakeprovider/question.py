@@ -38,13 +38,14 @@ def read(body: Any) -> Question:
         raise BadRequest("messages should be a list of objects")
     said = [(str(message.get("role", "")), _text_of(message.get("content"))) for message in messages]
     is_prefilled = bool(said) and said[-1][0] == "assistant"
+    options = body.get("stream_options")
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return Question(
         model=body["model"],
         text=next((text for role, text in reversed(said) if role == "user"), ""),
         prompt_words=sum(len(text.split()) for _, text in said),
         is_streamed=bool(body.get("stream")),
-        wants_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+        wants_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         max_deltas=limit if isinstance(limit, int) else None,
         prefill=said[-1][1] if is_prefilled else None,
         prefill_form=_form_of(body, messages[-1]) if is_prefilled else "",

@@ -1,6 +1,7 @@
 """The bodies and headers of everything that is not an answer, in the shapes providers use."""
 
 import json
+import math
 import time
 from email.utils import formatdate
 from typing import Any
@@ -38,7 +39,7 @@ def headers_of(fault: Fault) -> dict[str, str]:
     """Return the headers a fault asks for."""
     found = {"retry-after": fault.retry_after, "retry-after-ms": fault.retry_after_ms}
     if fault.retry_after_date:
-        found["retry-after"] = formatdate(time.time() + float(fault.retry_after_date), usegmt=True)
+        found["retry-after"] = formatdate(math.ceil(time.time() + fault.retry_after_date), usegmt=True)
     found["x-should-retry"] = fault.should_retry
     return {name: value for name, value in found.items() if value}
 

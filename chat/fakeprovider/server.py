@@ -123,21 +123,30 @@ class FakeProvider:
 
     async def _serve(self, wire: Wire) -> None:
         self._wires[wire] = asyncio.current_task()
-        with contextlib.suppress(ClientLeft, ConnectionError):
-            try:
-                await self._serve_requests(wire)
-            except Malformed as exc:
-                wire.head(400, {"content-type": "text/plain"}, size=len(str(exc)))
-                wire.body(str(exc).encode())
-        del self._wires[wire]
-        wire.close()
+        try:
+            await self._serve_requests(wire)
+        except Malformed as exc:
+            wire.is_reusable = False
+            with contextlib.suppress(ClientLeft):
+                self._respond(wire, 400, refusals.error(400, str(exc)))
+        except (ClientLeft, ConnectionError):
+            pass
+        finally:
+            del self._wires[wire]
+            wire.close()
 
     async def _serve_requests(self, wire: Wire) -> None:
         while wire.is_reusable and (request := await wire.read()):
             if request.path.startswith("/v1/"):
                 await self._provide(request, wire)
             else:
-                self._respond(wire, *self._control.handle(request))
+                self._respond(wire, *self._steer(request))
+
+    def _steer(self, request: Request) -> tuple[int, object]:
+        try:
+            return self._control.handle(request)
+        except Refused as exc:
+            return exc.status, exc.document
 
     def _respond(self, wire: Wire, status: int, document: object) -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -223,7 +232,8 @@ class FakeProvider:
 
     async def _other(self, request: Request, record: Record, wire: Wire) -> str:
         """Models, files and batches; what the script breaks of them is only what comes before an answer."""
-        behaviour = directives.combine(self.arranged.take("", request.path), 1, dice_for(self._seed, "", 1))
+        dice = dice_for(self._seed, record.id, 1)
+        behaviour = directives.combine(self.arranged.take("", request.path), 1, dice)
         player = Player(wire, record, behaviour, self._stage)
         if outcome := await player.strike_before():
             return outcome

@@ -84,6 +84,7 @@ class Wire:
         self._reader = reader
         self._writer = writer
         self._is_chunked = False
+        self._transport = writer.transport
         self._watched = watched
         self.left = watched.left
         self.is_reusable = True
@@ -159,7 +160,7 @@ class Wire:
     def write(self, data: bytes) -> None:
         if self.left.is_set():
             raise ClientLeft
-        self._writer.write(data)
+        self._transport.write(data)
         self.sent_bytes += len(data)
 
     @property
@@ -169,7 +170,7 @@ class Wire:
 
     @property
     def is_full(self) -> bool:
-        return self._writer.transport.get_write_buffer_size() > _HIGH_WATER_BYTES
+        return self._transport.get_write_buffer_size() > _HIGH_WATER_BYTES
 
     async def drain(self) -> None:
         """Wait until the client has read enough. Raises ClientLeft."""
@@ -196,7 +197,7 @@ class Wire:
         """Send a TCP reset."""
         self.is_reusable = False
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        self._transport.abort()
 
     def close(self) -> None:
         """Close the connection after what was written."""
@@ -204,7 +205,7 @@ class Wire:
         self._writer.close()
 
     def abort(self) -> None:
-        self._writer.transport.abort()
+        self._transport.abort()
 
 
 def _parse_head(text: str) -> tuple[str, str, dict[str, str]]:

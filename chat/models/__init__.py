@@ -1,9 +1,10 @@
 """The tables, by noun. Import them from here: `from chat.models import Conversation`."""
 
+from chat.models.access import SigninFailure, SigninLink
 from chat.models.catalog import Endpoint, Model
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Attempt, Generation, LoggedEvent
-from chat.models.process import Process, SigninLink
+from chat.models.process import Process
 
 __all__ = [
     "Attempt",
@@ -14,5 +15,6 @@ __all__ = [
     "Message",
     "Model",
     "Process",
+    "SigninFailure",
     "SigninLink",
 ]

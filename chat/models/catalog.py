@@ -218,6 +218,9 @@ def seed_from_environment() -> None:
                 "context_tokens": 4096,
                 "max_output_tokens": 1024,
                 "continuation": Model.Continuation.PLAIN,
+                # On a slow processor, reading a long prompt takes it a minute.
+                "first_token_timeout_s": 120.0,
+                "stall_timeout_s": 60.0,
                 # The model's own template puts a line there that makes it answer worse.
                 "system_prompt": "You are a helpful assistant.",
             },

@@ -61,7 +61,7 @@ class Client:
 
         Raises UpstreamError, from the request and from reading.
         """
-        with _translated(call.api_key):
+        with _translated(call.api_key, lost=errors.Unreachable):
             import httpx2
 
             completions = self._client(call.base_url, call.api_key).chat.completions
@@ -98,14 +98,14 @@ class Client:
 
 
 async def _reads(reads: AsyncIterator[bytes], api_key: str) -> AsyncIterator[bytes]:
-    with _translated(api_key):
+    with _translated(api_key, lost=errors.Cut):
         async for data in reads:
             yield data
 
 
 @contextmanager
-def _translated(api_key: str) -> Iterator[None]:
-    """Turn what the SDK and its transport raise into UpstreamError."""
+def _translated(api_key: str, *, lost: type[errors.UpstreamError]) -> Iterator[None]:
+    """Turn what the SDK and its transport raise into UpstreamError; a lost connection into `lost`."""
     import aiohttp
     import httpx2
     import openai
@@ -122,7 +122,7 @@ def _translated(api_key: str) -> Iterator[None]:
     except openai.OpenAIError as exc:
         raise errors.Rejected(errors.redacted(str(exc), api_key)) from exc
     except (httpx2.HTTPError, aiohttp.ClientError, OSError, EOFError) as exc:
-        raise errors.Cut(errors.redacted(_innermost(exc), api_key)) from exc
+        raise lost(errors.redacted(_innermost(exc), api_key)) from exc
     except (httpx2.InvalidURL, UnicodeError, ValueError) as exc:
         raise errors.Unreachable(errors.redacted(str(exc), api_key), retryable=False) from exc
 

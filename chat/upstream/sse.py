@@ -5,6 +5,7 @@ Server-sent events after the WHATWG HTML specification, section "Interpreting an
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -52,7 +53,8 @@ LINE_MAX_BYTES = 16 * 1024 * 1024
 class Decoder:
     """Turns network reads into chunks; keeps what is incomplete for the next read.
 
-    `is_done` after `[DONE]`. `has_event` after any `data:` line.
+    `is_done` after `[DONE]`. `has_event` after any `data:` line. `failure` once something was damaged:
+    what came before it counts, nothing after it does.
     """
 
     def __init__(self) -> None:
@@ -62,9 +64,10 @@ class Decoder:
         self._is_error = False
         self.is_done = False
         self.has_event = False
+        self.failure: Malformed | None = None
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Return the chunks completed by `data`. Raises Malformed."""
+        """Return the chunks completed by `data`."""
         data = self._rest + data
         if b"\r" in data:
             # A CR at the very end may be half of a CRLF.
@@ -72,17 +75,16 @@ class Decoder:
             data = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
         *lines, self._rest = data.split(b"\n")
         if len(self._rest) > LINE_MAX_BYTES:
-            raise Malformed("a line that does not end")
+            self.failure = Malformed("a line that does not end")
         return self._chunks(lines)
 
     def end(self) -> list[Chunk]:
         """Return what the end of the stream completes: a last event without its blank line."""
         lines = [self._rest.rstrip(b"\r"), b""]
         self._rest = b""
-        try:
-            found = self._chunks(lines)
-        except Malformed:
-            found = []  # half a line: the stream was cut, which is for others to say
+        before = self.failure
+        found = self._chunks(lines)
+        self.failure = before  # half a line means that the stream was cut, which is for others to say
         if self._held_surrogate:
             self._held_surrogate = ""
             found.append(Chunk(choices=[Choice(delta=ChoiceDelta(content="\N{REPLACEMENT CHARACTER}"))]))
@@ -91,32 +93,36 @@ class Decoder:
     def _chunks(self, lines: list[bytes]) -> list[Chunk]:
         found: list[Chunk] = []
         for line in lines:
+            if self.failure is not None:
+                break
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif not line:
                 if self._data:
-                    found += self._dispatch()
+                    self._dispatch(found)
                 self._is_error = False
             elif line.startswith(b"event:"):
                 self._is_error = line[6:].strip() == b"error"
         return found
 
-    def _dispatch(self) -> list[Chunk]:
+    def _dispatch(self, found: list[Chunk]) -> None:
+        """Add the chunk of one event to `found`."""
         parts, self._data = self._data, []
         self.has_event = True
         if len(parts) > 1:
             # Usually a server that leaves out the blank lines; by the specification, one event.
-            try:
-                return [self._chunk(b"\n".join(parts))]
-            except Malformed:
-                pass
-        found = []
+            with contextlib.suppress(Malformed):
+                found.append(self._chunk(b"\n".join(parts)))
+                return
         for part in parts:
             if part.strip() == DONE:
                 self.is_done = True
             elif part.strip() and not self.is_done:
-                found.append(self._chunk(part))
-        return found
+                try:
+                    found.append(self._chunk(part))
+                except Malformed as exc:
+                    self.failure = exc
+                    return
 
     def _chunk(self, data: bytes) -> Chunk:
         try:

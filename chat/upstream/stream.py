@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +115,7 @@ async def stream(
     policy: Policy = Policy(),
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     uniform: Callable[[float, float], float] = random.uniform,
-) -> AsyncIterator[Step]:
+) -> AsyncGenerator[Step]:
     """Yield what happens on the way to one answer, its last step `Finished`.
 
     `Started` is yielded before each call is made, so that whoever consumes can count it first.
@@ -133,9 +133,10 @@ async def stream(
         yield events.Started(model=target.model, attempt=started)
         has_text = False
         try:
-            async for step in _attempt(target, prompt, client, deadline):
-                has_text = has_text or isinstance(step, events.Delta | events.Thinking)
-                yield step
+            async with aclosing(_attempt(target, prompt, client, deadline)) as steps:
+                async for step in steps:
+                    has_text = has_text or isinstance(step, events.Delta | events.Thinking)
+                    yield step
         except errors.UpstreamError as exc:
             calls_left = min(budget.calls_left, policy.calls_per_target - started)
             wait_s = exc.retry_after_s
@@ -154,7 +155,7 @@ async def stream(
 
 async def _attempt(
     target: Target, prompt: Prompt, client: Client, total_deadline: float
-) -> AsyncIterator[events.Thinking | events.Delta | Finished]:
+) -> AsyncGenerator[events.Thinking | events.Delta | Finished]:
     """Make one call and yield its text, one step per network read and kind. Raises UpstreamError."""
     reader = _Reader(target, total_deadline)
     call = Call(target.base_url, target.api_key, _body(target, prompt), target.timeouts.connect_s)
@@ -180,6 +181,7 @@ class _Reader:
         self._has_progress = False
         self._decoder = Decoder()
         self._usage: Usage | None = None
+        self._failure: errors.UpstreamError | None = None
         self._has_tool_calls = False
         self._has_text = False
         self.finish_reason: str | None = None
@@ -208,6 +210,9 @@ class _Reader:
             chunks = self._decoder.feed(data) if data else self._decoder.end()
             for step in self._text_of(chunks):
                 yield step
+            failure = self._failure or self._decoder.failure
+            if failure is not None:
+                raise failure
             if not data:
                 return
         for step in self._text_of(self._decoder.end()):
@@ -219,7 +224,9 @@ class _Reader:
         text: list[str] = []
         for chunk in chunks:
             if chunk.error is not None:
-                raise _streamed_error(chunk.error, self._target.api_key)
+                # Raised after the text that came before it in the same read.
+                self._failure = _streamed_error(chunk.error, self._target.api_key)
+                break
             self._usage = chunk.usage or self._usage
             if not chunk.choices:
                 continue

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import socket
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from asgiref.sync import sync_to_async
@@ -22,6 +24,8 @@ from chat.local_model import LocalModel
 from chat.management import listening, owner, static_files
 from chat.management.server_lock import AlreadyRunning, ServerLock
 from chat.models.catalog import Endpoint, seed_from_environment
+
+logger = logging.getLogger(__name__)
 
 # Larger frames cut the socket without a word; up to here our consumer refuses them politely.
 SOCKET_FRAME_MAX_BYTES = 4 * 1024 * 1024
@@ -111,7 +115,10 @@ class Command(BaseCommand):
             raise Refusal(f"The database cannot be used: {str(error).strip()}") from error
         if not static_files.are_collected():
             self._say("Collecting static files …")
-            static_files.collect()
+            try:
+                static_files.collect()
+            except subprocess.CalledProcessError as error:
+                raise Refusal("The static files could not be collected, see above.") from error
 
     def _migrate(self, is_migrating: bool) -> None:
         """Make missing tables on SQLite, which is ours alone; ask for it where others share the database."""
@@ -153,7 +160,7 @@ class Parts:
         self._url = url
         self._say = say
         self._model: LocalModel | None = None
-        self._news: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start everything; whatever fails is told by the server, which then calls `stop`."""
@@ -162,11 +169,12 @@ class Parts:
             self._model = LocalModel()
             self._model.start()
             local_model.set_current(self._model)
-            self._news = asyncio.create_task(self._tell_of(self._model), name="news of the local model")
+            self._own(self._tell_of(self._model), "news of the local model")
         task_backends.open_home(asyncio.get_running_loop())
         delta_log.open_writer()
-        generations.prepare()
         await heartbeat.start(url=self._url)
+        # Takes a second or two, which the first page need not wait for.
+        self._own(asyncio.to_thread(generations.prepare), "load the SDK")
 
     async def drain(self) -> None:
         """Let running answers go on for a while, then hand them over."""
@@ -177,10 +185,20 @@ class Parts:
         await heartbeat.stop()
         await task_backends.close_home()
         await asyncio.to_thread(delta_log.close_writer)
-        if self._news is not None:
-            self._news.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._model is not None:
             await self._model.stop()
+
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("%s failed", task.get_name(), exc_info=error)
 
     async def _tell_of(self, model: LocalModel) -> None:
         is_ready = await model.wait_ready()

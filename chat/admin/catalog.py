@@ -1,0 +1,92 @@
+"""Endpoints and models: where answers come from. The rows that operators do change."""
+
+from __future__ import annotations
+
+import os
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from chat.admin.logs import NOTHING, Styled, number, state
+from chat.models import Endpoint, Model
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["name", "base_url", "is_enabled", "key", "slots", "models_link"]
+    list_filter = ["is_enabled"]
+    search_fields = ["name", "base_url"]
+    fieldsets = [
+        (None, {"fields": ["name", "kind", "is_enabled"]}),
+        (_("Connection"), {"fields": ["base_url", "api_key_env", "key", "slots", "finish_reason_optional"]}),
+    ]
+    readonly_fields = ["kind", "key"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
+        found: QuerySet[Endpoint] = super().get_queryset(request)
+        return found.annotate(models_count=Count("models"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> list[str]:
+        # The embedded model's address and key are made anew at each start.
+        embedded = ["base_url", "api_key_env"] if obj and obj.is_embedded else []
+        return [*self.readonly_fields, *embedded]
+
+    @admin.display(description=_("key"))
+    def key(self, endpoint: Endpoint) -> str:
+        """Say whether the variable holds something; never what."""
+        if not endpoint.api_key_env:
+            return NOTHING
+        if os.environ.get(endpoint.api_key_env, "").strip():
+            return state("completed", _("%(name)s is set") % {"name": endpoint.api_key_env})
+        return state("failed", _("%(name)s is not set") % {"name": endpoint.api_key_env})
+
+    @admin.display(description=_("models"), ordering="models_count")
+    def models_link(self, endpoint: Endpoint) -> str:
+        url = reverse("admin:chat_model_changelist")
+        count = getattr(endpoint, "models_count", 0)
+        return format_html(
+            '<a class="number" href="{}?endpoint__id__exact={}">{}</a>', url, endpoint.pk, count
+        )
+
+
+@admin.register(Model)
+class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = [
+        "name",
+        "label",
+        "endpoint",
+        "is_enabled",
+        "is_default",
+        "is_demo",
+        "context",
+        "continuation",
+    ]
+    list_filter = ["is_enabled", "endpoint"]
+    list_select_related = ["endpoint"]
+    search_fields = ["name", "label", "endpoint__name"]
+    fieldsets = [
+        (None, {"fields": ["endpoint", "name", "label", "is_enabled", "is_default", "is_demo"]}),
+        (
+            _("Answers"),
+            {"fields": ["context_tokens", "max_output_tokens", "continuation", "system_prompt"]},
+        ),
+        (
+            _("Time-outs"),
+            {
+                "description": _("Empty: as the settings say."),
+                "fields": [
+                    *("connect_timeout_s", "first_token_timeout_s"),
+                    *("stall_timeout_s", "total_timeout_s"),
+                ],
+            },
+        ),
+        (_("Prices"), {"fields": ["input_usd_per_million", "output_usd_per_million"]}),
+    ]
+
+    @admin.display(description=_("context"), ordering="context_tokens")
+    def context(self, model: Model) -> str:
+        return number(model.context_tokens)

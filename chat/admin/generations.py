@@ -1,0 +1,144 @@
+"""Generations and their attempts: what was asked of which model, and what came of it."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from chat.admin.logs import NOTHING, LogAdmin, ReadOnly, ago, number, seconds, state
+from chat.models import Attempt, Generation
+
+
+class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = Attempt
+    extra = 0
+    fields = [
+        *("number", "model_name", "endpoint_name", "colour", "error_code", "error_detail"),
+        *("waited", "first_delta", "duration"),
+    ]
+    readonly_fields = ["colour", "waited", "first_delta", "duration"]
+
+    @admin.display(description=_("outcome"))
+    def colour(self, attempt: Attempt) -> str:
+        return state(attempt.outcome, attempt.get_outcome_display())
+
+    @admin.display(description=_("waited before"))
+    def waited(self, attempt: Attempt) -> str:
+        return seconds(attempt.wait_s)
+
+    @admin.display(description=_("first delta"))
+    def first_delta(self, attempt: Attempt) -> str:
+        return seconds(_seconds(attempt, "first_delta_at"))
+
+    @admin.display(description=_("duration"))
+    def duration(self, attempt: Attempt) -> str:
+        return seconds(_seconds(attempt, "finished_at"))
+
+
+def _seconds(attempt: Attempt, until: str) -> float | None:
+    moment = getattr(attempt, until)
+    return (moment - attempt.started_at).total_seconds() if moment else None
+
+
+@admin.register(Generation)
+class GenerationAdmin(LogAdmin):
+    list_display = [
+        *("id", "user", "model_name", "source", "colour", "error_code"),
+        *("first_delta", "duration", "tokens", "cost", "created", "conversation"),
+    ]
+    list_filter = ["status", "source", "model", "created_at"]
+    list_select_related = ["user"]
+    search_fields = ["=id", "user__username", "model_name", "error_code"]
+    search_help_text = _("Number, user name, model or error.")
+    inlines = [AttemptInline]
+    fieldsets = [
+        (None, {"fields": [("colour", "model_name", "source"), ("user", "conversation")]}),
+        (_("How it ended"), {"fields": [("finish_reason", "error_code", "error_message")]}),
+        (
+            _("Measures"),
+            {"fields": [("first_delta", "duration", "tokens"), ("cost", "left_out", "calls")]},
+        ),
+        (_("Times"), {"fields": [("created_at", "started_at"), ("first_delta_at", "finished_at")]}),
+        (_("Run"), {"fields": [("owner", "epoch"), ("stop_requested_at", "client_id")]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
+        found: QuerySet[Generation] = super().get_queryset(request)
+        # The conversation's id alone: its message may be a megabyte.
+        return found.annotate(conversation_pk=F("message__conversation_id")).defer("prefix")
+
+    @admin.display(description=_("status"), ordering="status")
+    def colour(self, generation: Generation) -> str:
+        return state(generation.status, generation.get_status_display())
+
+    @admin.display(description=_("first delta"))
+    def first_delta(self, generation: Generation) -> str:
+        return seconds(generation.first_delta_s)
+
+    @admin.display(description=_("duration"))
+    def duration(self, generation: Generation) -> str:
+        return seconds(generation.duration_s)
+
+    @admin.display(description=_("tokens in, out"))
+    def tokens(self, generation: Generation) -> str:
+        if generation.input_tokens is None and generation.output_tokens is None:
+            return number(None)
+        about = "≈ " if generation.is_usage_estimated else ""
+        return number(f"{about}{generation.input_tokens or 0}, {generation.output_tokens or 0}")
+
+    @admin.display(description=_("cost, $"), ordering="cost_usd")
+    def cost(self, generation: Generation) -> str:
+        return number(generation.cost_usd)
+
+    @admin.display(description=_("created"), ordering="id")
+    def created(self, generation: Generation) -> str:
+        return ago(generation.created_at)
+
+    @admin.display(description=_("conversation"))
+    def conversation(self, generation: Generation) -> str:
+        pk = getattr(generation, "conversation_pk", None)
+        if pk is None:
+            return NOTHING
+        url = reverse("admin:chat_conversation_change", args=[pk])
+        return format_html('<a href="{}?message={}#m{}">{}</a>', url, *[generation.message_id] * 2, _("read"))
+
+
+@admin.register(Attempt)
+class AttemptAdmin(LogAdmin):
+    list_display = [
+        *("id", "generation_link", "number", "model_name", "endpoint_name", "colour", "error_code"),
+        *("waited", "started"),
+    ]
+    list_filter = ["outcome", "started_at"]
+    ordering = ["-id"]
+    search_fields = ["=generation__id", "model_name", "endpoint_name", "error_code"]
+    search_help_text = _("Number of a generation, model, endpoint or error.")
+    fields = [
+        *("generation_link", "number", "epoch", "model_name", "endpoint_name", "colour", "error_code"),
+        *("error_detail", "waited", "abandoned_text", "started_at", "first_delta_at", "finished_at"),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
+        found: QuerySet[Attempt] = super().get_queryset(request)
+        return found.defer("abandoned_text", "error_detail")
+
+    @admin.display(description=_("generation"), ordering="generation")
+    def generation_link(self, attempt: Attempt) -> str:
+        url = reverse("admin:chat_generation_change", args=[attempt.generation_id])
+        return format_html('<a href="{}">{}</a>', url, attempt.generation_id)
+
+    @admin.display(description=_("outcome"), ordering="outcome")
+    def colour(self, attempt: Attempt) -> str:
+        return state(attempt.outcome, attempt.get_outcome_display())
+
+    @admin.display(description=_("waited before"))
+    def waited(self, attempt: Attempt) -> str:
+        return seconds(attempt.wait_s)
+
+    @admin.display(description=_("started"))
+    def started(self, attempt: Attempt) -> str:
+        return ago(attempt.started_at)

@@ -1,0 +1,135 @@
+"""Signing in and out, sign-in links, passwords, and registration where it is open."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import login, update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm, UserCreationForm
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_http_methods
+
+from chat.models.access import SigninFailure, SigninLink
+from chat.refusal import Refused
+
+# Several are possible, so a person who comes without a password is told by which one.
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class SigninForm(AuthenticationForm):
+    error_messages = {
+        "invalid_login": _("User name and password do not belong together. Mind upper and lower case."),
+        "inactive": _("User name and password do not belong together. Mind upper and lower case."),
+    }
+
+
+class Signin(LoginView):
+    """Sign in by password. The admin sends people here, too, so that there is one throttle."""
+
+    template_name = "accounts/signin.html"
+    authentication_form = SigninForm
+    redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            attempt = SigninFailure.expect(
+                request.POST.get("username", ""), request.META.get("REMOTE_ADDR") or ""
+            )
+        except Refused as refused:
+            return self._refuse(refused)
+        form = self.get_form()
+        if not form.is_valid():
+            return self.form_invalid(form)
+        attempt.forgive()
+        return self.form_valid(form)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(registration_is_open=settings.REGISTRATION_IS_OPEN, **kwargs)
+
+    def _refuse(self, refused: Refused) -> HttpResponse:
+        """Say how long to wait, the same for every name, without looking at the password."""
+        # The name is kept, so that only the password has to be typed again.
+        form = SigninForm(self.request, initial={"username": self.request.POST.get("username", "")})
+        response = self.render_to_response(self.get_context_data(form=form, refusal=refused.message))
+        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+        response.headers["Retry-After"] = str(math.ceil(refused.retry_after_s or 1))
+        return response
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables("token")
+def signin_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Sign in once by a link. Only the button uses it up: programs that preview links do not press it."""
+    link = SigninLink.find(token)
+    if request.method == "POST" and link is not None and link.use():
+        login(request, link.user, backend=BACKEND)
+        return redirect("chat" if link.user.has_usable_password() else "password_set")
+    if request.method == "POST" or link is None:
+        return render(request, "accounts/link_ended.html", status=HTTPStatus.NOT_FOUND)
+    return render(request, "accounts/link.html", {"person": link.user})
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters()
+def password_set(request: HttpRequest) -> HttpResponse:
+    """Ask a person who has no password for one. It can be put off, but not overlooked."""
+    user = request.user
+    assert isinstance(user, User)
+    if user.has_usable_password():
+        return redirect("password_change")
+    form = SetPasswordForm(user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        update_session_auth_hash(request, user)
+        return redirect("chat")
+    return render(request, "accounts/password_set.html", {"form": form})
+
+
+class PasswordChange(PasswordChangeView):
+    """Change one's password. This browser stays signed in; the sessions of all others end."""
+
+    template_name = "accounts/password_change.html"
+    success_url = reverse_lazy("password_changed")
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        assert isinstance(request.user, User)
+        if not request.user.has_usable_password():
+            return redirect("password_set")
+        return super().get(request, *args, **kwargs)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD"])
+def password_changed(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/password_changed.html")
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters()
+def register(request: HttpRequest) -> HttpResponse:
+    """Make an account for whoever comes, where the operator wants that."""
+    if not settings.REGISTRATION_IS_OPEN:
+        raise Http404
+    if request.user.is_authenticated:
+        return redirect("chat")
+    form: UserCreationForm[User] = UserCreationForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        login(request, form.save(), backend=BACKEND)
+        return redirect("chat")
+    return render(request, "accounts/register.html", {"form": form})

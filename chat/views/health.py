@@ -1,0 +1,31 @@
+"""Whether this process is alive (/healthz) and can serve (/readyz), for supervisors and load balancers.
+
+Neither needs a session. Both keep Django's check of the Host header: a probe must send a name from
+CHATSITE_ALLOWED_HOSTS (probes of 127.0.0.1 and localhost do), or it is answered 400.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from channels.db import database_sync_to_async
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from chat import heartbeat
+
+UNCACHED = {"Cache-Control": "no-store"}
+
+
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """Answer `ok` while the event loop turns. A database that is down is no reason to restart us."""
+    return HttpResponse("ok", "text/plain; charset=utf-8", headers=UNCACHED)
+
+
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 when this process can serve, else 503; the body says what does not work."""
+    readiness = await database_sync_to_async(heartbeat.readiness)()
+    return JsonResponse(
+        {"ready": readiness.is_ready, "checks": readiness.checks},
+        status=HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE,
+        headers=UNCACHED,
+    )

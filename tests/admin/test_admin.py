@@ -1,0 +1,310 @@
+"""The admin: one door, logs that are only read, no query a row, and no style that its CSP would refuse."""
+
+import re
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from chat.models import Attempt, Conversation, Endpoint, Generation, Message, Model, Process, SigninFailure
+
+ROWS = 50
+
+
+@pytest.fixture
+def desk(client_of, staff):
+    return client_of(staff)
+
+
+@pytest.fixture
+def reviewer(db, client_of):
+    """Staff who may look at everything, and are not superusers."""
+    person = User.objects.create_user("vera", password="x", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return client_of(person)
+
+
+def converse(person, model, number=1, **kwargs):
+    conversation = Conversation.objects.create(user=person, title=f"Talk {number}", model=model, **kwargs)
+    question = conversation.messages.create(role=Message.Role.USER, text=f"<b>question {number}</b>")
+    answer = conversation.messages.create(
+        role=Message.Role.ASSISTANT,
+        parent=question,
+        text=f"*answer* {number}",
+        html=f'<p dir="auto"><em>answer</em> {number}</p>',
+    )
+    generation = answer.generations.create(
+        user=person, client_id=f"c{number}", model=model, model_name=model.name, status="completed"
+    )
+    generation.attempts.create(number=1, model_name=model.name, outcome="completed")
+    conversation.leaf = answer
+    conversation.save()
+    return conversation
+
+
+@pytest.fixture
+def conversation(user, model):
+    return converse(user, model)
+
+
+@pytest.fixture
+def many(model):
+    """Rows that share nothing: each of its own person."""
+    for number in range(ROWS):
+        converse(User.objects.create(username=f"person{number}"), model, number)
+        Process.objects.create(id=f"p{number}", host="host", pid=number + 1, status={"running": number})
+        endpoint = Endpoint.objects.create(name=f"endpoint {number}", base_url="http://127.0.0.1:9/v1")
+        Model.objects.create(endpoint=endpoint, name=f"model {number}")
+
+
+def page(client, name, *args, **query):
+    response = client.get(reverse(f"admin:{name}", args=args, query=query))
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+OURS = [Attempt, Conversation, Endpoint, Generation, Model, Process, User]
+
+
+# -- the door -------------------------------------------------------------------------------------
+
+
+def test_the_admin_sends_people_to_the_throttled_sign_in(client, db):
+    url = reverse("admin:chat_conversation_changelist")
+    response = client.get(url, follow=True)
+
+    assert response.redirect_chain[-1][0].startswith(reverse("signin"))
+    assert response.context["next"] == url
+
+
+def test_a_password_posted_to_the_admin_is_not_looked_at(client, staff):
+    response = client.post(reverse("admin:login"), {"username": "grace", "password": "nanoseconds"})
+
+    assert response.headers["Location"].startswith(reverse("signin"))
+    assert "_auth_user_id" not in client.session
+    assert not SigninFailure.objects.exists()
+
+
+def test_who_is_not_staff_is_told_so_and_not_sent_in_circles(client_of, user):
+    response = client_of(user).get(reverse("admin:index"), follow=True)
+
+    assert response.status_code == 403
+    assert "This is not for you" in response.content.decode()
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example"])
+def test_the_admins_door_leads_to_no_other_site(desk, elsewhere):
+    response = desk.get(reverse("admin:login"), {"next": elsewhere})
+
+    assert response.headers["Location"] == reverse("admin:index")
+
+
+# -- lists ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_a_list_of_fifty_rows_makes_few_queries(desk, many, kind, django_assert_max_num_queries):
+    name = f"{kind._meta.app_label}_{kind._meta.model_name}_changelist"
+    with django_assert_max_num_queries(10):
+        html = page(desk, name)
+
+    assert html.count('class="action-select"') >= ROWS or html.count("<tr>") >= ROWS
+
+
+@pytest.mark.parametrize("words", ["Talk 7", "question 7", "person7"])
+def test_conversations_are_found_by_title_text_and_person(desk, many, words):
+    assert "Talk 7<" in page(desk, "chat_conversation_changelist", q=words)
+
+
+def test_a_search_that_finds_nothing_shows_nothing(desk, conversation):
+    assert "Talk 1<" not in page(desk, "chat_conversation_changelist", q="no such words")
+
+
+def test_a_persons_page_leads_to_their_conversations(desk, conversation, other_user, model):
+    converse(other_user, model, 2)
+
+    link = re.search(
+        r'href="(/admin/chat/conversation/\?[^"]+)"', page(desk, "auth_user_change", conversation.user_id)
+    )
+    html = desk.get(link[1]).content.decode()
+
+    assert "Talk 1<" in html
+    assert "Talk 2<" not in html
+
+
+def test_deleted_conversations_can_be_told_apart(desk, conversation):
+    conversation.delete_softly()
+
+    assert "Talk 1<" in page(desk, "chat_conversation_changelist", deleted="yes")
+    assert "Talk 1<" not in page(desk, "chat_conversation_changelist", deleted="no")
+
+
+# -- the transcript -------------------------------------------------------------------------------
+
+
+def test_a_transcript_shows_rendered_answers_and_escaped_questions(reviewer, conversation):
+    html = page(reviewer, "chat_conversation_change", conversation.pk)
+
+    assert '<p dir="auto"><em>answer</em> 1</p>' in html
+    assert "&lt;b&gt;question 1&lt;/b&gt;" in html
+    assert "<b>question 1</b>" not in html
+
+
+def test_a_transcript_tells_versions_and_what_is_not_shown(reviewer, conversation):
+    first = conversation.leaf
+    conversation.leaf = conversation.messages.create(
+        role=Message.Role.ASSISTANT, parent=first.parent, text="another answer"
+    )
+    conversation.save()
+
+    html = page(reviewer, "chat_conversation_change", conversation.pk)
+
+    assert "version 1 of 2" in html
+    assert "version 2 of 2" in html
+    assert html.count("not on the branch that is shown") == 1
+    assert "Another branch" in html
+
+
+@pytest.fixture
+def long(user):
+    conversation = Conversation.objects.create(user=user, title="Long")
+    Message.objects.bulk_create(
+        Message(
+            pk=1_000 + number,
+            conversation=conversation,
+            parent_id=999 + number if number else None,
+            role=Message.Role.USER,
+            text=f"message no. {number}.",
+        )
+        for number in range(2_000)
+    )
+    conversation.leaf_id = 2_999
+    conversation.save()
+    return conversation
+
+
+def test_a_long_transcript_is_paged(reviewer, long, django_assert_max_num_queries):
+    with django_assert_max_num_queries(14):
+        html = page(reviewer, "chat_conversation_change", long.pk, page=40)
+
+    assert "message no. 1999." in html
+    assert "message no. 1949." not in html
+    assert "Page 40 of 40" in html
+
+
+def test_a_link_to_a_message_opens_its_page(reviewer, long):
+    assert "message no. 1234." in page(reviewer, "chat_conversation_change", long.pk, message=1_000 + 1234)
+
+
+@pytest.mark.parametrize(
+    "query", [{"page": "x"}, {"page": "-1"}, {"page": "999"}, {"message": "x"}, {"message": "9" * 40}]
+)
+def test_a_page_that_does_not_exist_is_answered_by_one_that_does(reviewer, conversation, query):
+    assert "question 1" in page(reviewer, "chat_conversation_change", conversation.pk, **query)
+
+
+# -- what may be changed --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [Generation, Attempt, Process])
+def test_logs_cannot_be_added_changed_or_deleted_even_by_superusers(rf, staff, model):
+    request = rf.get("/")
+    request.user = staff
+    log = admin.site._registry[model]
+
+    assert log.has_view_permission(request)
+    assert not log.has_add_permission(request)
+    assert not log.has_change_permission(request)
+    assert not log.has_delete_permission(request)
+
+
+def test_a_superuser_deletes_a_conversation_with_all_that_is_in_it(desk, conversation):
+    url = reverse("admin:chat_conversation_delete", args=[conversation.pk])
+    assert desk.get(url).status_code == 200
+
+    desk.post(url, {"post": "yes"})
+
+    assert not Conversation.objects.exists()
+    assert not Attempt.objects.exists()
+
+
+def test_a_reviewer_deletes_and_changes_nothing(reviewer, conversation):
+    assert reviewer.get(reverse("admin:chat_conversation_delete", args=[conversation.pk])).status_code == 403
+    reviewer.post(reverse("admin:chat_conversation_change", args=[conversation.pk]), {"title": "Changed"})
+
+    conversation.refresh_from_db()
+    assert conversation.title == "Talk 1"
+
+
+def test_a_superuser_deletes_a_person_with_all_they_wrote(desk, conversation):
+    desk.post(reverse("admin:auth_user_delete", args=[conversation.user_id]), {"post": "yes"})
+
+    assert not Conversation.objects.exists()
+
+
+def test_an_endpoint_shows_whether_its_key_is_set_and_never_the_key(desk, monkeypatch):
+    endpoint = Endpoint.objects.create(name="e", base_url="https://a.example/v1", api_key_env="SOME_TEST_KEY")
+    monkeypatch.delenv("SOME_TEST_KEY", raising=False)
+    assert "SOME_TEST_KEY is not set" in page(desk, "chat_endpoint_changelist")
+
+    monkeypatch.setenv("SOME_TEST_KEY", "sk-very-secret")
+    for html in (page(desk, "chat_endpoint_changelist"), page(desk, "chat_endpoint_change", endpoint.pk)):
+        assert "SOME_TEST_KEY is set" in html
+        assert "sk-very-secret" not in html
+
+
+def test_an_endpoint_that_makes_no_sense_is_refused_with_a_reason(desk):
+    data = {"name": "e", "base_url": "ftp://x", "api_key_env": "sk-abc", "slots": 0}
+    html = desk.post(reverse("admin:chat_endpoint_add"), data).content.decode()
+
+    assert "Give a URL such as" in html
+    assert "The name of an environment variable" in html
+    assert not Endpoint.objects.exists()
+
+
+def test_a_model_is_added(desk, model):
+    data = {
+        "endpoint": model.endpoint_id,
+        "name": "other",
+        "is_enabled": "on",
+        "is_default": "on",
+        "context_tokens": 4096,
+        "continuation": "none",
+    }
+    assert desk.post(reverse("admin:chat_model_add"), data).status_code == 302
+    assert Model.objects.get(is_default=True).name == "other"
+
+
+# -- every page -----------------------------------------------------------------------------------
+
+
+def test_every_page_opens_and_carries_no_inline_style(desk, conversation, model):
+    Process.objects.create(id="p", host="host", pid=1, status={"running": 1})
+    pages = [page(desk, "index"), page(desk, "auth_user_add"), page(desk, "chat_model_add")]
+    for kind in OURS:
+        name = f"{kind._meta.app_label}_{kind._meta.model_name}"
+        pages += [
+            page(desk, f"{name}_changelist"),
+            page(desk, f"{name}_change", kind.objects.first().pk),
+            page(desk, f"{name}_history", kind.objects.first().pk),
+        ]
+
+    for html in pages:
+        assert not re.search(r"<[^>]+\sstyle=", html)
+        assert not re.search(r"<[^>]+\son\w+=", html)
+
+
+def test_a_generation_leads_to_its_conversation_and_lists_its_attempts(reviewer, conversation):
+    generation = Generation.objects.get()
+
+    html = page(reviewer, "chat_generation_change", generation.pk)
+
+    assert reverse("admin:chat_conversation_change", args=[conversation.pk]) in html
+    assert "attempts-group" in html
+
+
+def test_a_process_shows_its_status_as_json(reviewer):
+    Process.objects.create(id="p", host="host", pid=1, status={"slots": {"a": 1}})
+
+    assert "&quot;slots&quot;: {" in page(reviewer, "chat_process_change", "p")

@@ -1,0 +1,257 @@
+"""The conversation's verbs: the tree of messages, what is refused, and what a repeat gives."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from chat import delta_log
+from chat.models import Conversation, Generation, Message
+from chat.models.conversation import TITLE_MAX_CHARS, title_from, uuid7
+from chat.refusal import Refused
+
+pytestmark = pytest.mark.django_db
+
+_ids = (f"id{n}" for n in count())
+
+
+def ask(user, text="hello", **more):
+    return Conversation.ask(user, text, client_id=more.pop("client_id", next(_ids)), **more)
+
+
+def end(accepted, text="an answer", status="completed", **fields):
+    Message.objects.filter(pk=accepted.message_id).update(text=text)
+    Generation.objects.filter(pk=accepted.generation_id).update(status=status, **fields)
+
+
+def conversation_of(accepted):
+    return Conversation.objects.get(pk=accepted.conversation_id)
+
+
+def branch(accepted):
+    conversation = conversation_of(accepted)
+    return [message.text for message in conversation.path(limit=100)]
+
+
+def refusal(verb):
+    with pytest.raises(Refused) as caught:
+        verb()
+    return caught.value.code
+
+
+def test_a_question_makes_a_message_an_empty_answer_and_a_queued_generation(user, model):
+    accepted = ask(user, "What is a tree?")
+    asked = Message.objects.get(pk=accepted.user_message_id)
+    answer = Message.objects.get(pk=accepted.message_id)
+    generation = Generation.objects.get(pk=accepted.generation_id)
+    assert (asked.role, asked.text, asked.parent) == ("user", "What is a tree?", None)
+    assert (answer.role, answer.text, answer.parent) == ("assistant", "", asked)
+    assert (generation.status, generation.owner, generation.model) == ("queued", "", model)
+    assert conversation_of(accepted).title == "What is a tree?"
+
+
+def test_the_next_question_follows_the_shown_branch(user, model):
+    first = ask(user, "one")
+    end(first)
+    second = ask(user, "two", conversation_id=first.conversation_id)
+    end(second, "another")
+    assert branch(first) == ["one", "an answer", "two", "another"]
+
+
+def test_an_edit_is_a_sibling_and_the_old_version_can_be_shown_again(user, model):
+    first = ask(user, "one")
+    end(first, "1")
+    second = ask(user, "two", conversation_id=first.conversation_id)
+    end(second, "2")
+    edited = ask(
+        user, "TWO", conversation_id=first.conversation_id, parent_id=first.message_id, is_at_leaf=False
+    )
+    end(edited, "II")
+    assert branch(first) == ["one", "1", "TWO", "II"]
+
+    conversation = conversation_of(first)
+    conversation.select(Message.objects.get(pk=second.user_message_id))
+
+    assert branch(first) == ["one", "1", "two", "2"]
+    siblings = Message.siblings(conversation.path(limit=10))
+    assert siblings[second.user_message_id] == [second.user_message_id, edited.user_message_id]
+
+
+def test_a_first_message_can_be_edited_too(user, model):
+    first = ask(user, "one")
+    end(first)
+    edited = ask(user, "ONE", conversation_id=first.conversation_id, parent_id=None, is_at_leaf=False)
+    roots = Message.siblings([Message.objects.get(pk=first.user_message_id)])
+    assert roots[first.user_message_id] == [first.user_message_id, edited.user_message_id]
+
+
+def test_a_regenerated_answer_is_a_sibling_of_the_first(user, model):
+    first = ask(user)
+    end(first)
+    again = Conversation.regenerate(user, first.user_message_id, client_id="again")
+    assert again.message_id != first.message_id
+    assert Message.objects.get(pk=again.message_id).parent_id == first.user_message_id
+    assert conversation_of(first).leaf_id == again.message_id
+
+
+def test_only_an_answer_that_ended_early_is_written_on(user, model):
+    first = ask(user)
+    end(first, finish_reason="stop")
+    resume = partial(Conversation.resume, user, first.message_id, client_id="more")
+    assert refusal(resume) == "bad_parent"
+    end(first, "half", finish_reason="length")
+    more = resume()
+    assert more.message_id == first.message_id
+    assert Generation.objects.get(pk=more.generation_id).prefix == "half"
+
+
+@pytest.mark.parametrize("status", ["stopped", "interrupted"])
+def test_a_stopped_or_cut_answer_can_be_written_on(user, model, status):
+    first = ask(user)
+    end(first, "half", status=status)
+    assert Conversation.resume(user, first.message_id, client_id="more").message_id == first.message_id
+
+
+def test_the_same_client_id_gives_what_it_made_before(user, other_user, model):
+    first = ask(user, "x", client_id="same")
+    again = ask(user, "x", client_id="same")
+    assert again.generation_id == first.generation_id
+    assert (first.is_repeat, again.is_repeat) == (False, True)
+    assert refusal(lambda: ask(user, "y", client_id="same")) == "conflict"
+    assert ask(other_user, "x", client_id="same").generation_id != first.generation_id
+
+
+def test_a_repeat_is_not_refused_by_limits_that_were_reached_meanwhile(user, model, settings):
+    settings.RUNNING_PER_USER = 1
+    first = ask(user, "x", client_id="same")
+    assert ask(user, "x", client_id="same").generation_id == first.generation_id
+    assert refusal(lambda: ask(user, "y")) == "too_many_running"
+
+
+def test_a_text_of_exactly_the_limit_is_taken_and_one_more_is_not(user, model, settings):
+    settings.MESSAGE_MAX_CHARS = 100
+    assert refusal(lambda: ask(user, "x" * 101)) == "too_long"
+    ask(user, "x" * 100)
+
+
+def test_a_refused_question_leaves_nothing_behind(user, model, settings):
+    settings.ASKS_PER_MINUTE = 1
+    first = ask(user)
+    end(first)
+    before = Message.objects.count()
+    assert refusal(lambda: ask(user)) == "too_many_asks"
+    assert Message.objects.count() == before
+    assert Conversation.objects.count() == 1
+
+
+@pytest.mark.parametrize("conversation_id", [uuid4(), "not a uuid", "", 7])
+def test_a_conversation_that_does_not_exist_is_not_found(user, model, conversation_id):
+    assert refusal(lambda: Conversation.get_for(user, conversation_id)) == "not_found"
+
+
+def test_someone_elses_conversation_is_not_found(user, other_user, model):
+    theirs = ask(other_user)
+    assert refusal(lambda: Conversation.get_for(user, theirs.conversation_id)) == "not_found"
+    assert refusal(lambda: Message.get_for(user, theirs.message_id)) == "not_found"
+    assert refusal(lambda: ask(user, conversation_id=theirs.conversation_id)) == "not_found"
+
+
+def test_a_deleted_conversation_is_not_found_until_it_is_restored(user, model):
+    accepted = ask(user)
+    conversation = conversation_of(accepted)
+    assert conversation.delete_softly() == [accepted.generation_id]
+    assert Generation.objects.get(pk=accepted.generation_id).stop_requested_at
+    assert refusal(lambda: Conversation.get_for(user, conversation.pk)) == "not_found"
+    conversation.restore()
+    assert Conversation.get_for(user, conversation.pk) == conversation
+
+
+def test_a_long_branch_is_read_from_its_end_in_pages(user, model):
+    accepted = grow(user, 300)
+    conversation = conversation_of(accepted)
+    newest = conversation.path(limit=50)
+    older = conversation.path(limit=50, before=newest[0].pk)
+    assert [message.text for message in newest] == [f"m{n}" for n in range(250, 300)]
+    assert [message.text for message in older] == [f"m{n}" for n in range(200, 250)]
+    assert conversation.path(limit=50, before=conversation.path(limit=1000)[0].pk) == []
+
+
+def test_a_branch_is_read_past_many_messages_of_other_branches(user, model):
+    accepted = grow(user, 10)
+    conversation = conversation_of(accepted)
+    last = conversation.leaf
+    for n in range(200):
+        conversation.messages.create(role="assistant", parent=last.parent, text=f"other {n}")
+    end = conversation.messages.create(role="user", parent=last, text="end")
+    conversation.leaf = end
+    conversation.save()
+    assert [message.text for message in conversation.path(limit=50)] == [*[f"m{n}" for n in range(10)], "end"]
+
+
+def test_a_page_of_a_long_conversation_takes_few_queries(user, model, django_assert_max_num_queries):
+    conversation = conversation_of(grow(user, 300))
+    with django_assert_max_num_queries(3):
+        Message.siblings(conversation.path(limit=50))
+
+
+def test_what_the_prompt_reads_is_bounded_and_the_rest_is_counted(user, model):
+    conversation = conversation_of(grow(user, 100))
+    history, earlier = conversation.recent(conversation.leaf_id, max_chars=30)
+    assert history[-1].text == "m99"
+    assert sum(len(message.text) for message in history) <= 30
+    assert earlier + len(history) == 100
+
+
+def grow(user, messages):
+    """Make a conversation whose branch has that many messages: m0, m1, …"""
+    conversation = Conversation.objects.create(user=user)
+    parent = None
+    for n in range(messages):
+        role = Message.Role.ASSISTANT if n % 2 else Message.Role.USER
+        parent = conversation.messages.create(role=role, parent=parent, text=f"m{n}")
+    conversation.leaf = parent
+    conversation.save()
+
+    class Made:
+        conversation_id = conversation.pk
+
+    return Made
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("Hello there", "Hello there"),
+        ("  \n\n  # A heading\nand more", "A heading"),
+        ("word " * 40, "word " * 14 + "word…"),
+        ("x" * 200, "x" * (TITLE_MAX_CHARS - 1) + "…"),
+        ("***", "New conversation"),
+        ("你好", "你好"),
+    ],
+)
+def test_a_title_is_the_first_line_cut_at_a_word(text, title):
+    assert title_from(text) == title
+    assert len(title_from(text)) <= TITLE_MAX_CHARS
+
+
+def test_ids_are_time_ordered_version_7():
+    ids = [uuid7() for _n in range(3)]
+    assert {each.version for each in ids} == {7}
+    assert ids[0].bytes[:6] <= ids[-1].bytes[:6]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_question_from_many_threads_is_stored_once(user, model):
+    delta_log.open_writer()
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            verb = partial(ask, user, "x", client_id="same")
+            made = list(threads.map(lambda _n: delta_log.write(verb), range(8)))
+    finally:
+        delta_log.close_writer()
+        connection.close()
+    assert len({accepted.generation_id for accepted in made}) == 1
+    assert Message.objects.count() == 2

@@ -1,0 +1,139 @@
+"""How behaviours are asked for: by model name, in the message, by script; and how they combine."""
+
+import itertools
+
+import pytest
+
+from chat.fakeprovider import FakeProvider
+from tests.provider_client import ask
+
+HELLO = "hello"
+
+
+@pytest.fixture
+def provider():
+    with FakeProvider.in_thread() as provider:
+        yield provider
+
+
+def test_faults_in_one_stream_strike_in_order(provider):
+    reply = ask(provider, f"[[stall after=20 for_s=0.01]] [[cut after=30]] [[malformed after=10]] {HELLO}")
+
+    assert len(reply.pieces()) == 30
+    assert [n for n, payload in enumerate(reply.payloads) if payload.endswith('"hal')] == [11]
+
+
+def test_fault_beyond_the_end_of_a_given_text_does_not_strike(provider):
+    assert ask(provider, "[[cut after=10]] [[text=short]]").is_healthy
+
+
+def test_options_of_model_message_and_script_combine_and_the_stronger_wins(provider):
+    provider.script("chars=3")
+
+    reply = ask(provider, "[[chars=2 finish=length]]", model="fake-chars-1-deltas-5")
+
+    assert [len(piece) for piece in reply.pieces()] == [3] * 5
+    assert reply.finish == "length"
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "deltas"),
+    [
+        ("gpt-4o", 200, 60),
+        ("fake", 200, 60),
+        ("fake:label", 200, 60),
+        ("fake-cut-after-5", 200, 5),
+        ("fake-cut-after-5:a-b-c", 200, 5),
+        ("fake-stall-after-2-for-s-0.01+cut-after-4", 200, 4),
+        ("fake-retry-after-2-status-429", 429, 0),
+        ("fake-typo", 404, 0),
+    ],
+)
+def test_model_names_carry_behaviours(provider, model, status, deltas):
+    reply = ask(provider, HELLO, model=model)
+
+    assert (reply.status, len(reply.pieces())) == (status, deltas)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("bogus", "unknown word 'bogus'; known are: after, ascii"),
+        ("rate=fast", "rate='fast' should be rate=N"),
+        ("body=xml status=500", "body=json|html|empty"),
+        ("status=700", "should be status=N"),
+        ("cut drop", "two faults"),
+        ("after=3", "belongs to a fault"),
+        ("echo=1", "takes no value"),
+        ("deltas=20000000 chars=20000000", "is more than"),
+    ],
+)
+def test_what_is_not_understood_is_refused_with_the_known_words(provider, wrong, says):
+    reply = ask(provider, f"[[{wrong}]]")
+
+    assert (reply.status, reply.error["code"]) == (400, "unknown_directive")
+    assert says in reply.error["message"]
+
+
+def test_first_attempts_fail_and_the_next_is_answered_with_the_same_text(provider):
+    text = f"[[cut after=70 times=2]] {HELLO}"
+
+    replies = [ask(provider, text) for _ in range(3)]
+
+    assert [reply.is_done for reply in replies] == [False, False, True]
+    assert replies[2].text.startswith(replies[0].text)
+    assert len(replies[2].text) == 80 * 4
+
+
+def test_chance_is_the_same_in_every_run():
+    def outcomes():
+        with FakeProvider.in_thread(seed=3) as provider:
+            return [ask(provider, f"[[drop chance=0.5]] {n}").is_whole for n in range(20)]
+
+    assert outcomes() == outcomes()
+    assert len(set(outcomes())) == 2
+
+
+FORMS = {
+    "plain": {},
+    "vllm": {"continue_final_message": True, "add_generation_prompt": False},
+    "prefix": {},
+}
+
+
+def continue_from(provider, prefill, model, form="plain", **more):
+    last = {"role": "assistant", "content": prefill} | ({"prefix": True} if form == "prefix" else {})
+    messages = [{"role": "user", "content": HELLO}, last]
+    return ask(provider, "", model=model, messages=messages, **FORMS[form], **more)
+
+
+@pytest.mark.parametrize(("kind", "form"), list(itertools.product(["plain", "vllm", "prefix"], FORMS)))
+def test_prefill_is_continued_if_it_comes_in_the_servers_form(provider, kind, form):
+    text = provider.text_for(HELLO)
+
+    reply = continue_from(provider, text[:50], f"fake-prefill-{kind}", form)
+
+    if kind in ("plain", form):
+        assert reply.text == text[50:]
+    elif kind == "vllm":
+        assert reply.text == text
+    else:
+        assert reply.status == 400
+
+
+def test_prefill_is_echoed_ignored_or_rejected(provider):
+    text = provider.text_for(HELLO)
+
+    assert continue_from(provider, text[:50], "fake-prefill-echo").text == text
+    assert continue_from(provider, "other ", "fake-prefill-echo").text == "other " + text
+    assert continue_from(provider, text[:50], "fake-prefill-ignore").text == text
+    assert continue_from(provider, text[:50], "fake-prefill-reject").status == 400
+    assert continue_from(provider, text[:50], "fake-prefill-llama").text == text[50:]
+    document = continue_from(provider, text[:50], "fake-prefill-llama", stream=False).json
+    assert document["choices"][0]["message"]["content"] == text
+
+
+def test_prompt_beyond_the_context_is_refused(provider):
+    assert ask(provider, "word " * 200, model="fake-context-200").is_healthy
+    refused = ask(provider, "word " * 201, model="fake-context-200")
+    assert (refused.status, refused.error["code"]) == (400, "context_length_exceeded")

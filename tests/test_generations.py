@@ -1,0 +1,263 @@
+"""The life of an answer, from the question to its last transaction, against a provider on a real socket."""
+
+import asyncio
+import contextlib
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from chat import delta_log, generations
+from chat.fakeprovider import FakeProvider
+from chat.models import Attempt, Conversation, Endpoint, Generation, LoggedEvent, Model
+
+pytestmark = pytest.mark.django_db
+
+in_thread = sync_to_async
+
+
+class Life:
+    """A person's questions and the provider that answers them."""
+
+    def __init__(self, user, provider):
+        self.user, self.provider, self.asked = user, provider, 0
+
+    async def ask(self, text, **more):
+        self.asked += 1
+        verb = partial(Conversation.ask, self.user, text, client_id=f"id{self.asked}", **more)
+        return await delta_log.awrite(verb)
+
+    async def answer(self, text, **more):
+        """Ask, run the answer to its end, return its row."""
+        accepted = await self.ask(text, **more)
+        await generations.run(accepted.generation_id)
+        return await self.row(accepted)
+
+    async def row(self, accepted):
+        rows = Generation.objects.select_related("message__conversation")
+        return await rows.aget(pk=accepted.generation_id)
+
+
+@pytest.fixture
+def living(user, monkeypatch):
+    """Return a context manager: a Life whose default model is a fake provider's."""
+
+    @contextlib.asynccontextmanager
+    async def live(**fields):
+        monkeypatch.setattr(generations, "_client", generations.upstream.Client())
+        monkeypatch.setattr(generations, "_is_draining", False)
+        async with FakeProvider() as provider:
+            endpoint = await Endpoint.objects.acreate(name="fake", base_url=provider.base_url)
+            await Model.objects.acreate(endpoint=endpoint, name="fake", is_default=True, **fields)
+            try:
+                yield Life(user, provider)
+            finally:
+                await generations._client.close()
+
+    return live
+
+
+async def test_an_answer_is_stored_whole_with_its_attempt_and_usage(living):
+    async with living(input_usd_per_million=1, output_usd_per_million=2) as life:
+        done = await life.answer("hello [[deltas=40]]")
+        expected = life.provider.text_for("hello [[deltas=40]]")
+    assert done.status == "completed"
+    assert done.finish_reason == "stop"
+    assert done.message.text == expected
+    assert done.message.html.startswith("<")
+    assert not done.is_usage_estimated
+    assert done.cost_usd == Decimal(done.input_tokens + 2 * done.output_tokens) / 1_000_000
+    attempt = await Attempt.objects.aget(generation=done)
+    assert (attempt.number, attempt.outcome, attempt.model_name) == (1, "completed", "fake")
+    assert done.created_at <= done.first_delta_at <= done.finished_at
+    assert (await in_thread(delta_log.state)(done.pk)).text == expected
+
+
+@pytest.mark.parametrize(
+    ("directive", "status", "code"),
+    [
+        ("[[status=401]]", "failed", "wrong_key"),
+        ("[[status=404]]", "failed", "unknown_model"),
+        ("[[quota]]", "failed", "insufficient_quota"),
+        ("[[filtered]]", "failed", "content_filter"),
+        ("[[cut after=5]]", "interrupted", "cut"),
+        ("[[malformed after=5]]", "interrupted", "malformed"),
+    ],
+)
+async def test_a_failure_is_named_and_keeps_the_text_so_far(living, directive, status, code):
+    async with living() as life:
+        done = await life.answer(directive)
+    assert (done.status, done.error_code) == (status, code)
+    assert bool(done.message.text) == (status == "interrupted")
+    assert "%(" not in done.error_message
+    attempt = await Attempt.objects.aget(generation=done)
+    assert (attempt.outcome, attempt.error_code) == ("failed", code)
+
+
+async def test_every_retry_is_a_row(living, monkeypatch):
+    monkeypatch.setattr(generations.upstream.Policy, "backoff_s", lambda self, retry, uniform: 0.0)
+    async with living() as life:
+        done = await life.answer("[[status=503 times=2]]")
+    rows = [row async for row in Attempt.objects.filter(generation=done)]
+    assert done.status == "completed"
+    assert done.calls == 3
+    assert [(row.number, row.outcome, row.error_code) for row in rows] == [
+        (1, "failed", "server_error"),
+        (2, "failed", "server_error"),
+        (3, "completed", ""),
+    ]
+
+
+async def test_a_stop_keeps_the_text_and_reaches_the_provider(living, user):
+    async with living() as life:
+        accepted = await life.ask("[[hold=gate after=3]]")
+        run = asyncio.create_task(generations.run(accepted.generation_id))
+        record = await life.provider.wait_held("gate")
+        await shown(accepted.generation_id, record.text)
+        assert await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
+        generations.stop_here(accepted.generation_id)
+        await run
+        await life.provider.wait_for(lambda each: each.left_s is not None)
+    done = await life.row(accepted)
+    assert done.status == "stopped"
+    assert done.message.text == record.text
+    assert (await Attempt.objects.aget(generation=done)).outcome == "stopped"
+
+
+async def test_a_stop_before_the_run_began_makes_no_call(living, user):
+    async with living() as life:
+        accepted = await life.ask("hello")
+        await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
+        await generations.run(accepted.generation_id)
+        assert life.provider.requests == []
+    assert (await life.row(accepted)).status == "stopped"
+
+
+async def test_two_runs_of_one_generation_make_one_answer(living):
+    async with living() as life:
+        accepted = await life.ask("once")
+        await asyncio.gather(*[generations.run(accepted.generation_id) for _n in range(5)])
+        assert len(life.provider.requests) == 1
+    assert (await life.row(accepted)).epoch == 1
+
+
+async def test_a_deleted_conversation_is_not_answered_any_further(living):
+    async with living() as life:
+        accepted = await life.ask("[[hold=gate after=3]]")
+        run = asyncio.create_task(generations.run(accepted.generation_id))
+        await life.provider.wait_held("gate")
+        await Conversation.objects.filter(pk=accepted.conversation_id).adelete()
+        generations.stop_here(accepted.generation_id)
+        await run
+        await life.provider.wait_for(lambda each: each.left_s is not None)
+    assert not await Generation.objects.aexists()
+
+
+async def test_an_orphan_is_run_again_and_its_old_text_goes(living):
+    async with living() as life:
+        accepted = await life.ask("orphan")
+        await Generation.objects.filter(pk=accepted.generation_id).aupdate(
+            owner="dead", epoch=1, status="running", calls=1
+        )
+        await LoggedEvent.objects.acreate(
+            generation_id=accepted.generation_id, seq=1, payload='{"type":"delta","text":"half an ans"}'
+        )
+        await generations.run(accepted.generation_id, from_owner="dead")
+        expected = life.provider.text_for("orphan")
+    done = await life.row(accepted)
+    assert (done.status, done.epoch, done.calls) == ("completed", 2, 2)
+    assert done.message.text == expected
+    assert (await in_thread(delta_log.state)(done.pk)).text == expected
+
+
+async def test_calls_are_bounded_over_all_takeovers(living):
+    async with living() as life:
+        accepted = await life.ask("poison")
+        await Generation.objects.filter(pk=accepted.generation_id).aupdate(
+            owner="dead", epoch=8, status="running", calls=8
+        )
+        await generations.run(accepted.generation_id, from_owner="dead")
+        assert life.provider.requests == []
+    done = await life.row(accepted)
+    assert (done.status, done.error_code) == ("failed", "gave_up")
+
+
+async def test_an_answer_that_was_cut_short_is_written_on(living, user):
+    async with living(continuation="plain") as life:
+        first = await life.answer("long [[finish=length deltas=10]]")
+        assert first.message.text
+        more = await delta_log.awrite(partial(Conversation.resume, user, first.message_id, client_id="more"))
+        await generations.run(more.generation_id)
+        second = await life.row(more)
+        prefill = life.provider.requests[-1].prefill
+    assert prefill == first.message.text
+    assert second.message_id == first.message_id
+    assert second.message.text.startswith(first.message.text)
+    assert second.prefix == first.message.text
+
+
+async def test_older_turns_are_left_out_when_they_do_not_fit(living):
+    async with living(context_tokens=600) as life:
+        conversation_id = None
+        for n in range(8):
+            done = await life.answer(
+                f"turn {n} " + "word " * 60 + "[[text=ok]]", conversation_id=conversation_id
+            )
+            conversation_id = done.message.conversation_id
+        sent = life.provider.requests[-1].body["messages"]
+    assert done.left_out > 0
+    assert len(sent) + done.left_out == 15
+    assert sent[-1]["content"].startswith("turn 7")
+    assert sent[0]["role"] == "user"
+
+
+async def test_a_prompt_that_is_refused_as_too_long_is_sent_once_more_and_smaller(living):
+    async with living() as life:
+        first = await life.answer("a " * 150 + "[[text=ok]]")
+        done = await life.answer(
+            "b " * 20 + "[[context=100]] [[text=short]]", conversation_id=first.message.conversation_id
+        )
+        sizes = [len(record.body["messages"]) for record in life.provider.requests]
+    assert sizes == [1, 3, 1]
+    assert (done.status, done.left_out, done.calls) == ("completed", 2, 2)
+
+
+async def test_an_answer_longer_than_the_limit_ends_as_length(living, settings):
+    settings.ANSWER_MAX_CHARS = 1000
+    async with living() as life:
+        done = await life.answer("[[deltas=5000 rate=0]]")
+    assert (done.status, done.finish_reason) == ("completed", "length")
+    assert len(done.message.text) > 1000
+
+
+async def test_a_model_whose_row_is_gone_fails_kindly(living):
+    async with living() as life:
+        accepted = await life.ask("hello")
+        await Model.objects.all().adelete()
+        await generations.run(accepted.generation_id)
+    done = await life.row(accepted)
+    assert (done.status, done.error_code) == ("failed", "unknown_model")
+
+
+async def test_a_drain_hands_over_what_does_not_end_in_time(living):
+    async with living() as life:
+        accepted = await life.ask("[[hold=gate after=3]]")
+        run = asyncio.create_task(generations.run(accepted.generation_id))
+        await life.provider.wait_held("gate")
+        await generations.drain(0.01)
+        await asyncio.wait({run})
+        late = await life.ask("too late")
+        await generations.run(late.generation_id)
+    row = await life.row(accepted)
+    assert (row.status, row.owner) == ("queued", "")
+    assert (await life.row(late)).epoch == 0
+
+
+async def shown(generation_id, text):
+    """Wait until this text is committed."""
+    found = ""
+    async for rows in delta_log.follow(generation_id):
+        found += delta_log.fold(rows).text
+        if found == text:
+            return

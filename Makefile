@@ -36,9 +36,9 @@ services-test: ## Only the tests with real nginx, PostgreSQL and Redis
 	$(install) test
 	@$(python) -m pytest -m services $(ARGS)
 
-postgres-test: ## The tests that need no other program, on a private PostgreSQL instead of SQLite
+postgres-test: ## The tests of the database, on a private PostgreSQL instead of SQLite
 	$(install) test
-	@$(python) -m tests.services $(python) -m pytest -m "not browser and not services and not embedded" $(ARGS)
+	@$(python) -m tests.services $(python) -m pytest -m "database and not browser and not services" $(ARGS)
 
 bench: ## Measure, and print tables (benchmarks/README.md)
 	$(install) test

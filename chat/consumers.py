@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -108,7 +109,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 repeat=accepted.is_repeat,
             )
         )
-        self._follow(accepted.generation_id, 0)
+        self._follow(accepted.generation_id, 0, is_about_to_begin=not accepted.is_repeat)
 
     def _begin(self, frame: frames.Ask) -> Accepted:
         """Store what was asked; runs in one of the writer's transactions."""
@@ -168,7 +169,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     # -- following ----------------------------------------------------------------------------------
 
-    def _follow(self, generation_id: int, after: int) -> None:
+    def _follow(self, generation_id: int, after: int, *, is_about_to_begin: bool = False) -> None:
         """Send a generation's events above `after`; asking again begins again from there."""
         before = self._follows.pop(generation_id, None)
         if before is not None:
@@ -178,13 +179,23 @@ class ChatConsumer(AsyncWebsocketConsumer):
             raise Refused("too_many_follows", _("This page follows too many answers at once. Reload it."))
         unacknowledged: deque[tuple[int, int]] = deque()
         task = asyncio.create_task(
-            self._relay(generation_id, max(after, 0), unacknowledged), name=f"follow {generation_id}"
+            self._relay(
+                delta_log.follow(generation_id, after=max(after, 0), is_about_to_begin=is_about_to_begin),
+                generation_id,
+                unacknowledged,
+            ),
+            name=f"follow {generation_id}",
         )
         self._follows[generation_id] = _Follow(task, unacknowledged)
         task.add_done_callback(partial(self._unfollowed, generation_id))
 
-    async def _relay(self, generation_id: int, after: int, unacknowledged: deque[tuple[int, int]]) -> None:
-        async for rows in delta_log.follow(generation_id, after=after):
+    async def _relay(
+        self,
+        log: AsyncIterator[list[delta_log.Row]],
+        generation_id: int,
+        unacknowledged: deque[tuple[int, int]],
+    ) -> None:
+        async for rows in log:
             for row in rows:
                 await self._window.has_room()
                 text = f'{{"generation":{generation_id},"seq":{row.seq},{row.payload[1:].decode()}'

@@ -28,13 +28,15 @@ MEMORY_MAX_BYTES = 256 * 1024
 READ_ROWS = 500
 # How often the log of a run in another process is looked at.
 POLL_S = 0.5
+# How long followers of a run that this process is about to begin wait before they look elsewhere.
+BEGIN_S = 5.0
 # How long a finished log stays in memory.
 LINGER_S = 2.0
 
 _writer: Writer = InlineWriter()
 _topics: dict[int, _Topic] = {}
 # Followers that came before their run.
-_expected: dict[int, asyncio.Event] = {}
+_expected: dict[int, list[asyncio.Event]] = {}
 
 
 # -- the writer ------------------------------------------------------------------------------------
@@ -89,8 +91,7 @@ def open_lease(
     loop = asyncio.get_running_loop()
     topic = _Topic(first_seq=seq + 1)
     _topics[generation_id] = topic
-    if generation_id in _expected:
-        _expected.pop(generation_id).set()
+    wake(generation_id)
 
     def publish(rows: list[Row]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody follows any more
@@ -108,6 +109,12 @@ def _fail(
 ) -> None:
     _forget(generation_id, topic)
     on_failure(failure)
+
+
+def wake(generation_id: int) -> None:
+    """Let followers who wait for a run look again: it has begun, or it will not begin here."""
+    for begun in _expected.pop(generation_id, ()):
+        begun.set()
 
 
 async def append(lease: Lease, event: events.Event) -> None:
@@ -180,12 +187,17 @@ class _Topic:
         await self._news.wait()
 
 
-async def follow(generation_id: int, *, after: int = 0) -> AsyncIterator[list[Row]]:
+async def follow(
+    generation_id: int, *, after: int = 0, is_about_to_begin: bool = False
+) -> AsyncIterator[list[Row]]:
     """Yield the committed events above seq `after`, in order and without a gap, until the last one.
 
     A generation that is final and whose log is gone gives one `snapshot`. A generation that does
-    not exist gives nothing.
+    not exist gives nothing. `is_about_to_begin`: its run was just started in this process, so that
+    there is nothing to read yet; when many begin at once, looking would only keep them from it.
     """
+    if is_about_to_begin and generation_id not in _topics:
+        await _expect(generation_id, BEGIN_S)
     while True:
         topic = _topics.get(generation_id)
         rows = topic.rows_after(after) if topic is not None else None
@@ -206,16 +218,23 @@ async def follow(generation_id: int, *, after: int = 0) -> AsyncIterator[list[Ro
             if last is not None or not exists:
                 return
             if generation_id not in _topics:
-                await _expect(generation_id)
+                await _expect(generation_id, POLL_S)
 
 
-async def _expect(generation_id: int) -> None:
+async def _expect(generation_id: int, timeout_s: float) -> None:
     """Wait until a run begins in this process, but not long: it may run in another one."""
-    begun = _expected.setdefault(generation_id, asyncio.Event())
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(POLL_S):
+    begun = asyncio.Event()
+    _expected.setdefault(generation_id, []).append(begun)
+    try:
+        async with asyncio.timeout(timeout_s):
             await begun.wait()
-    _expected.pop(generation_id, None)
+    except TimeoutError:
+        pass
+    finally:
+        if waiting := _expected.get(generation_id):
+            waiting.remove(begun)
+            if not waiting:
+                del _expected[generation_id]
 
 
 def _read(generation_id: int, after: int) -> list[Row]:

@@ -36,6 +36,8 @@ CAUTION = 0.9
 HISTORY_BYTES_PER_TOKEN = 8
 
 _running: dict[int, _Run] = {}
+# Claims that wait for the writer; in a rush the heartbeat finds their rows unclaimed and would begin again.
+_claiming: set[int] = set()
 _is_draining = False
 _client = upstream.Client()
 # The breakers, slots and lines of this process.
@@ -59,8 +61,16 @@ async def run(generation_id: int, *, from_owner: str = "") -> None:
     """
     if _is_draining:
         return  # its row waits for another process, or for the next start
-    claimed = await delta_log.awrite(partial(_claim, generation_id, from_owner))
-    if claimed is not None:
+    if generation_id in _claiming:
+        return
+    _claiming.add(generation_id)
+    try:
+        claimed = await delta_log.awrite(partial(_claim, generation_id, from_owner))
+    finally:
+        _claiming.discard(generation_id)
+    if claimed is None:
+        delta_log.wake(generation_id)
+    else:
         await _Run(claimed).to_its_end()
 
 

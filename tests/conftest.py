@@ -72,6 +72,16 @@ def _nothing_is_left_in_memory() -> Iterator[None]:
     generations._ladder = route.new_ladder()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they use: `server` (the real one, as a process), `database` (this process's)."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "serve" in fixtures:
+            item.add_marker("server")
+        elif {"db", "transactional_db"} & set(fixtures) or item.get_closest_marker("django_db"):
+            item.add_marker("database")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what this run could not test."""
     for program, package in programs.missing.items():

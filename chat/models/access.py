@@ -48,9 +48,11 @@ def _belongs(session: dict[str, str], user: AbstractUser) -> bool:
 
 def user_of(session_key: str, user_id: int) -> AbstractUser | None:
     """Return the person if their session is still in force."""
-    if not sessions_in_force({(session_key, user_id)}):
+    session = Session.objects.filter(session_key=session_key, expire_date__gt=timezone.now()).first()
+    user = get_user_model().objects.filter(pk=user_id).first()
+    if session is None or user is None or not _belongs(session.get_decoded(), user):
         return None
-    return get_user_model().objects.filter(pk=user_id).first()
+    return user
 
 
 class SigninLink(models.Model):

@@ -60,6 +60,10 @@ def control(provider, path, body=None, method=None):
         return reply.read().decode()
 
 
+def release(provider, gate):
+    control(provider, f"release?gate={gate}", method="POST")
+
+
 def provider_text(provider, question):
     return json.loads(control(provider, "text", {"text": question}))["text"]
 

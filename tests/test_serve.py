@@ -42,7 +42,7 @@ def test_a_first_start_prepares_everything_and_prints_a_link_for_the_owner(serve
     assert re.search(rf"^  {url}/signin/[\w-]{{32}}/$", server.log, re.M)
     assert (server.data_dir / "static" / "staticfiles.json").exists()
     assert len(server.log.splitlines()) <= 6
-    assert server.visitor().get("/admin/login/").status == 200
+    assert server.visitor().get("/signin/").status == 200
 
 
 def test_ctrl_c_ends_it_with_code_0_and_the_second_start_has_nothing_to_prepare(serve: Serve) -> None:
@@ -93,7 +93,7 @@ def test_listening_beyond_this_machine_is_said_loudly(serve: Serve) -> None:
     server = serve({}, "--host", "0.0.0.0")
     assert "beyond this machine" in server.log
     assert "CHATSITE_ALLOWED_HOSTS" in server.log
-    assert server.visitor().get("/admin/login/").status == 200
+    assert server.visitor().get("/signin/").status == 200
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "8000x", "", "٣"])

@@ -138,7 +138,7 @@ def main() -> None:
         shown = page.locator("chat-transcript article").count()
         page.evaluate(WATCH_KEYS)
         scrolling, typing = scroll(page), type_text(page)
-        page.locator("#text").fill("Go on [[rate=40 deltas=600]]")
+        page.locator("#text").fill("Go on [[rate=40 deltas=3000]]")
         page.keyboard.press("Enter")
         page.locator(".is-running").first.wait_for()
         streaming_typing, streaming_scrolling = type_text(page), scroll(page)

@@ -48,7 +48,11 @@ def main() -> None:
         total = sum(load.size_bytes for load in loads)
         elsewhere = [load.url for load in loads if not load.url.startswith(site.base_url)]
         rows = [
-            ("all, compressed, headers included", f"{total / 1000:.1f} kB in {len(loads)} requests", "< 100 kB"),
+            (
+                "all, compressed, headers included",
+                f"{total / 1000:.1f} kB in {len(loads)} requests",
+                "< 100 kB",
+            ),
             ("requests to other hosts", str(len(elsewhere)) + " ".join(["", *elsewhere]), "0"),
         ]
         rows += [

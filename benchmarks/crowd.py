@@ -61,6 +61,7 @@ def main() -> None:
     accepted = [value for run in runs for value in run["accepted"]]
     first = [value for run in runs for value in run["first"]]
     wrong = [value for run in runs for value in run["wrong"]]
+    cpu, took = (stage.median([run[name] for run in runs]) for name in ("cpu", "took"))
     stage.table(
         f"{PEOPLE} people ask in the same second, {stage.REPEATS} runs",
         [
@@ -76,7 +77,7 @@ def main() -> None:
             ("sent → first text", stage.spread(first), ""),
             (
                 "server CPU, of the time until all were answered",
-                f"{stage.median([run['cpu'] for run in runs]):.1f} s of {stage.median([run['took'] for run in runs]):.1f} s",
+                f"{cpu:.1f} s of {took:.1f} s",
                 "",
             ),
         ],

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from tests.programs import Program
 from tests.serving import SOCKET_PATH, Provider, Server, Session
 
 REPEATS = 3
+# Whoever ends a benchmark by a signal ends what it has started as well.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 TERMINAL = {"completed", "stopped", "failed", "interrupted"}
 # As the page's own code does.
 ACK_EVERY_S = 0.25

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -35,6 +37,7 @@ LINGER_S = 2.0
 
 _writer: Writer = InlineWriter()
 _topics: dict[int, _Topic] = {}
+_post: _Post | None = None
 # Followers that came before their run.
 _expected: dict[int, list[asyncio.Event]] = {}
 
@@ -89,19 +92,16 @@ def open_lease(
     `on_failure` is called on that loop if the lease is lost, or its rows cannot be written.
     """
     loop = asyncio.get_running_loop()
+    post = _post_to(loop)
     topic = _Topic(first_seq=seq + 1)
     _topics[generation_id] = topic
     wake(generation_id)
-
-    def publish(rows: list[Row]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody follows any more
-            loop.call_soon_threadsafe(topic.publish, rows)
 
     def fail(failure: Exception) -> None:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_fail, generation_id, topic, failure, on_failure)
 
-    return Lease(generation_id, owner, epoch, seq, publish, fail)
+    return Lease(generation_id, owner, epoch, seq, partial(post.put, topic), fail)
 
 
 def _fail(
@@ -145,6 +145,36 @@ def _forget(generation_id: int, topic: _Topic) -> None:
     if _topics.get(generation_id) is topic:
         del _topics[generation_id]
     topic.wake()
+
+
+class _Post:
+    """Carries committed rows from the writer's thread to an event loop: one wake-up for what is waiting."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waiting: deque[tuple[_Topic, list[Row]]] = deque()
+        self._is_called = False
+
+    def put(self, topic: _Topic, rows: list[Row]) -> None:
+        self._waiting.append((topic, rows))
+        if not self._is_called:
+            self._is_called = True
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody follows any more
+                self.loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        # First, so that rows which come from now on call again.
+        self._is_called = False
+        while self._waiting:
+            topic, rows = self._waiting.popleft()
+            topic.publish(rows)
+
+
+def _post_to(loop: asyncio.AbstractEventLoop) -> _Post:
+    global _post
+    if _post is None or _post.loop is not loop:
+        _post = _Post(loop)
+    return _post
 
 
 # -- following -------------------------------------------------------------------------------------

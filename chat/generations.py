@@ -137,16 +137,18 @@ def _claim(generation_id: int, from_owner: str) -> _Claimed | None:
     generation = Generation.claim(generation_id, owner=PROCESS_ID, from_owner=from_owner)
     if generation is None:
         return None
-    generation.attempts.filter(outcome=Attempt.Outcome.RUNNING).update(
-        outcome=Attempt.Outcome.LOST, finished_at=timezone.now()
-    )
+    state = delta_log.State(text=generation.prefix)
+    if generation.epoch > 1:  # somebody had it before
+        generation.attempts.filter(outcome=Attempt.Outcome.RUNNING).update(
+            outcome=Attempt.Outcome.LOST, finished_at=timezone.now()
+        )
+        state = delta_log.state(generation_id, prefix=generation.prefix)
     conversation = generation.message.conversation
     models = generation.model.route() if generation.model else []
     context_tokens = max((model.context_tokens for model in models), default=0)
     history, earlier = conversation.recent(
         generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
     )
-    state = delta_log.state(generation_id, prefix=generation.prefix)
     attempt = None
     if (
         generation.model

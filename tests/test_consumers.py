@@ -364,6 +364,11 @@ async def test_the_tick_closes_the_sockets_of_sessions_that_ended(site, user, en
         assert await socket.closed_with() == consumers.SIGNED_OUT
 
 
+def size_of(frame):
+    """Return how long a frame was on the wire."""
+    return len(json.dumps(frame, ensure_ascii=False, separators=(",", ":")))
+
+
 async def test_a_page_that_does_not_acknowledge_is_sent_no_more_than_its_window(site, user, settings):
     settings.ACK_WINDOW_BYTES = 5_000
     async with site() as provider, socket_of(user) as socket:
@@ -378,8 +383,8 @@ async def test_a_page_that_does_not_acknowledge_is_sent_no_more_than_its_window(
             while socket.has_more or not sent:
                 frame = await socket.next()
                 text += frame.get("text", "")
-                sent += len(json.dumps(frame))
-            largest = max(len(json.dumps(frame)) for frame in socket.frames)
+                sent += size_of(frame)
+            largest = max(size_of(frame) for frame in socket.frames)
             assert sent < settings.ACK_WINDOW_BYTES + 2 * largest
             rounds += 1
             await socket.send("ack", generation=accepted["generation"], seq=frame.get("seq", 0))

@@ -63,6 +63,37 @@ async def test_a_reader_that_came_before_the_run_is_woken_by_it(user, model, mon
     assert delta_log.fold(await reader).text == "hello"
 
 
+async def test_a_reader_of_a_run_that_was_just_started_waits_for_it_without_reading(user, model, monkeypatch):
+    generation = await make(user, model)
+    monkeypatch.setattr(delta_log, "_read", None)
+    log_of_run = delta_log.follow(generation.pk, is_about_to_begin=True)
+    reader = asyncio.create_task(anext(log_of_run))
+    while generation.pk not in delta_log._expected:  # noqa: ASYNC110 - turns of the loop, not a time
+        await asyncio.sleep(0)
+
+    await delta_log.append(lease_on(generation), events.Delta("hello"))
+
+    assert delta_log.fold(await reader).text == "hello"
+    await log_of_run.aclose()
+
+
+async def test_a_reader_that_gives_up_leaves_the_other_waiting(user, model, monkeypatch):
+    monkeypatch.setattr(delta_log, "BEGIN_S", 3600)
+    generation = await make(user, model)
+    logs = [delta_log.follow(generation.pk, is_about_to_begin=True) for _ in range(2)]
+    patient, impatient = (asyncio.create_task(anext(each)) for each in logs)
+    while len(delta_log._expected.get(generation.pk, ())) < 2:  # noqa: ASYNC110 - turns of the loop
+        await asyncio.sleep(0)
+
+    impatient.cancel()
+    await asyncio.wait({impatient})
+    await delta_log.append(lease_on(generation), events.Delta("hello"))
+
+    assert delta_log.fold(await patient).text == "hello"
+    assert not delta_log._expected
+    await logs[0].aclose()
+
+
 async def test_a_reader_behind_what_memory_keeps_reads_the_rest_from_the_database(user, model, monkeypatch):
     monkeypatch.setattr(delta_log, "MEMORY_MAX_BYTES", 200)
     generation = await make(user, model)

@@ -125,6 +125,18 @@ async def test_a_stop_keeps_the_text_and_reaches_the_provider(living, user):
     assert (await Attempt.objects.aget(generation=done)).outcome == "stopped"
 
 
+async def test_a_claim_that_waits_for_the_writer_is_not_made_twice(living, monkeypatch):
+    claims = []
+    claim = generations._claim
+    monkeypatch.setattr(generations, "_claim", lambda *args: claims.append(args) or claim(*args))
+    async with living() as life:
+        accepted = await life.ask("hello")
+        # The task that was started with the question, and the heartbeat that finds its row.
+        await asyncio.gather(*(generations.run(accepted.generation_id) for _ in range(2)))
+    assert len(claims) == 1
+    assert (await life.row(accepted)).status == "completed"
+
+
 async def test_a_stop_before_the_run_began_makes_no_call(living, user):
     async with living() as life:
         accepted = await life.ask("hello")

@@ -6,8 +6,9 @@ import uuid
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.http import HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
 from chat.forms import NewSettingsForm
@@ -103,3 +104,8 @@ def edit(request: AuthedRequest, pk: int) -> HttpResponse:
     if message.role != Message.Role.USER:
         raise Refused("bad_parent", _("Only your own messages can be edited."))
     return page(request, message.conversation, Composer(message.text, None, True, message.parent_id))
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead to the icon from pages that name none, such as the admin's: browsers then ask for this address."""
+    return redirect(static("chat/icon.svg"))

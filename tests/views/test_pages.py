@@ -210,3 +210,7 @@ def test_a_closed_sidebar_is_closed_from_the_first_byte(client, model):
 def test_an_answer_says_how_many_messages_the_model_did_not_see(client, exchange):
     answer = exchange(left_out=3)
     assert "3 earlier messages left out" in page_of(client, answer.conversation).content.decode()
+
+
+def test_pages_that_name_no_icon_get_one(client):
+    assert "chat/icon" in client.get("/favicon.ico")["Location"]

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from time import monotonic
 
@@ -49,9 +50,18 @@ def prepare() -> None:
     _client.prepare()
 
 
-def running_ids() -> list[int]:
-    """Return the generations that run in this process."""
-    return list(_running)
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A generation that runs here; `model`: whoever is being asked now."""
+
+    id: int
+    model: str
+    since: datetime | None
+
+
+def running() -> list[Running]:
+    """Return what runs in this process, the oldest first; to be used on its event loop."""
+    return [each.as_running() for each in _running.values()]
 
 
 async def run(generation_id: int, *, from_owner: str = "") -> None:
@@ -205,6 +215,10 @@ class _Run:
         self._is_stopping = claimed.generation.stop_requested_at is not None
         self._producer: asyncio.Task[events.Terminal] | None = None
         self.task = asyncio.current_task()
+
+    def as_running(self) -> Running:
+        model = self._attempt.model_name if self._attempt else self._generation.model_name
+        return Running(self._generation.pk, model, self._generation.started_at)
 
     def stop(self) -> None:
         self._is_stopping = True

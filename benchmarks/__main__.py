@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("first_text", "crowd", "weight", "memory", "long_conversation", "durability")
+NAMES = ("first_text", "crowd", "weight", "memory", "long_conversation", "durability", "outage")
 
 
 def main() -> None:

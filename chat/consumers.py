@@ -139,6 +139,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             parent_id=frame.parent if isinstance(frame.parent, int) else None,
             is_at_leaf=is_at_leaf,
             model_id=frame.model,
+            system_prompt=frame.system_prompt,
+            temperature=frame.temperature,
         )
 
     def _user(self) -> AbstractUser:

@@ -23,6 +23,9 @@ class AskForm(forms.Form):
     is_edit = forms.BooleanField(required=False)
     parent = forms.IntegerField(required=False, min_value=1)
     model = forms.IntegerField(required=False, min_value=1)
+    # Of a conversation that begins.
+    system_prompt = forms.CharField(required=False, strip=False)
+    temperature = forms.FloatField(required=False)
 
     def clean_text(self) -> str:
         # Forms send line ends as CR LF; everything else here has LF.
@@ -43,10 +46,12 @@ class RenameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
         return title
 
 
-class ConfigureForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    """Settings of a conversation that has not begun; its fields are part of the composer's form."""
+
     class Meta:
         model = Conversation
-        fields = ["model", "system_prompt", "temperature"]
+        fields = ["system_prompt", "temperature"]
         labels = {"model": _("Model"), "system_prompt": _("System prompt"), "temperature": _("Temperature")}
         help_texts = {
             "system_prompt": _("Told to the model before every message of this conversation."),
@@ -59,13 +64,30 @@ class ConfigureForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic a
             "temperature": forms.NumberInput(attrs={"min": 0, "max": 2, "step": 0.1, "inputmode": "decimal"}),
         }
 
+    form_id = "composer"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
+        if self.form_id:
+            for field in self.fields.values():
+                field.widget.attrs["form"] = self.form_id
+
+    def clean_system_prompt(self) -> str:
+        return clean(self.cleaned_data["system_prompt"]).replace("\r\n", "\n").strip()
+
+
+class ConfigureForm(NewSettingsForm):
+    """Settings of a conversation."""
+
+    class Meta(NewSettingsForm.Meta):
+        fields = ["model", "system_prompt", "temperature"]
+
+    form_id = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = Model.objects.offered()
         field.empty_label = str(_("The default"))
-
-    def clean_system_prompt(self) -> str:
-        return clean(self.cleaned_data["system_prompt"]).replace("\r\n", "\n").strip()

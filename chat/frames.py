@@ -1,7 +1,7 @@
 """The socket's frames: what a browser may say, and what it is told besides events.
 
-docs/socket.md describes them for people who write a client. Frames are JSON objects with a `type`;
-unknown fields are ignored, so that an older server understands a newer page.
+Frames are JSON objects with a `type`; unknown fields are ignored, so that an older server understands
+a newer page.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Ask(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resume": 
 
     `conversation` null: a new one. `parent` left out: after the end of the shown branch; null: as
     a first message; an id: after that answer (an edit names the parent of the edited message).
+    `system_prompt` and `temperature` are those of the conversation that begins; others keep theirs.
     """
 
     client_id: str
@@ -38,6 +39,8 @@ class Ask(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resume": 
     regenerate: int | None = None
     resume: int | None = None
     model: int | None = None
+    system_prompt: str = ""
+    temperature: float | None = None
 
 
 class Follow(_ClientFrame, frozen=True, tag="follow", kw_only=True):

@@ -1,42 +1,19 @@
-"""The life of one answer: claimed, run, stopped, handed over.
-
-`run` is the whole of it. It owns the generation's row while owner and epoch say so, writes what the
-model sends to the delta log, and ends with one transaction. No door waits for it.
-"""
+"""The life of one answer: claimed, run, stopped, handed over. No door waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from time import monotonic
 
-from django.conf import settings
-from django.utils import timezone
-from django.utils.translation import gettext
-
-from chat import delta_log, events, notices, prompt, rendering, route, upstream
-from chat.delta_log import LeaseLost
-from chat.models.catalog import Model
-from chat.models.conversation import Message
-from chat.models.generation import Attempt, Generation
+from chat import delta_log, route, upstream
+from chat.models.generation import Generation
 from chat.models.process import PROCESS_ID
-from chat.upstream import errors
+from chat.run import Run, Running, claim
 
 logger = logging.getLogger(__name__)
 
-# Of a context that was refused as too long, what the one smaller try uses when the endpoint gives no figure.
-SMALLER_SHARE = 0.5
-# Our estimate of tokens is rough; a figure of the endpoint's is not used to its edge.
-CAUTION = 0.9
-# No prompt needs more text than this many bytes per token of context.
-HISTORY_BYTES_PER_TOKEN = 8
-
-_running: dict[int, _Run] = {}
+_running: dict[int, Run] = {}
 # Claims that wait for the writer; in a rush the heartbeat finds their rows unclaimed and would begin again.
 _claiming: set[int] = set()
 _is_draining = False
@@ -48,15 +25,6 @@ _ladder = route.new_ladder()
 def prepare() -> None:
     """Load what the first answer would otherwise wait for."""
     _client.prepare()
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A generation that runs here; `model`: whoever is being asked now."""
-
-    id: int
-    model: str
-    since: datetime | None
 
 
 def running() -> list[Running]:
@@ -75,13 +43,18 @@ async def run(generation_id: int, *, from_owner: str = "") -> None:
         return
     _claiming.add(generation_id)
     try:
-        claimed = await delta_log.awrite(partial(_claim, generation_id, from_owner))
+        claimed = await delta_log.awrite(partial(claim, generation_id, from_owner))
     finally:
         _claiming.discard(generation_id)
     if claimed is None:
         delta_log.wake(generation_id)
-    else:
-        await _Run(claimed).to_its_end()
+        return
+    mine = _running[generation_id] = Run(claimed, _client, _ladder)
+    try:
+        await mine.to_its_end()
+    finally:
+        if _running.get(generation_id) is mine:
+            del _running[generation_id]
 
 
 def ladder() -> upstream.Ladder:
@@ -123,410 +96,3 @@ async def drain(timeout_s: float) -> None:
 def _release() -> None:
     """Put what this process still owns back for others."""
     Generation.objects.active().filter(owner=PROCESS_ID).update(owner="", status=Generation.Status.QUEUED)
-
-
-# -- claiming --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    """A generation that is ours, and all that its run needs to read."""
-
-    generation: Generation
-    # The model that was asked and its fallbacks, in order.
-    models: list[Model]
-    history: list[Message]
-    earlier: int
-    state: delta_log.State
-    # Its first call, counted and stored; none if it must not be made.
-    attempt: Attempt | None
-
-
-def _claim(generation_id: int, from_owner: str) -> _Claimed | None:
-    """Claim, count the first call, and read the prompt: one transaction before the first delta."""
-    generation = Generation.claim(generation_id, owner=PROCESS_ID, from_owner=from_owner)
-    if generation is None:
-        return None
-    state = delta_log.State(text=generation.prefix)
-    if generation.epoch > 1:  # somebody had it before
-        generation.attempts.filter(outcome=Attempt.Outcome.RUNNING).update(
-            outcome=Attempt.Outcome.LOST, finished_at=timezone.now()
-        )
-        state = delta_log.state(generation_id, prefix=generation.prefix)
-    conversation = generation.message.conversation
-    models = generation.model.route() if generation.model else []
-    context_tokens = max((model.context_tokens for model in models), default=0)
-    history, earlier = conversation.recent(
-        generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
-    )
-    attempt = None
-    if (
-        generation.model
-        and not generation.stop_requested_at
-        and generation.calls < settings.CALLS_PER_GENERATION
-    ):
-        attempt = _new_attempt(generation, generation.model.name, generation.model.endpoint.name)
-        attempt.save()
-        Generation.objects.filter(pk=generation_id).update(calls=attempt.number)
-    return _Claimed(generation, models, history, earlier, state, attempt)
-
-
-def _new_attempt(generation: Generation, model_name: str, endpoint_name: str) -> Attempt:
-    """Count the next call of a generation; does not save."""
-    generation.calls += 1
-    return Attempt(
-        generation=generation,
-        number=generation.calls,
-        epoch=generation.epoch,
-        model_name=model_name,
-        endpoint_name=endpoint_name,
-    )
-
-
-# -- running ---------------------------------------------------------------------------------------
-
-
-class _Run:
-    """One claimed generation, from its claim to its last transaction."""
-
-    def __init__(self, claimed: _Claimed) -> None:
-        self._claimed = claimed
-        self._generation = claimed.generation
-        self._lease = delta_log.open_lease(
-            claimed.generation.pk,
-            owner=PROCESS_ID,
-            epoch=claimed.generation.epoch,
-            seq=claimed.state.seq,
-            on_failure=self._lease_failed,
-        )
-        self._text: list[str] = [claimed.generation.prefix]
-        self._thinking: list[str] = []
-        self._text_chars = len(claimed.generation.prefix)
-        # The call that is under way or was the last. The claim has stored the first one, to save a
-        # transaction before the first delta; it has not been made until `Started` says so.
-        self._attempt = claimed.attempt
-        self._is_first_call = claimed.attempt is not None
-        self._route: route.Route | None = None
-        self._fitted: dict[upstream.Target, prompt.Fitted] = {}
-        # Since when the next call is being waited for.
-        self._idle_since_s: float | None = None
-        self._usage: upstream.Usage | None = None
-        self._answered_by: upstream.Target | None = None
-        self._is_stopping = claimed.generation.stop_requested_at is not None
-        self._producer: asyncio.Task[events.Terminal] | None = None
-        self.task = asyncio.current_task()
-
-    def as_running(self) -> Running:
-        model = self._attempt.model_name if self._attempt else self._generation.model_name
-        return Running(self._generation.pk, model, self._generation.started_at)
-
-    def stop(self) -> None:
-        self._is_stopping = True
-        self._cancel_producer()
-
-    def _lease_failed(self, failure: Exception) -> None:
-        logger.warning("generation %d lost its log: %s", self._generation.pk, failure)
-        self._cancel_producer()
-
-    def _cancel_producer(self) -> None:
-        if self._producer is not None:
-            self._producer.cancel()
-
-    async def to_its_end(self) -> None:
-        _running[self._generation.pk] = self
-        try:
-            await self._finish(await self._outcome())
-        except LeaseLost:
-            logger.info("generation %d runs elsewhere now", self._generation.pk)
-        finally:
-            del _running[self._generation.pk]
-        conversation_id = self._generation.message.conversation_id
-        await notices.achanged(
-            self._generation.user_id, conversation_id, "finished", generation_id=self._generation.pk
-        )
-
-    async def _outcome(self) -> events.Terminal:
-        """Produce the text and say how it ended. Raises LeaseLost."""
-        if self._is_stopping:
-            return events.Stopped()
-        self._producer = asyncio.create_task(self._produce(), name=f"upstream of {self._generation.pk}")
-        try:
-            await asyncio.wait({self._producer})
-        finally:
-            # Nothing to do after the end; when we are cancelled ourselves, the call ends with us.
-            self._producer.cancel()
-        if self._lease.failure is not None:
-            return self._log_failed(self._lease.failure)
-        if self._is_stopping:
-            return events.Stopped()
-        return self._ending(self._producer)
-
-    def _log_failed(self, failure: Exception) -> events.Terminal:
-        if isinstance(failure, LeaseLost):
-            raise failure
-        message = gettext("The answer could not be stored. Ask again; if it happens again, tell the staff.")
-        return events.Interrupted("not_stored", message)
-
-    def _ending(self, producer: asyncio.Task[events.Terminal]) -> events.Terminal:
-        try:
-            return producer.result()
-        except errors.UpstreamError as exc:
-            self._note_failure(exc)
-            logger.info("generation %d: %s", self._generation.pk, exc)
-            message = route.describe(exc, self._model_of(exc.target))
-            if self._has_new_text():
-                return events.Interrupted(exc.code, message)
-            return events.Failed(exc.code, message)
-        except Exception:
-            logger.exception("generation %d failed for a reason of our own", self._generation.pk)
-            message = gettext("Something went wrong in this program, not in the model. Try again.")
-            return (
-                events.Interrupted("internal", message)
-                if self._has_new_text()
-                else events.Failed("internal", message)
-            )
-
-    def _has_new_text(self) -> bool:
-        return self._text_chars > len(self._generation.prefix)
-
-    async def _produce(self) -> events.Terminal:
-        """Ask along the route and log what comes."""
-        if self._claimed.state.seq and (
-            self._claimed.state.text != self._generation.prefix or self._claimed.state.thinking
-        ):
-            await delta_log.append(self._lease, events.Restarted("takeover"))
-        self._route = await route.find(self._claimed.models)
-        if self._route.problem is not None:
-            await self._log_switch(self._route.targets[0], self._route.problem)
-        steps = upstream.stream(
-            self._route.targets,
-            self._prompt_for,
-            client=_client,
-            ladder=_ladder,
-            budget=upstream.Budget(
-                settings.CALLS_PER_GENERATION - self._generation.calls + self._is_first_call
-            ),
-            policy=route.policy(),
-            priority=_PRIORITY[self._generation.source],
-            user=self._generation.user_id,
-        )
-        # Closed here and now when we stop reading: the endpoint must not write on for nobody.
-        async with aclosing(steps):
-            return await self._log_steps(steps)
-
-    async def _log_steps(self, steps: AsyncIterator[upstream.Step]) -> events.Terminal:
-        async for step in steps:
-            match step:
-                case events.Delta(text):
-                    self._note_first_delta()
-                    self._text.append(text)
-                    self._text_chars += len(text)
-                    await delta_log.append(self._lease, step)
-                    if self._text_chars > settings.ANSWER_MAX_CHARS:
-                        return events.Completed("length")
-                case events.Thinking(text):
-                    self._thinking.append(text)
-                    await delta_log.append(self._lease, step)
-                case events.Queued():
-                    await delta_log.append(self._lease, step)
-                case upstream.Started():
-                    await self._begin_attempt(step)
-                    await delta_log.append(
-                        self._lease, events.Started(model=step.target.model, attempt=step.attempt)
-                    )
-                case upstream.Retrying():
-                    self._note_failure(step.error)
-                    message = route.describe(step.error, self._model_of(step.error.target), is_final=False)
-                    await delta_log.append(
-                        self._lease,
-                        events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message),
-                    )
-                case upstream.Switched():
-                    self._note_failure(step.error)
-                    await self._log_switch(step.target, step.error)
-                case upstream.Finished():
-                    self._usage, self._answered_by = step.usage, step.target
-                    return events.Completed(step.reason)
-        raise AssertionError("a stream ends with Finished or an error")
-
-    # -- where to ask and what ----------------------------------------------------------------------
-
-    def _prompt_for(
-        self, target: upstream.Target, refused: errors.ContextTooLong | None
-    ) -> upstream.Prompt | None:
-        """Build what fits a model; after it refused that, once, something smaller."""
-        room: int | None = None
-        if refused is not None:
-            fitted = self._fitted[target]
-            if fitted.room is not None or len(fitted.prompt.messages) < 2:
-                return None
-            room = int(fitted.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * CAUTION)
-        fitted = self._fitted[target] = self._fit(self._models[target], room)
-        self._generation.left_out = fitted.left_out
-        return fitted.prompt
-
-    def _fit(self, model: Model, room: int | None) -> prompt.Fitted:
-        conversation = self._generation.message.conversation
-        return prompt.fit(
-            self._claimed.history,
-            model,
-            earlier=self._claimed.earlier,
-            system_prompt=conversation.system_prompt,
-            temperature=conversation.temperature,
-            partial=self._generation.prefix,
-            room=room,
-        )
-
-    @property
-    def _models(self) -> dict[upstream.Target, Model]:
-        return self._route.models if self._route is not None else {}
-
-    def _model_of(self, target: upstream.Target | None) -> Model | None:
-        """Return the row of whoever was asked; of the model that was meant, if nobody was."""
-        found = self._models.get(target) if target is not None else None
-        return found or self._generation.model
-
-    async def _log_switch(self, target: upstream.Target, error: errors.UpstreamError) -> None:
-        why = route.describe(error, self._model_of(error.target), is_final=False)
-        answers = gettext("%(model)s answers instead.") % {"model": self._model_of(target)}
-        await delta_log.append(self._lease, events.Switched(target.model, error.code, f"{why} {answers}"))
-
-    # -- attempts -----------------------------------------------------------------------------------
-
-    async def _begin_attempt(self, step: upstream.Started) -> None:
-        """Count the call and store its row before it is made. Raises LeaseLost."""
-        target = step.target
-        ended = self._attempt
-        if self._is_first_call:
-            assert ended is not None
-            self._is_first_call = False
-            if (ended.model_name, ended.endpoint_name) == (target.model, target.endpoint) and not (
-                step.queued_s or self._idle_since_s
-            ):
-                return
-            self._attempt, ended = ended, None
-            self._attempt.model_name, self._attempt.endpoint_name = target.model, target.endpoint
-            self._attempt.started_at = timezone.now()
-        else:
-            self._attempt = _new_attempt(self._generation, target.model, target.endpoint)
-        self._attempt.queued_s = step.queued_s
-        self._attempt.wait_s = max(0.0, self._idle_s() - step.queued_s)
-        self._idle_since_s = None
-        if not await delta_log.awrite(partial(self._store_attempt, ended, self._attempt)):
-            raise LeaseLost
-
-    def _idle_s(self) -> float:
-        return 0.0 if self._idle_since_s is None else monotonic() - self._idle_since_s
-
-    def _store_attempt(self, ended: Attempt | None, begun: Attempt) -> bool:
-        mine = Generation.objects.filter(
-            pk=self._generation.pk, owner=PROCESS_ID, epoch=self._generation.epoch
-        )
-        if not mine.update(calls=begun.number):
-            return False
-        if ended is not None:
-            ended.save()
-        begun.save()
-        return True
-
-    def _note_first_delta(self) -> None:
-        if self._generation.first_delta_at is None:
-            self._generation.first_delta_at = timezone.now()
-        if self._attempt is not None and self._attempt.first_delta_at is None:
-            self._attempt.first_delta_at = timezone.now()
-
-    def _note_failure(self, exc: errors.UpstreamError) -> None:
-        self._idle_since_s = self._idle_since_s or monotonic()
-        if self._is_first_call:
-            return  # no call was made
-        if self._attempt is not None and self._attempt.outcome == Attempt.Outcome.RUNNING:
-            self._attempt.outcome = Attempt.Outcome.FAILED
-            self._attempt.error_code = exc.code
-            self._attempt.error_detail = exc.detail
-            self._attempt.finished_at = timezone.now()
-
-    # -- the end ------------------------------------------------------------------------------------
-
-    async def _finish(self, ending: events.Terminal) -> None:
-        text, thinking = "".join(self._text), "".join(self._thinking)
-        if isinstance(ending, events.Interrupted) and ending.code == "not_stored":
-            # Only what was committed was ever shown.
-            state = await delta_log.astate(self._generation.pk, prefix=self._generation.prefix)
-            text, thinking = state.text, state.thinking
-            html = await rendering.arender(text)
-            await delta_log.awrite(partial(self._save, ending, text, thinking, html))
-            return
-        html = await rendering.arender(text)
-        await delta_log.finish(self._lease, ending, partial(self._save, ending, text, thinking, html))
-
-    def _save(self, ending: events.Terminal, text: str, thinking: str, html: str) -> None:
-        """Write the final state; runs in the transaction of the last event."""
-        generation = self._generation
-        mine = Generation.objects.active().filter(pk=generation.pk, owner=PROCESS_ID, epoch=generation.epoch)
-        generation.finished_at = timezone.now()
-        generation.status = _STATUS[type(ending)]
-        if isinstance(ending, events.Completed):
-            generation.finish_reason = ending.finish_reason
-        elif isinstance(ending, events.Failed | events.Interrupted):
-            generation.error_code, generation.error_message = ending.code, ending.message
-        self._set_usage(text)
-        generation.calls -= self._is_first_call  # counted by the claim, and never made
-        if not mine.update(**{name: getattr(generation, name) for name in _FINAL_FIELDS}):
-            raise LeaseLost
-        Message.objects.filter(pk=generation.message_id).update(text=text, thinking=thinking, html=html)
-        if self._is_first_call and self._attempt is not None:
-            self._attempt.delete()
-        elif self._attempt is not None:
-            if self._attempt.outcome == Attempt.Outcome.RUNNING:
-                self._attempt.outcome = _OUTCOME[type(ending)]
-                self._attempt.finished_at = generation.finished_at
-            self._attempt.save()
-
-    def _set_usage(self, text: str) -> None:
-        if self._attempt is None:
-            return
-        usage = self._usage
-        model = self._model_of(self._answered_by)
-        if usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None:
-            self._generation.set_usage(
-                usage.prompt_tokens, usage.completion_tokens, is_estimated=False, model=model
-            )
-        elif self._has_new_text():
-            asked = sum(prompt.tokens_in(message.text) for message in self._claimed.history)
-            answered = prompt.tokens_in(text[len(self._generation.prefix) :])
-            self._generation.set_usage(asked, answered, is_estimated=True, model=model)
-
-
-_PRIORITY: dict[str, upstream.Priority] = {
-    Generation.Source.WEBSOCKET: upstream.Priority.INTERACTIVE,
-    Generation.Source.FORM: upstream.Priority.INTERACTIVE,
-    Generation.Source.API: upstream.Priority.API,
-    Generation.Source.COMMAND: upstream.Priority.API,
-    Generation.Source.BATCH: upstream.Priority.BULK,
-}
-_STATUS: dict[type[events.Terminal], str] = {
-    events.Completed: Generation.Status.COMPLETED,
-    events.Stopped: Generation.Status.STOPPED,
-    events.Failed: Generation.Status.FAILED,
-    events.Interrupted: Generation.Status.INTERRUPTED,
-}
-_OUTCOME: dict[type[events.Terminal], str] = {
-    events.Completed: Attempt.Outcome.COMPLETED,
-    events.Stopped: Attempt.Outcome.STOPPED,
-    events.Failed: Attempt.Outcome.FAILED,
-    events.Interrupted: Attempt.Outcome.FAILED,
-}
-_FINAL_FIELDS = (
-    "status",
-    "calls",
-    "finish_reason",
-    "error_code",
-    "error_message",
-    "left_out",
-    "first_delta_at",
-    "finished_at",
-    "input_tokens",
-    "output_tokens",
-    "is_usage_estimated",
-    "cost_usd",
-)

@@ -273,6 +273,8 @@ def serve(api_key: str) -> Any:
     params.n_batch = params.n_ubatch = 256
     params.n_predict = 1024
     params.sampling.temp = 0.2
+    # Without a penalty so small a model often says one phrase over and over until it is cut off.
+    params.sampling.penalty_repeat, params.sampling.penalty_last_n = 1.1, 256
     # One core stays free: threads wait for each other at every step, and where another program takes one of
     # two cores, two threads write 3 tokens a second and one writes 35.
     params.cpuparams.n_threads = max(1, min(4, _cores() - 1))

@@ -6,6 +6,7 @@ from chat.views import answers, messages, pages, preferences, sidebar, transcrip
 
 urlpatterns = [
     path("", pages.chat, name="chat"),
+    path("favicon.ico", pages.favicon),
     path("ask/", answers.ask, name="ask"),
     path("sidebar/", sidebar.sidebar, name="sidebar"),
     path("preferences/", preferences.preferences, name="preferences"),

@@ -169,6 +169,8 @@ class Writer:
 
     def _commit_group(self, items: list[_Item]) -> _Outcome:
         outcome = _Outcome()
+        if not items:
+            return outcome
         with transaction.atomic():
             held = _held({item.lease for item in items if item.lease is not None})
             new_rows: list[tuple[int, int, str]] = []
@@ -297,19 +299,22 @@ class ThreadWriter(Writer):
             queue.append(item)
             self._condition.notify()
 
-    def _take(self) -> list[_Item]:
-        """Wait for work; return all deltas and some verbs, in this order, or nothing at the end."""
+    def _take(self) -> list[_Item] | None:
+        """Wait for work; return all deltas and some verbs, in this order; None at the end."""
         with self._condition:
-            while not (self._deltas or self._verbs or self._is_closing):
+            while not (self._deltas or self._verbs):
+                if self._is_closing:
+                    return None
                 self._condition.wait()
             items = self._deltas + self._verbs[:VERBS_PER_GROUP]
             # The lists stay the same objects: `_put` was handed one of them before it had the lock.
             self._deltas.clear()
             del self._verbs[:VERBS_PER_GROUP]
-        return items
+        # From here on a caller that was cancelled cannot take its work back; before, it is not begun.
+        return [item for item in items if item.result is None or item.result.set_running_or_notify_cancel()]
 
     def _loop(self) -> None:
-        while items := self._take():
+        while (items := self._take()) is not None:
             self._busy_since = time.monotonic()
             for item in items:
                 if item.lease is not None:

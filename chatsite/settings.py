@@ -265,7 +265,8 @@ EMBEDDED_MODEL_IS_WANTED = env_bool("CHATSITE_EMBEDDED_MODEL", default=not OPENA
 
 # -- limits ---------------------------------------------------------------------------------------
 MESSAGE_MAX_CHARS = env_number("CHATSITE_MESSAGE_MAX_CHARS", 50_000, minimum=100, maximum=200_000)
-FRAME_MAX_BYTES = 256 * 1024
+# The longest message with the longest system prompt, all in characters of four bytes, fits a frame.
+FRAME_MAX_BYTES = 4 * (MESSAGE_MAX_CHARS + 20_000) + 16 * 1024
 ASKS_PER_MINUTE = env_number("CHATSITE_ASKS_PER_MINUTE", 30, minimum=1, maximum=100_000)
 RUNNING_PER_USER = env_number("CHATSITE_RUNNING_PER_USER", 3, minimum=1, maximum=10_000)
 ANSWER_MAX_CHARS = env_number("CHATSITE_ANSWER_MAX_CHARS", 1_000_000, minimum=1_000, maximum=100_000_000)

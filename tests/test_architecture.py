@@ -28,6 +28,7 @@ FLOORS = {
     "chat.local_model": GROUND,
     "chat.fakeprovider": GROUND,
     "chat.generations": VERBS,
+    "chat.run": VERBS,
     "chat.batches": VERBS,
     "chat.prompt": VERBS,
     "chat.route": VERBS,

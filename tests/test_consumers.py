@@ -230,7 +230,7 @@ async def test_regenerate_edit_and_continue_make_siblings_and_more_text(site, us
         ('{"type":"ask","client_id":"a","text":"x","model":77}', "no_model"),
         ('{"type":"ask","client_id":"a","regenerate":99999999999999999999999}', "not_found"),
         ('{"type":"ask","client_id":"a","continue":5}', "not_found"),
-        ("x" * 300_000, "frame_too_large"),
+        ("x" * 900_000, "frame_too_large"),
         ("[" * 100_000, "malformed"),
     ],
 )
@@ -259,6 +259,16 @@ async def test_a_text_over_the_limit_is_refused_with_the_limit_named(site, user,
     assert (refused["code"], refused["client_id"]) == ("too_long", "long")
     assert "100" in refused["message"]
     assert not await Message.objects.aexists()
+
+
+async def test_a_first_question_carries_the_settings_of_its_conversation(site, user):
+    async with site(), socket_of(user) as socket:
+        accepted = await socket.ask("hi [[deltas=1]]", system_prompt="Be brief.", temperature=1)
+        await socket.send("ask", client_id="hot", text="hi", temperature=9)
+        refused = await socket.until(type="refused")
+    assert (refused["code"], refused["client_id"]) == ("bad_settings", "hot")
+    conversation = await Conversation.objects.aget(pk=accepted["conversation"])
+    assert (conversation.system_prompt, conversation.temperature) == ("Be brief.", 1)
 
 
 async def test_nul_and_lone_surrogates_in_a_question_break_nothing(site, user):

@@ -127,8 +127,8 @@ async def test_a_stop_keeps_the_text_and_reaches_the_provider(living, user):
 
 async def test_a_claim_that_waits_for_the_writer_is_not_made_twice(living, monkeypatch):
     claims = []
-    claim = generations._claim
-    monkeypatch.setattr(generations, "_claim", lambda *args: claims.append(args) or claim(*args))
+    claim = generations.claim
+    monkeypatch.setattr(generations, "claim", lambda *args: claims.append(args) or claim(*args))
     async with living() as life:
         accepted = await life.ask("hello")
         # The task that was started with the question, and the heartbeat that finds its row.

@@ -12,6 +12,7 @@ from django.utils import timezone
 from chat import delta_log, generations, heartbeat
 from chat.models import BreakerOverride, Conversation, Generation, LoggedEvent, Message, Process
 from chat.models.process import PROCESS_ID
+from chat.run import Running
 from chat.upstream import Target
 from tests.test_writer import running_generation
 
@@ -137,7 +138,7 @@ async def test_each_tick_writes_what_operators_see(monkeypatch):
     ladder.admission(target)
     ladder.hold_open("e", "m")
     since = timezone.now()
-    running = [generations.Running(number, "m", since) for number in range(60)]
+    running = [Running(number, "m", since) for number in range(60)]
     monkeypatch.setattr(generations, "running", lambda: running)
 
     await tick(heartbeat._Heart(""))

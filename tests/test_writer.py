@@ -184,6 +184,35 @@ def test_a_refused_verb_leaves_its_neighbours_alone(writer, user):
     assert [row.title for row in Conversation.objects.all()] == ["kept"]
 
 
+def test_a_caller_that_was_cancelled_harms_nobody_in_its_group(writer, user, model):
+    generation = running_generation(user, model)
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold_the_writer():
+        began.set()
+        go_on.wait(10)
+
+    async def produce():
+        failures = []
+        lease = lease_on(generation, failures)
+        holding = asyncio.create_task(delta_log.awrite(hold_the_writer))
+        await asyncio.to_thread(began.wait, 10)
+        given_up = asyncio.create_task(delta_log.awrite(lambda: Conversation.objects.create(user=user)))
+        patient = asyncio.create_task(delta_log.awrite(lambda: "done"))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        holding.cancel()
+        await asyncio.gather(given_up, holding, return_exceptions=True)
+        await delta_log.append(lease, events.Delta("kept"))
+        go_on.set()
+        assert await patient == "done"
+        return failures
+
+    assert asyncio.run(produce()) == []
+    assert stored_text(generation) == "kept"
+    assert Conversation.objects.count() == 1  # the generation's own
+
+
 def test_a_locked_database_is_waited_for(writer, user, model):
     if connection.vendor != "sqlite":
         pytest.skip("a lock on the whole database is SQLite's")

@@ -17,6 +17,7 @@ from chat.models import Attempt, Generation
 class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     model = Attempt
     extra = 0
+    show_change_link = True
     fields = [
         *("number", "model_name", "endpoint_name", "colour", "error_code", "error_detail"),
         *("waited", "queued", "first_delta", "duration"),

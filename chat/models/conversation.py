@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TITLE_MAX_CHARS = 80
 CLIENT_ID_MAX_CHARS = 64
+SYSTEM_PROMPT_MAX_CHARS = 20_000
+TEMPERATURE_MAX = 2
 
 
 def uuid7() -> uuid.UUID:
@@ -62,12 +64,14 @@ class Conversation(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations")
     title = models.CharField(gettext_lazy("title"), max_length=200, blank=True)
     model = models.ForeignKey(Model, models.SET_NULL, null=True, blank=True, related_name="+")
-    system_prompt = models.TextField(gettext_lazy("system prompt"), blank=True, max_length=20_000)
+    system_prompt = models.TextField(
+        gettext_lazy("system prompt"), blank=True, max_length=SYSTEM_PROMPT_MAX_CHARS
+    )
     temperature = models.FloatField(
         gettext_lazy("temperature"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(0), MaxValueValidator(2)],
+        validators=[MinValueValidator(0), MaxValueValidator(TEMPERATURE_MAX)],
     )
     # The end of the branch that is shown.
     leaf = models.ForeignKey("chat.Message", models.SET_NULL, null=True, blank=True, related_name="+")
@@ -100,17 +104,20 @@ class Conversation(models.Model):
         parent_id: int | None = None,
         is_at_leaf: bool = True,
         model_id: int | None = None,
+        system_prompt: str = "",
+        temperature: float | None = None,
         source: str = Generation.Source.WEBSOCKET,
     ) -> Accepted:
         """Store a person's message, an empty answer and a queued generation, all or nothing.
 
         `conversation_id` None starts a conversation. The message goes after the end of the shown
         branch, or, with `is_at_leaf` False, after the message `parent_id` (None: as a first message),
-        which is how an edit becomes a sibling.
+        which is how an edit becomes a sibling. `system_prompt` and `temperature` are for a conversation
+        that begins; one that exists keeps its own.
 
         The same `client_id` again returns what it made the first time. Raises Refused: `not_found`,
         `empty`, `too_long`, `conflict`, `busy`, `too_many_running`, `too_many_asks`, `no_model`,
-        `bad_parent`, `bad_client_id`.
+        `bad_parent`, `bad_client_id`, `bad_settings`.
         """
         text = clean(text)
         _check_client_id(client_id)
@@ -138,7 +145,13 @@ class Conversation(models.Model):
         _check_limits(user)
         model = _model(model_id, conversation)
         if conversation is None:
-            conversation = cls.objects.create(user_id=user.pk, title=title_from(text), model=model)
+            conversation = cls.objects.create(
+                user_id=user.pk,
+                title=title_from(text),
+                model=model,
+                system_prompt=_system_prompt(system_prompt),
+                temperature=_temperature(temperature),
+            )
         asked = conversation.messages.create(role=Message.Role.USER, text=text, parent=parent)
         return conversation._start(user, asked, model, client_id=client_id, source=source)
 
@@ -422,6 +435,23 @@ def _check_client_id(client_id: str) -> None:
         or not client_id.isprintable()
     ):
         raise Refused("bad_client_id", _("client_id is 1 to 64 printable ASCII characters."))
+
+
+def _system_prompt(text: str) -> str:
+    text = clean(text).replace("\r\n", "\n").strip()
+    if len(text) > SYSTEM_PROMPT_MAX_CHARS:
+        raise Refused(
+            "bad_settings",
+            _("This system prompt has %(length)s characters; the limit is %(limit)s.")
+            % {"length": len(text), "limit": SYSTEM_PROMPT_MAX_CHARS},
+        )
+    return text
+
+
+def _temperature(value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= TEMPERATURE_MAX:
+        raise Refused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
+    return value
 
 
 def _check_limits(user: AbstractUser) -> None:

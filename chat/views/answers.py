@@ -38,8 +38,7 @@ def ask(request: AuthedRequest) -> HttpResponse:
 def _ask(request: AuthedRequest) -> HttpResponse:
     form = AskForm(request.POST)
     if not form.is_valid():
-        refused = Refused("malformed", _("This form was not complete. Send it again."))
-        return page(request, None, Composer(request.POST.get("text", ""), refused))
+        return page(request, None, _as_it_was(request, form))
     data = form.cleaned_data
     verb = partial(
         Conversation.ask,
@@ -50,14 +49,32 @@ def _ask(request: AuthedRequest) -> HttpResponse:
         parent_id=data["parent"],
         is_at_leaf=not data["is_edit"],
         model_id=data["model"],
+        system_prompt=data["system_prompt"],
+        temperature=data["temperature"],
         source=Generation.Source.FORM,
     )
     try:
         accepted = tasks.begin(request.user, verb)
     except Refused as refused:
-        composer = Composer(data["text"], refused, data["is_edit"], data["parent"], data["model"])
+        composer = Composer(
+            data["text"],
+            refused,
+            data["is_edit"],
+            data["parent"],
+            data["model"],
+            data["system_prompt"],
+            data["temperature"],
+        )
         return page(request, _conversation(request, data["conversation"]), composer)
     return to_end(accepted.conversation_id)
+
+
+def _as_it_was(request: AuthedRequest, form: AskForm) -> Composer:
+    refused = Refused("malformed", _("This form was not complete. Send it again."))
+    if "temperature" in form.errors:
+        refused = Refused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
+    text, system_prompt = request.POST.get("text", ""), request.POST.get("system_prompt", "")
+    return Composer(text, refused, model_id=form.cleaned_data.get("model"), system_prompt=system_prompt)
 
 
 @signed_in("POST")

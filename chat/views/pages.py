@@ -6,10 +6,12 @@ import uuid
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.http import HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
+from chat.forms import NewSettingsForm
 from chat.models import Conversation, Message, Model
 from chat.refusal import Refused
 from chat.views.access import AuthedRequest, signed_in, status_of
@@ -27,6 +29,9 @@ class Composer:
     is_edit: bool = False
     parent_id: int | None = None
     model_id: int | None = None
+    # Of a conversation that begins.
+    system_prompt: str = ""
+    temperature: float | None = None
     client_id: str = field(default_factory=new_client_id)
 
     @property
@@ -51,6 +56,8 @@ def page(
         "conversation": conversation,
         "transcript": stretch,
         "composer": composer,
+        "new_settings": None if conversation else _new_settings(composer),
+        "is_sidebar_closed": request.COOKIES.get("sidebar") == "closed",
         "models": offered,
         "model": model,
         "sidebar": sidebar_of(request, conversation),
@@ -59,6 +66,11 @@ def page(
         "words": words_for_scripts(),
     }
     return render(request, "chat/chat.html", context, status=composer.status)
+
+
+def _new_settings(composer: Composer) -> NewSettingsForm:
+    initial = {"system_prompt": composer.system_prompt, "temperature": composer.temperature}
+    return NewSettingsForm(initial=initial, auto_id="new_%s")
 
 
 def example_prompts() -> list[str]:
@@ -92,3 +104,8 @@ def edit(request: AuthedRequest, pk: int) -> HttpResponse:
     if message.role != Message.Role.USER:
         raise Refused("bad_parent", _("Only your own messages can be edited."))
     return page(request, message.conversation, Composer(message.text, None, True, message.parent_id))
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead to the icon from pages that name none, such as the admin's: browsers then ask for this address."""
+    return redirect(static("chat/icon.svg"))

@@ -19,7 +19,12 @@ def words_for_scripts() -> dict[str, str]:
         "counter": _("{left} characters left"),
         "deletedElsewhere": _("This conversation was deleted."),
         "editing": _("Editing an earlier message; its present version is kept."),
+        "held": _(
+            "This goes out when this answer is complete. Esc stops the answer; typing on holds it back."
+        ),
         "loadFailed": _("That did not load. Check the connection and try again."),
+        "newConversation": _("New conversation"),
+        "notSent": _("That answer ended early, so your message was not sent yet. Send it when you want to."),
         "offline": _("You are offline. Your text is kept and sent later."),
         "outdated": _("The program was updated. Reload this page; your text is kept."),
         "queued": _("Waiting for a free slot…"),

@@ -60,10 +60,8 @@ def composer(page: Page) -> Locator:
 
 def send(page: Page, text: str) -> None:
     composer(page).fill(text)
-    # Enter does nothing while the page is still taking in the end of the answer before.
-    while composer(page).input_value():
-        expect(page.get_by_role("button", name="Send")).to_be_visible()
-        composer(page).press("Enter")
+    composer(page).press("Enter")
+    expect(composer(page)).to_have_value("")
 
 
 def ask_and_wait(page: Page, text: str) -> None:

@@ -5,6 +5,7 @@ import { enterSends } from "./preferences.js";
 
 const DRAFT_AFTER_MS = 200;
 const COUNTER_FROM = 0.9;
+const HELD_TOLD_AFTER_MS = 150;
 const NEW = "new";
 
 // Tells: "send" {text, edit?}, "stop", "edit-last", "edited" {id or null}.
@@ -15,6 +16,9 @@ class ChatComposer extends HTMLElement {
   // The message whose next version is being written, with what was in the field before.
   #edit = null;
   #isBusy = false;
+  // Enter was pressed while busy: the text goes out by itself when that is over.
+  #isHeld = false;
+  #heldTimer = 0;
   #isClosed = false;
 
   connectedCallback() {
@@ -24,6 +28,9 @@ class ChatComposer extends HTMLElement {
     this.#field.addEventListener("keydown", this.#pressed);
     this.#field.addEventListener("input", this.#changed);
     this.querySelector(".stop").addEventListener("click", this.#stopped);
+    this.#settingsBox?.addEventListener("input", this.#changed);
+    // A field that is wrong must be seen, or nothing would seem to happen.
+    this.#settingsBox?.addEventListener("invalid", () => this.#openSettings(), true);
     this.querySelector("[data-cancel]").addEventListener("click", this.#cancelled);
     addEventListener("pagehide", this.#keep);
   }
@@ -56,12 +63,37 @@ class ChatComposer extends HTMLElement {
   setBusy(isBusy, isRunning) {
     this.#isBusy = isBusy;
     this.classList.toggle("is-running", isRunning);
-    if (!isBusy) this.#clearProblem(say("busy"));
+    if (isBusy) return;
+    this.#clearProblem(say("busy"));
+    // The transcript finishes first what it is doing.
+    if (this.#isHeld) queueMicrotask(this.#sendHeld);
   }
 
   close(isClosed) {
     this.#isClosed = isClosed;
     this.querySelector(".send").disabled = isClosed;
+    if (isClosed) this.endHold();
+  }
+
+  // What is set for a conversation that has not begun; nothing for any other.
+  get settings() {
+    const { system_prompt: prompt, temperature } = this.#form.elements;
+    if (!prompt) return {};
+    return { system_prompt: prompt.value || undefined, temperature: temperature.value ? Number(temperature.value) : undefined };
+  }
+
+  set settings({ system_prompt: prompt, temperature }) {
+    const fields = this.#form.elements;
+    if (!fields.system_prompt || (!prompt && temperature === undefined)) return;
+    fields.system_prompt.value = prompt ?? "";
+    fields.temperature.value = temperature ?? "";
+    this.#settingsBox.open = true;
+  }
+
+  showSettings() {
+    this.#openSettings();
+    this.#settingsBox?.scrollIntoView({ block: "nearest" });
+    this.#form.elements.system_prompt?.focus({ preventScroll: true });
   }
 
   // A new conversation got its address: its draft moves along.
@@ -73,7 +105,8 @@ class ChatComposer extends HTMLElement {
   }
 
   // Text that was not taken comes back, before whatever was written since, with the reason.
-  giveBack(text, reason) {
+  giveBack({ text, ...settings }, reason) {
+    this.settings = settings;
     const { value } = this.#field;
     if (text && !value.includes(text)) this.#set(value.trim() ? `${text}\n\n${value}` : text);
     this.problem(reason);
@@ -109,16 +142,44 @@ class ChatComposer extends HTMLElement {
 
   send(text = this.#field.value) {
     if (this.#isClosed || !text.trim()) return;
-    if (this.#isBusy) return this.problem(say("busy"));
     const length = lengthOf(text);
     if (length > config.maxChars) return this.problem(say("tooLong", { length, limit: config.maxChars }));
     this.problem("");
+    if (!this.#form.reportValidity()) return;
+    if (this.#isBusy) return this.#hold();
     const edit = this.#edit;
     // The outbox has the text from here on; it comes back if it is refused.
     this.#tell("send", { text, edit });
     if (edit) this.endEdit();
     else if (text === this.#field.value) this.#set("");
     this.focus();
+  }
+
+  #hold() {
+    this.#isHeld = true;
+    // Mostly it is over in a moment, which needs no words.
+    this.#heldTimer ||= setTimeout(() => this.#tellHeld(say("held")), HELD_TOLD_AFTER_MS);
+  }
+
+  // The text stays in the field, until it is sent again.
+  endHold(reason = "") {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    clearTimeout(this.#heldTimer);
+    this.#heldTimer = 0;
+    this.#tellHeld(reason);
+  }
+
+  #sendHeld = () => {
+    if (this.#isBusy || !this.#isHeld) return;
+    this.endHold();
+    this.send();
+  };
+
+  #tellHeld(text) {
+    const line = this.querySelector(".held");
+    line.textContent = text;
+    line.hidden = !text;
   }
 
   #submitted = (event) => {
@@ -159,6 +220,8 @@ class ChatComposer extends HTMLElement {
     clearTimeout(this.#draftTimer);
     this.#draftTimer = setTimeout(this.#keep, DRAFT_AFTER_MS);
     this.problem("");
+    this.endHold();
+    this.#tellHeld("");
     this.#fit();
     this.#count();
   };
@@ -168,6 +231,14 @@ class ChatComposer extends HTMLElement {
     this.#fit();
     this.#count();
     this.#keep();
+  }
+
+  get #settingsBox() {
+    return document.getElementById("new-settings");
+  }
+
+  #openSettings() {
+    if (this.#settingsBox) this.#settingsBox.open = true;
   }
 
   #fit() {
@@ -195,14 +266,17 @@ class ChatComposer extends HTMLElement {
     clearTimeout(this.#draftTimer);
     const key = draftKey(current.id || NEW);
     const text = this.#field.value;
-    if (text || this.#edit?.aside) storage.set(key, JSON.stringify({ text, edit: this.#edit }));
-    else storage.remove(key);
+    const { settings } = this;
+    const isEmpty = !text && !this.#edit?.aside && !settings.system_prompt && settings.temperature === undefined;
+    if (isEmpty) storage.remove(key);
+    else storage.set(key, JSON.stringify({ text, edit: this.#edit, ...settings }));
   };
 
   #restoreDraft() {
     const kept = storage.get(draftKey(current.id || NEW));
     if (!kept) return;
-    const { text, edit } = JSON.parse(kept);
+    const { text, edit, ...settings } = JSON.parse(kept);
+    this.settings = settings;
     if (edit && document.getElementById(`m${edit.id}`)) {
       this.#field.value = edit.aside;
       this.beginEdit({ ...edit, text });

@@ -34,8 +34,9 @@ export class Connection {
   }
 
   deleted(isDeleted) {
-    if (isDeleted) this.#show("deletedElsewhere");
-    else this.#clear();
+    if (!isDeleted) return this.#clear();
+    this.#show("deletedElsewhere");
+    this.#link(say("newConversation"), config.home);
   }
 
   // Something that was asked for over HTTP did not come.
@@ -74,6 +75,10 @@ export class Connection {
     this.#show(name);
     this.#isFinal = true;
     this.#socket.end();
+    this.#link(label, address);
+  }
+
+  #link(label, address) {
     const link = document.createElement("a");
     link.href = address;
     link.textContent = label;

@@ -1,5 +1,7 @@
 // Settings and receipts: pages of their own without scripts, dialogs with them.
 
+import { current, fragmentOf, request, url } from "./config.js";
+
 export function startDialogs() {
   const dialog = document.getElementById("dialog");
   const body = document.getElementById("dialog-body");
@@ -18,14 +20,22 @@ export function startDialogs() {
   });
   dialog.addEventListener("close", () => body.replaceChildren());
   document.body.addEventListener("dialog-done", () => {
-    keepModel(body);
+    showModel(body.querySelector("[name=model]")?.value);
     dialog.close();
   });
 }
 
-// The bar's model follows what was chosen in the dialog.
-function keepModel(body) {
-  const chosen = body.querySelector("[name=model]")?.value;
+// Settings were changed elsewhere: the model in the bar follows.
+export async function followSettings(id) {
+  if (!document.getElementById("model")) return;
+  const settings = fragmentOf(await request(url.configure(id)));
+  if (id === current.id) showModel(settings.querySelector("[name=model]")?.value);
+}
+
+function showModel(chosen) {
   const picker = document.getElementById("model");
-  if (chosen && picker) picker.value = chosen;
+  if (!picker || chosen === undefined) return;
+  // The first one is the default.
+  picker.value = chosen || picker.options[0].value;
+  picker.dispatchEvent(new Event("change"));
 }

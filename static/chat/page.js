@@ -4,7 +4,7 @@ import "./composer.js";
 import "./transcript.js";
 import { config, current, request, say, tab, url } from "./config.js";
 import { Connection } from "./connection.js";
-import { startDialogs } from "./dialogs.js";
+import { followSettings, startDialogs } from "./dialogs.js";
 import { startKeyboard } from "./keyboard.js";
 import { Outbox } from "./outbox.js";
 import { startPreferences } from "./preferences.js";
@@ -23,7 +23,8 @@ let hasBeenOpen = false;
 
 function ask(fields) {
   const model = fields.continue ? undefined : picker && Number(picker.value);
-  const item = outbox.add({ conversation: current.id || null, model: model || undefined, ...fields });
+  const settings = current.id ? {} : composer.settings;
+  const item = outbox.add({ conversation: current.id || null, model: model || undefined, ...settings, ...fields });
   transcript.showPending(item);
   socket.send(Outbox.frameOf(item));
 }
@@ -76,9 +77,10 @@ function refused(frame) {
   if (frame.code === "outdated") return connection.outdated();
   if (!frame.client_id) return composer.problem(frame.code === "not_found" ? "" : frame.message);
   const item = outbox.take(frame.client_id);
+  composer.endHold();
   transcript.refuse(frame.client_id);
   if (!current.id && !transcript.childElementCount) document.querySelector(".welcome")?.removeAttribute("hidden");
-  if (item) composer.giveBack(item.text, frame.message);
+  if (item) composer.giveBack(item, frame.message);
 }
 
 // The new conversation has an address now; the page goes on under it without a reload.
@@ -88,7 +90,7 @@ function adopt(id) {
   document.querySelector(".welcome")?.remove();
   const link = document.getElementById("configure");
   link.href = url.configure(id);
-  link.hidden = false;
+  link.dataset.dialog = "";
   composer.moved();
   watch();
 }
@@ -105,9 +107,22 @@ function changed({ conversation, what, generation }) {
     composer.close(what === "deleted");
   } else if (what === "started" || what === "selected") {
     transcript.sync();
+    // Who asks may have chosen another model.
+    if (!transcript.isBusy) followModel();
+  } else if (what === "configured") {
+    followModel();
   } else if (what === "finished" && !transcript.isFollowing(generation)) {
     transcript.sync();
   }
+}
+
+function followModel() {
+  followSettings(current.id).catch((error) => connection.failed(error));
+}
+
+// The composer says when a demo model is the one that answers.
+function noteDemo() {
+  document.querySelector(".demo").hidden = !picker.selectedOptions[0]?.hasAttribute("data-demo");
 }
 
 function receive(frame) {
@@ -134,11 +149,20 @@ function opened() {
 transcript.addEventListener("busy", ({ detail }) => composer.setBusy(detail.isBusy, transcript.running !== null));
 transcript.addEventListener("ask", ({ detail }) => ask(detail));
 transcript.addEventListener("edit", ({ detail }) => composer.beginEdit(detail));
+transcript.addEventListener("ended-early", () => composer.endHold(say("notSent")));
+transcript.addEventListener("not-now", ({ detail }) => composer.problem(detail.reason));
 transcript.addEventListener("failure", ({ detail }) => connection.failed(detail.error));
 composer.addEventListener("send", ({ detail }) => send(detail));
 composer.addEventListener("stop", stop);
 composer.addEventListener("edit-last", () => transcript.edit());
 composer.addEventListener("edited", ({ detail }) => transcript.markEdited(detail.id));
+picker?.addEventListener("change", noteDemo);
+document.getElementById("configure").addEventListener("click", (event) => {
+  // A conversation that has not begun has its settings on this page.
+  if (current.id) return;
+  event.preventDefault();
+  composer.showSettings();
+});
 socket.addEventListener("open", opened);
 socket.addEventListener("closed", delayDue);
 socket.addEventListener("frame", ({ detail }) => receive(detail));

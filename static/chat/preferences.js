@@ -2,7 +2,7 @@
 
 const YEAR_S = 365 * 24 * 3600;
 
-function setCookie(name, value) {
+export function setCookie(name, value) {
   document.cookie = `${name}=${value}; path=/; max-age=${YEAR_S}; samesite=lax`;
 }
 

@@ -1,6 +1,7 @@
 // What htmx does not do for the list of conversations: its drawer, menus, place and toasts.
 
 import { config, current } from "./config.js";
+import { setCookie } from "./preferences.js";
 
 const ROWS_A_PAGE = 40;
 const REFRESH_AFTER_MS = 150;
@@ -91,7 +92,7 @@ function startDrawer() {
   document.querySelector(".drawer-open").addEventListener("click", (event) => {
     event.preventDefault();
     if (NARROW.matches) openSidebar();
-    else document.body.classList.toggle("is-wide");
+    else setWide(!document.body.classList.contains("is-wide"));
   });
   for (const link of document.querySelectorAll(".drawer-close, .scrim")) {
     link.addEventListener("click", (event) => {
@@ -105,9 +106,14 @@ function startDrawer() {
   NARROW.addEventListener("change", closeSidebar);
 }
 
+// Kept in a cookie, so that the server draws the next page so from the start.
+function setWide(isWide) {
+  document.body.classList.toggle("is-wide", isWide);
+  setCookie("sidebar", isWide ? "closed" : "open");
+}
+
 function openSidebar() {
-  document.body.classList.remove("is-wide");
-  if (!NARROW.matches) return;
+  if (!NARROW.matches) return setWide(false);
   document.body.classList.add("is-drawer-open");
   document.querySelector(".main").inert = true;
   document.querySelector(".drawer-close").focus();

@@ -11,7 +11,8 @@ import { Scroller } from "./scroller.js";
 const TAIL_MESSAGES = 4;
 const PAGE_MESSAGES = 50;
 
-// Tells: "ask" (regenerate, continue), "edit", "busy" (whether anything is being written), "failure".
+// Tells: "ask" (regenerate, continue), "edit", "busy" (whether anything is being written), "ended-early", "not-now",
+// "failure".
 class ChatTranscript extends HTMLElement {
   #socket = null;
   #pending = new PendingAsks(this);
@@ -129,6 +130,7 @@ class ChatTranscript extends HTMLElement {
     this.#answers.delete(answer.generation);
     const isWhole = event.type === "completed";
     announce(isWhole ? say("answerComplete") : say("answerEnded", { status: event.message || event.type }));
+    if (event.type === "failed" || event.type === "interrupted") this.#tell("ended-early");
     this.#tellBusy();
     this.#finish(answer);
   }
@@ -267,7 +269,8 @@ class ChatTranscript extends HTMLElement {
   }
 
   edit(article = [...this.querySelectorAll(".question[data-message]")].at(-1)) {
-    if (!article || this.isBusy) return;
+    if (!article) return;
+    if (this.isBusy) return this.#tell("not-now", { reason: say("busy") });
     const { message, parent } = article.dataset;
     const text = article.querySelector(".bubble").textContent;
     this.#tell("edit", { id: Number(message), parent: parent ? Number(parent) : null, text });

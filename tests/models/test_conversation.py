@@ -255,3 +255,21 @@ def test_the_same_question_from_many_threads_is_stored_once(user, model):
         connection.close()
     assert len({accepted.generation_id for accepted in made}) == 1
     assert Message.objects.count() == 2
+
+
+def test_a_conversation_begins_with_its_settings_and_keeps_them(user, model):
+    first = ask(user, system_prompt=" Be brief.\r\nBe\0 kind. ", temperature=0)
+    conversation = conversation_of(first)
+    assert (conversation.system_prompt, conversation.temperature) == ("Be brief.\nBe kind.", 0)
+    end(first)
+    ask(user, conversation_id=conversation.pk, system_prompt="Be long.", temperature=2)
+    assert conversation_of(first).system_prompt == "Be brief.\nBe kind."
+    assert conversation_of(first).temperature == 0
+
+
+@pytest.mark.parametrize(
+    "settings_", [{"system_prompt": "x" * 20_001}, {"temperature": 2.1}, {"temperature": float("nan")}]
+)
+def test_settings_out_of_bounds_are_refused_and_nothing_is_stored(user, model, settings_):
+    assert refusal(lambda: ask(user, **settings_)) == "bad_settings"
+    assert not Conversation.objects.exists()

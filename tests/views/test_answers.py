@@ -148,3 +148,21 @@ def test_a_messages_source_is_its_text_and_never_a_page(client, exchange):
     response = client.get(reverse("source", args=[exchange(answer="<b>**x**</b>").pk]))
     assert response["Content-Type"].startswith("text/plain")
     assert response.content == b"<b>**x**</b>"
+
+
+def test_a_first_message_carries_the_settings_of_its_conversation(client, model):
+    ask(client, "Hello", system_prompt="Be brief.", temperature="0.5")
+    conversation = Message.objects.get(role="user").conversation
+    assert (conversation.system_prompt, conversation.temperature) == ("Be brief.", 0.5)
+
+
+@pytest.mark.parametrize("temperature", ["warm", "7", "nan"])
+def test_a_temperature_that_is_none_is_refused_and_all_else_kept(client, model, temperature):
+    response = ask(client, "Hello", system_prompt="Be brief.", temperature=temperature)
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert "from 0 to 2" in page
+    assert "\nHello</textarea>" in page
+    assert "\nBe brief.</textarea>" in page
+    assert '<details class="new-settings" id="new-settings" open>' in page
+    assert not Message.objects.exists()

@@ -192,3 +192,25 @@ def test_the_theme_can_be_set_without_scripts_and_leads_back(client, model):
     assert response["Location"] == "http://testserver/c/"
     evil = client.post("/preferences/", {"theme": "dark"}, headers={"referer": "https://evil.example/"})
     assert evil["Location"] == "/"
+
+
+def test_the_demo_model_is_called_one_in_a_conversation_too(client, exchange):
+    answer = exchange()
+    assert 'class="line muted demo" hidden' in page_of(client, answer.conversation).content.decode()
+    Model.objects.update(is_demo=True)
+    assert 'class="line muted demo">' in page_of(client, answer.conversation).content.decode()
+
+
+def test_a_closed_sidebar_is_closed_from_the_first_byte(client, model):
+    assert "is-wide" not in client.get("/").content.decode()
+    client.cookies["sidebar"] = "closed"
+    assert '<body class="chat is-wide"' in client.get("/").content.decode()
+
+
+def test_an_answer_says_how_many_messages_the_model_did_not_see(client, exchange):
+    answer = exchange(left_out=3)
+    assert "3 earlier messages left out" in page_of(client, answer.conversation).content.decode()
+
+
+def test_pages_that_name_no_icon_get_one(client):
+    assert "chat/icon" in client.get("/favicon.ico")["Location"]

@@ -28,7 +28,7 @@ def prepare() -> None:
 
 
 def running() -> list[Running]:
-    """Return what runs in this process, the oldest first; to be used on its event loop."""
+    """Return what runs in this process, in the order it was taken up; to be used on its event loop."""
     return [each.as_running() for each in _running.values()]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from chat import delta_log
@@ -101,7 +102,7 @@ def _model_line(endpoint: str, model: str, override: BreakerOverride | None) -> 
     if override is None:
         return ModelLine(model, endpoint, is_held=False, word=NOTHING)
     label = _("held open") if override.is_held else _("closed")
-    word = state("open" if override.is_held else "closed", label) + " " + _said(override)
+    word = format_html("{} {}", state("open" if override.is_held else "closed", label), _said(override))
     return ModelLine(model, endpoint, override.is_held, word)
 
 
@@ -182,8 +183,8 @@ class WordForm(forms.Form):
         verb = BreakerOverride.hold_open if said["action"] == "hold_open" else BreakerOverride.close
         delta_log.write(lambda: verb(said["endpoint"], said["model"], by=operator))
         if said["action"] == "hold_open":
-            return _("%(model)s is held open: no call is made to it until somebody closes it.") % said
-        return _("%(model)s is closed: calls go through.") % said
+            return _("Held open: no call is made to %(model)s until somebody closes it.") % said
+        return _("Closed: calls to %(model)s go through.") % said
 
 
 def stop(*ids: int) -> str:

@@ -149,6 +149,14 @@ class Generation(models.Model):
         return (self.started_at - self.created_at).total_seconds() if self.started_at else None
 
     @property
+    def tokens_per_s(self) -> float | None:
+        """How fast it was written, once it had begun."""
+        if not (self.first_delta_at and self.finished_at and self.output_tokens):
+            return None
+        written_s = (self.finished_at - self.first_delta_at).total_seconds()
+        return self.output_tokens / written_s if written_s > 0 else None
+
+    @property
     def first_delta_s(self) -> float | None:
         """Seconds from the question to the first word."""
         return (self.first_delta_at - self.created_at).total_seconds() if self.first_delta_at else None

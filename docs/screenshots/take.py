@@ -182,7 +182,12 @@ def main() -> None:
         provider = Provider(Path(scratch), ())
         server = Server(
             Path(scratch),
-            {"OPENAI_API_KEY": "k", "OPENAI_MODEL": "fake", "CHATSITE_ASKS_PER_MINUTE": "600"},
+            {
+                "OPENAI_API_KEY": "k",
+                "OPENAI_MODEL": "fake",
+                "CHATSITE_ASKS_PER_MINUTE": "600",
+                "CHATSITE_BREAKER_CALLS_MIN": "1000",
+            },
             (),
         )
         try:

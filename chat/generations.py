@@ -9,7 +9,7 @@ from functools import partial
 from chat import delta_log, route, upstream
 from chat.models.generation import Generation
 from chat.models.process import PROCESS_ID
-from chat.run import Run, claim
+from chat.run import Run, Running, claim
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ def prepare() -> None:
     _client.prepare()
 
 
-def running_ids() -> list[int]:
-    """Return the generations that run in this process."""
-    return list(_running)
+def running() -> list[Running]:
+    """Return what runs in this process, in the order it was taken up; to be used on its event loop."""
+    return [each.as_running() for each in _running.values()]
 
 
 async def run(generation_id: int, *, from_owner: str = "") -> None:

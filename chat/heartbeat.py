@@ -1,9 +1,10 @@
 """The one-second tick of a server process.
 
 Driven by the event loop, so that a loop that hangs loses its claim. Each tick moves this process's
-counter, reads who wants what stopped, takes up answers that wait or whose process died, and closes
-the sockets of sessions that ended. No stored time decides who owns an answer: a process is dead when
-its counter stood still on the observer's own clock.
+counter, writes down what operators see of it and obeys what they say, reads who wants what stopped,
+takes up answers that wait or whose process died, and closes the sockets of sessions that ended. No
+stored time decides who owns an answer: a process is dead when its counter stood still on the observer's
+own clock.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
-from chat import delta_log, generations
+from chat import delta_log, generations, operations
 from chat.models.access import sessions_in_force
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Generation
-from chat.models.process import PROCESS_ID, Process
+from chat.models.process import PROCESS_ID, BreakerOverride, Process
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +55,14 @@ class OpenSocket:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether this process can serve, and what each check says: `ok` or a sentence."""
+    """Whether this process can serve, and what each check says: `ok` or a sentence.
+
+    `status`: what its row says, as of the last tick; empty before the first.
+    """
 
     is_ready: bool
     checks: dict[str, str]
+    status: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class _Beat:
     # Answers of processes that may be dead: owner -> generation ids.
     owned: dict[str, list[int]]
     counters: dict[str, int]
+    overrides: list[BreakerOverride]
 
 
 open_sockets: set[OpenSocket] = set()
@@ -83,6 +89,9 @@ class _Heart:
     # Owner -> its counter and when, by our clock, it was first seen there.
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)
     adopting: set[asyncio.Task[None]] = field(default_factory=set)
+    status: dict[str, Any] = field(default_factory=dict)
+    # Override -> the revision that was applied here.
+    obeyed: dict[int, int] = field(default_factory=dict)
 
 
 _heart: _Heart | None = None
@@ -112,7 +121,8 @@ async def stop() -> None:
 def readiness() -> Readiness:
     """Check the database, the writer and the tick. Sync; makes one small query."""
     checks = {"database": _database(), "writer": delta_log.trouble() or "ok", "heartbeat": _pulse()}
-    return Readiness(all(word == "ok" for word in checks.values()), checks)
+    status = _heart.status if _heart is not None else {}
+    return Readiness(all(word == "ok" for word in checks.values()), checks, status)
 
 
 def _database() -> str:
@@ -145,8 +155,11 @@ async def _beat_for_ever(heart: _Heart) -> None:
 
 
 async def _tick(heart: _Heart) -> None:
+    heart.status = {"sockets": len(open_sockets), **operations.status()}
     beat = await delta_log.awrite(partial(_beat, heart))
     heart.last_beat_s = time.monotonic()
+    # First of all: an answer that is taken up below goes by the overrides.
+    operations.obey(beat.overrides, heart.obeyed)
     for generation_id in beat.to_stop:
         generations.stop_here(generation_id)
     await _close_ended_sessions()
@@ -167,17 +180,16 @@ async def _tick(heart: _Heart) -> None:
 def _beat(heart: _Heart) -> _Beat:
     """Move the counter and read what concerns this process; runs in the writer."""
     heart.counter += 1
-    status: dict[str, Any] = {"running": len(generations.running_ids()), "sockets": len(open_sockets)}
     now = timezone.now()
     mine = Process.objects.filter(pk=PROCESS_ID)
-    if not mine.update(counter=heart.counter, seen_at=now, status=status):
+    if not mine.update(counter=heart.counter, seen_at=now, status=heart.status):
         Process.objects.create(
             id=PROCESS_ID,
             host=platform.node()[:200],
             pid=os.getpid(),
             url=heart.url,
             counter=heart.counter,
-            status=status,
+            status=heart.status,
         )
     owned: dict[str, list[int]] = {}
     waiting, to_stop = [], []
@@ -191,7 +203,7 @@ def _beat(heart: _Heart) -> _Beat:
         else:
             waiting.append(pk)
     counters = dict(Process.objects.exclude(pk=PROCESS_ID).values_list("pk", "counter"))
-    return _Beat(to_stop, waiting, owned, counters)
+    return _Beat(to_stop, waiting, owned, counters, list(BreakerOverride.objects.all()))
 
 
 def is_alone() -> bool:

@@ -13,6 +13,9 @@ from chat.upstream import Prompt
 # Bytes per token. English is nearer to four; a guess that is too low only leaves out a turn more.
 BYTES_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8
+# Old messages are left out so many at a time: what a model reads then begins alike for some turns, and
+# neither it nor a provider's cache has to read all of it anew each time.
+LEFT_OUT_AT_ONCE = 8
 # Of the context, what is kept free for the answer when the model has no limit of its own.
 ANSWER_SHARE = 0.25
 
@@ -80,6 +83,7 @@ def fit(
             break
         if message.text:
             turns.append({"role": message.role, "content": message.text})
+    room += _left_out_at_once(turns, earlier + len(history) - len(turns))
     # A conversation sent to a model begins with a person's turn.
     while len(turns) > 1 and turns[-1]["role"] == Message.Role.ASSISTANT:
         room += tokens_in(turns.pop()["content"])
@@ -88,6 +92,15 @@ def fit(
     return Fitted(
         Prompt([*messages, *turns, *ending], temperature, extra), left_out, all_of_it - room, cut_to
     )
+
+
+def _left_out_at_once(turns: list[dict[str, Any]], left_out: int) -> int:
+    """Leave out some of `turns` (newest first) more, to a round number; return the tokens that frees."""
+    more = -left_out % LEFT_OUT_AT_ONCE if left_out else 0
+    if more * 2 > len(turns):  # a round number is not worth half of what fits
+        return 0
+    gone = [turns.pop() for _n in range(more)]
+    return sum(tokens_in(turn["content"]) for turn in gone)
 
 
 def _continuation(model: Model, partial: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:

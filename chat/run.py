@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from time import monotonic
 
@@ -97,6 +98,15 @@ def _new_attempt(generation: Generation, model_name: str, endpoint_name: str) ->
 # -- running ---------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A generation that runs here; `model`: whoever is being asked now."""
+
+    id: int
+    model: str
+    since: datetime | None
+
+
 class Run:
     """Asks along the route, logs what comes, and writes the end."""
 
@@ -129,6 +139,10 @@ class Run:
         self._is_stopping = claimed.generation.stop_requested_at is not None
         self._producer: asyncio.Task[events.Terminal] | None = None
         self.task = asyncio.current_task()
+
+    def as_running(self) -> Running:
+        model = self._attempt.model_name if self._attempt else self._generation.model_name
+        return Running(self._generation.pk, model, self._generation.started_at)
 
     def stop(self) -> None:
         """End it and keep its text."""

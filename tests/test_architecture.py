@@ -34,6 +34,7 @@ FLOORS = {
     "chat.route": VERBS,
     "chat.tasks": BACKGROUND,
     "chat.heartbeat": BACKGROUND,
+    "chat.operations": BACKGROUND,
     "chat.consumers": DOORS,
     "chat.api": DOORS,
     "chat.views": DOORS,

@@ -13,14 +13,14 @@ def test_alive_needs_no_database_and_no_session(client):
     assert not response.cookies
 
 
-def test_ready_says_what_was_checked(client, db, monkeypatch):
+def test_ready_says_what_was_checked_and_what_operators_see(client, db, monkeypatch):
     checks = {"database": "ok", "writer": "ok", "heartbeat": "ok"}
-    monkeypatch.setattr(heartbeat, "readiness", lambda: Readiness(True, checks))
+    monkeypatch.setattr(heartbeat, "readiness", lambda: Readiness(True, checks, {"running": 2}))
 
     response = client.get("/readyz")
 
     assert response.status_code == 200
-    assert response.json() == {"ready": True, "checks": checks}
+    assert response.json() == {"ready": True, "checks": checks, "status": {"running": 2}}
     assert response.headers["Cache-Control"] == "no-store"
 
 

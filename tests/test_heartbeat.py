@@ -10,8 +10,10 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from chat import delta_log, generations, heartbeat
-from chat.models import Conversation, Generation, LoggedEvent, Message, Process
+from chat.models import BreakerOverride, Conversation, Generation, LoggedEvent, Message, Process
 from chat.models.process import PROCESS_ID
+from chat.run import Running
+from chat.upstream import Target
 from tests.test_writer import running_generation
 
 pytestmark = pytest.mark.django_db
@@ -130,6 +132,83 @@ async def test_a_stop_that_was_asked_for_elsewhere_is_carried_out_here(user, mod
     assert stopped == [asked.pk]
 
 
+async def test_each_tick_writes_what_operators_see(monkeypatch):
+    target = Target(base_url="http://127.0.0.1:9/v1", api_key="", model="m", endpoint="e", slots=3)
+    ladder = generations.ladder()
+    ladder.admission(target)
+    ladder.hold_open("e", "m")
+    since = timezone.now()
+    running = [Running(number, "m", since) for number in range(60)]
+    monkeypatch.setattr(generations, "running", lambda: running)
+
+    await tick(heartbeat._Heart(""))
+
+    status = (await Process.objects.aget(pk=PROCESS_ID)).status
+    assert status["breakers"] == [
+        {"endpoint": "e", "model": "m", "state": "open", "is_held": True, "wait_s": None, "waiting": 0}
+    ]
+    line = {"interactive": 0, "api": 0, "bulk": 0}
+    assert status["endpoints"] == [
+        {"endpoint": "e", "slots": 3, "running": 0, "waiting": line, "paused_s": 0.0}
+    ]
+    assert (status["running"], len(status["generations"]), status["sockets"]) == (60, 50, 0)
+    assert status["generations"][0] == {"id": 0, "model": "m", "since": since.isoformat("T", "seconds")}
+
+
+def states():
+    return {(each.endpoint, each.model): each.state for each in generations.ladder().breakers()}
+
+
+async def test_what_an_operator_says_elsewhere_is_obeyed_within_a_tick(staff):
+    heart = heartbeat._Heart("")
+    await tick(heart)
+    await sync_to_async(BreakerOverride.hold_open)("e", "m", by=staff)
+    await tick(heart)
+    assert states() == {("e", "m"): "open"}
+
+    await sync_to_async(BreakerOverride.close)("e", "m", by=staff)
+    await tick(heart)
+    assert states() == {("e", "m"): "closed"}
+
+
+async def test_a_process_that_starts_later_holds_open_what_is_held_before_it_takes_up_an_answer(
+    staff, user, model, monkeypatch
+):
+    await sync_to_async(BreakerOverride.hold_open)("e", "m", by=staff)
+    await sync_to_async(owned_by)(user, model, "", status="queued")
+    found = []
+
+    async def run(generation_id, *, from_owner=""):
+        found.append(states())
+
+    monkeypatch.setattr(generations, "run", run)
+    await tick(heartbeat._Heart(""))
+    assert found == [{("e", "m"): "open"}]
+
+
+async def test_a_close_opens_the_way_once_and_leaves_the_breaker_to_itself(staff):
+    heart = heartbeat._Heart("")
+    await sync_to_async(BreakerOverride.close)("e", "m", by=staff)
+    await tick(heart)
+    generations.ladder().hold_open("e", "m")  # stands for a breaker that opens by itself
+    await tick(heart)
+    assert states() == {("e", "m"): "open"}
+
+    await sync_to_async(BreakerOverride.close)("e", "m", by=staff)
+    await tick(heart)
+    assert states() == {("e", "m"): "closed"}
+
+
+async def test_of_two_words_within_a_tick_the_later_one_counts(staff):
+    heart = heartbeat._Heart("")
+    await tick(heart)
+    await sync_to_async(BreakerOverride.close)("e", "m", by=staff)
+    await sync_to_async(BreakerOverride.hold_open)("e", "m", by=staff)
+    await tick(heart)
+    assert states() == {("e", "m"): "open"}
+    assert await BreakerOverride.objects.acount() == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_ready_means_database_writer_and_tick(clock):
     assert not heartbeat.readiness().is_ready
@@ -138,6 +217,7 @@ def test_ready_means_database_writer_and_tick(clock):
         delta_log.open_writer()
         await heartbeat.start(url="")
         ready = await sync_to_async(heartbeat.readiness)()
+        heartbeat._heart.task.cancel()  # no tick between here and the look
         clock.now += 60
         late = await sync_to_async(heartbeat.readiness)()
         await heartbeat.stop()
@@ -148,6 +228,7 @@ def test_ready_means_database_writer_and_tick(clock):
     finally:
         delta_log.close_writer()
     assert ready.is_ready
+    assert ready.status["breakers"] == []
     assert set(ready.checks.values()) == {"ok"}
     assert not late.is_ready
     assert "60 s ago" in late.checks["heartbeat"]

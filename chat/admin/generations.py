@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from chat.admin import operations
 from chat.admin.logs import NOTHING, LogAdmin, ReadOnly, ago, number, seconds, state
 from chat.models import Attempt, Generation
 
@@ -19,9 +20,9 @@ class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     show_change_link = True
     fields = [
         *("number", "model_name", "endpoint_name", "colour", "error_code", "error_detail"),
-        *("waited", "first_delta", "duration"),
+        *("waited", "queued", "first_delta", "duration"),
     ]
-    readonly_fields = ["colour", "waited", "first_delta", "duration"]
+    readonly_fields = ["colour", "waited", "queued", "first_delta", "duration"]
 
     @admin.display(description=_("outcome"))
     def colour(self, attempt: Attempt) -> str:
@@ -30,6 +31,10 @@ class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     @admin.display(description=_("waited before"))
     def waited(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
+
+    @admin.display(description=_("in line"))
+    def queued(self, attempt: Attempt) -> str:
+        return seconds(attempt.queued_s)
 
     @admin.display(description=_("first delta"))
     def first_delta(self, attempt: Attempt) -> str:
@@ -56,6 +61,7 @@ class GenerationAdmin(LogAdmin):
     search_fields = ["=id", "user__username", "model_name", "error_code"]
     search_help_text = _("Number, user name, model or error.")
     inlines = [AttemptInline]
+    actions = ["stop"]
     fieldsets = [
         (None, {"fields": [("colour", "model_name", "source"), ("user", "conversation")]}),
         (_("How it ended"), {"fields": [("finish_reason", "error_code", "error_message")]}),
@@ -71,6 +77,13 @@ class GenerationAdmin(LogAdmin):
         found: QuerySet[Generation] = super().get_queryset(request)
         # The conversation's id alone: its message may be a megabyte.
         return found.annotate(conversation_pk=F("message__conversation_id")).defer("prefix")
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return operations.may_operate(request.user)
+
+    @admin.action(description=_("Stop those that are not over yet"), permissions=["operate"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Generation]) -> None:
+        self.message_user(request, operations.stop(*queryset.values_list("pk", flat=True)))
 
     @admin.display(description=_("status"), ordering="status")
     def colour(self, generation: Generation) -> str:
@@ -112,7 +125,7 @@ class GenerationAdmin(LogAdmin):
 class AttemptAdmin(LogAdmin):
     list_display = [
         *("id", "generation_link", "number", "model_name", "endpoint_name", "colour", "error_code"),
-        *("waited", "started"),
+        *("waited", "queued", "started"),
     ]
     list_filter = ["outcome", "started_at"]
     ordering = ["-id"]
@@ -120,7 +133,15 @@ class AttemptAdmin(LogAdmin):
     search_help_text = _("Number of a generation, model, endpoint or error.")
     fields = [
         *("generation_link", "number", "epoch", "model_name", "endpoint_name", "colour", "error_code"),
-        *("error_detail", "waited", "abandoned_text", "started_at", "first_delta_at", "finished_at"),
+        *(
+            "error_detail",
+            "waited",
+            "queued",
+            "abandoned_text",
+            "started_at",
+            "first_delta_at",
+            "finished_at",
+        ),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
@@ -139,6 +160,10 @@ class AttemptAdmin(LogAdmin):
     @admin.display(description=_("waited before"))
     def waited(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
+
+    @admin.display(description=_("in line"))
+    def queued(self, attempt: Attempt) -> str:
+        return seconds(attempt.queued_s)
 
     @admin.display(description=_("started"))
     def started(self, attempt: Attempt) -> str:

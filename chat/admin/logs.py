@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,14 +38,14 @@ class ReadOnly:
 
 
 class LogAdmin(Styled, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    actions = None
+    actions: Sequence[str] | None = None
     list_per_page = 50
     # Counting all rows of a big log, only to say how many a filter left out, takes seconds.
     show_full_result_count = False
 
 
-def ago(moment: datetime | None) -> str:
-    """Return how long ago that was, with the exact time on hover."""
+def ago(moment: datetime | None, by: str = "") -> str:
+    """Return how long ago that was, and whose doing, with the exact time on hover."""
     if moment is None:
         return NOTHING
     now = timezone.now()
@@ -52,6 +53,8 @@ def ago(moment: datetime | None) -> str:
         words = _("just now")
     else:
         words = _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+    if by:
+        words = f"{by}, {words}"
     exact = date_format(timezone.localtime(moment), "DATETIME_FORMAT")
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words)
 

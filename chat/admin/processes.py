@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import LogAdmin, ago, number, pretty
+from chat.admin.operations import WordForm, may_operate, operations
 from chat.models import Process
 
 
@@ -13,6 +18,40 @@ from chat.models import Process
 class ProcessAdmin(LogAdmin):
     list_display = ["__str__", "url", "version", "started", "seen", "beats"]
     fields = ["id", "host", "pid", "url", "version", "started", "seen", "beats", "observed"]
+    change_list_template = "admin/chat/process/change_list.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.operations_view)
+        return [path("operations/", view, name="chat_process_operations"), *super().get_urls()]
+
+    def operations_view(self, request: HttpRequest) -> HttpResponse:
+        """Show how all processes are; take an operator's word to them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            return self._say(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Operations"),
+            "opts": self.opts,
+            "media": self.media,
+            "operations": operations(),
+            "may_operate": may_operate(request.user),
+            "is_still": "still" in request.GET,
+        }
+        page = TemplateResponse(request, "admin/chat/process/operations.html", context)
+        page.headers["Cache-Control"] = "no-store"
+        return page
+
+    def _say(self, request: HttpRequest) -> HttpResponse:
+        if not may_operate(request.user):
+            raise PermissionDenied
+        form = WordForm(request.POST)
+        if not form.is_valid():
+            return HttpResponseBadRequest(_("That is none of this page's buttons."))
+        assert request.user.is_authenticated
+        messages.success(request, form.say(request.user))
+        return HttpResponseRedirect(request.get_full_path())
 
     @admin.display(description=_("started"), ordering="started_at")
     def started(self, process: Process) -> str:

@@ -4,10 +4,11 @@ from chat.models.access import SigninFailure, SigninLink
 from chat.models.catalog import Endpoint, Fallback, Model
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Attempt, Generation, LoggedEvent
-from chat.models.process import Process
+from chat.models.process import BreakerOverride, Process
 
 __all__ = [
     "Attempt",
+    "BreakerOverride",
     "Conversation",
     "Endpoint",
     "Fallback",

@@ -38,6 +38,11 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Return those that are not final."""
         return self.filter(status__in=Generation.ACTIVE)
 
+    def request_stop(self) -> int:
+        """Ask for the end of those that are not final; return how many. Their processes see it at a tick."""
+        asked = self.active().values("pk")
+        return Generation.objects.filter(pk__in=asked).update(stop_requested_at=timezone.now())
+
     def made_by(self, user: AbstractUser, client_id: str) -> Generation | None:
         """Return what this person made with this client id before, if anything."""
         return self.select_related("message__parent").filter(user_id=user.pk, client_id=client_id).first()
@@ -144,6 +149,14 @@ class Generation(models.Model):
         return (self.started_at - self.created_at).total_seconds() if self.started_at else None
 
     @property
+    def tokens_per_s(self) -> float | None:
+        """How fast it was written, once it had begun."""
+        if not (self.first_delta_at and self.finished_at and self.output_tokens):
+            return None
+        written_s = (self.finished_at - self.first_delta_at).total_seconds()
+        return self.output_tokens / written_s if written_s > 0 else None
+
+    @property
     def first_delta_s(self) -> float | None:
         """Seconds from the question to the first word."""
         return (self.first_delta_at - self.created_at).total_seconds() if self.first_delta_at else None
@@ -183,8 +196,7 @@ class Generation(models.Model):
     @classmethod
     def request_stop(cls, user: AbstractUser, pk: int) -> bool:
         """Ask for the end of a person's own generation; False if it is final already or not theirs."""
-        asked = cls.objects.of(user).active().filter(pk=pk)
-        return cls.objects.filter(pk__in=asked.values("pk")).update(stop_requested_at=timezone.now()) > 0
+        return cls.objects.of(user).filter(pk=pk).request_stop() > 0
 
     def set_usage(
         self, input_tokens: int, output_tokens: int, *, is_estimated: bool, model: Model | None

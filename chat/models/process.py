@@ -1,10 +1,13 @@
-"""Server processes and their heartbeat."""
+"""Server processes and their heartbeat, and what operators tell all of them."""
 
 from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -34,3 +37,49 @@ class Process(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+
+class BreakerOverride(models.Model):
+    """An operator's last word on the breaker of one model at one endpoint, for every process.
+
+    One row per pair, kept for good. `revision` moves with each word; a process applies a row when it has
+    not applied that revision yet. So `hold_open` is in force until `close`, also in a process that starts
+    later, while `close` opens the way once: after it the breaker is its own master again. Of two words
+    within one tick the later one counts. Names, not foreign keys: that is how a breaker is known.
+    """
+
+    endpoint_name = models.CharField(_("endpoint"), max_length=80)
+    model_name = models.CharField(_("model"), max_length=200)
+    is_held = models.BooleanField(_("held open"))
+    revision = models.PositiveBigIntegerField(_("revision"), default=1)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField(_("at"), default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint_name", "model_name"], name="one_override_per_breaker")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_name}, {self.model_name}"
+
+    @classmethod
+    def hold_open(cls, endpoint_name: str, model_name: str, *, by: AbstractUser) -> BreakerOverride:
+        """Let no process call a model until `close`."""
+        return cls._say(endpoint_name, model_name, is_held=True, by=by)
+
+    @classmethod
+    def close(cls, endpoint_name: str, model_name: str, *, by: AbstractUser) -> BreakerOverride:
+        """Let every process call a model again, whatever was."""
+        return cls._say(endpoint_name, model_name, is_held=False, by=by)
+
+    @classmethod
+    def _say(cls, endpoint_name: str, model_name: str, *, is_held: bool, by: AbstractUser) -> BreakerOverride:
+        word = {"is_held": is_held, "by_id": by.pk, "at": timezone.now()}
+        row, _is_new = cls.objects.update_or_create(
+            endpoint_name=endpoint_name,
+            model_name=model_name,
+            defaults={**word, "revision": F("revision") + 1},
+            create_defaults=word,
+        )
+        return row

@@ -118,7 +118,7 @@ def receipt(request: AuthedRequest, pk: int) -> HttpResponse:
     generations = Generation.objects.of(request.user).select_related("model", "message__conversation")
     generation = get_object_or_404(generations.prefetch_related("attempts"), pk=pk)
     template = "chat/_receipt.html" if request.htmx else "chat/receipt.html"
-    return render(request, template, {"generation": generation})
+    return render(request, template, {"generation": generation, "attempts": list(generation.attempts.all())})
 
 
 def to_end(conversation_id: object) -> HttpResponse:

@@ -22,10 +22,10 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when this process can serve, else 503; the body says what does not work."""
+    """Answer 200 when this process can serve, else 503; the body says why, and how things are."""
     readiness = await database_sync_to_async(heartbeat.readiness)()
     return JsonResponse(
-        {"ready": readiness.is_ready, "checks": readiness.checks},
+        {"ready": readiness.is_ready, "checks": readiness.checks, "status": readiness.status},
         status=HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE,
         headers=UNCACHED,
     )

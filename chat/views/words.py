@@ -34,6 +34,8 @@ def words_for_scripts() -> dict[str, str]:
         "restarted": _("The answer was cut and begins anew."),
         "retrying": _("{message} Attempt {attempt} of {of} follows in {seconds} s."),
         "retryingNow": _("{message} Attempt {attempt} of {of}…"),
+        "retryingDown": _("{message} Trying again in {seconds} s."),
+        "retryingDownNow": _("{message} Trying again…"),
         "send": _("Sending…"),
         "sendLater": _("Not sent yet. It is kept here and sent as soon as there is a connection."),
         "signedOut": _("You are signed out. Your text is kept."),

@@ -119,9 +119,11 @@ export class Answer {
 
   #retrying(event) {
     const until = performance.now() + event.wait_s * 1000;
+    // While a breaker is open no call is made, so none is counted.
+    const words = event.code === "breaker_open" ? "retryingDown" : "retrying";
     const tick = () => {
       const seconds = Math.ceil((until - performance.now()) / 1000);
-      this.#tell(say(seconds > 0 ? "retrying" : "retryingNow", { ...event, seconds }), "is-retrying");
+      this.#tell(say(seconds > 0 ? words : `${words}Now`, { ...event, seconds }), "is-retrying");
       if (seconds <= 0) clearInterval(this.#countdown);
     };
     tick();

@@ -1,0 +1,213 @@
+"""The operators' page: what it shows of every process, and who may say what to all of them."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+from django.utils import timezone
+
+from chat.models import BreakerOverride, Generation, Process
+from tests.test_writer import running_generation
+
+URL = "/admin/chat/process/operations/"
+
+
+@pytest.fixture
+def desk(client_of, staff):
+    return client_of(staff)
+
+
+def staff_who_may(client_of, *codenames):
+    person = User.objects.create_user("vera", password="x", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return client_of(person)
+
+
+def breaker(model="m", endpoint="e", state="open", is_held=False, wait_s=7.5, waiting=3):
+    return {
+        "endpoint": endpoint,
+        "model": model,
+        "state": state,
+        "is_held": is_held,
+        "wait_s": wait_s,
+        "waiting": waiting,
+    }
+
+
+def process(number=1, *, breakers=(), endpoints=(), generations=(), running=None):
+    status = {
+        "sockets": 4,
+        "running": len(generations) if running is None else running,
+        "breakers": list(breakers),
+        "endpoints": list(endpoints),
+        "generations": [
+            {"id": each, "model": "m", "since": timezone.now().isoformat()} for each in generations
+        ],
+    }
+    return Process.objects.create(id=f"p{number}", host=f"host{number}", pid=number, status=status)
+
+
+def text_of(html):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def test_the_list_of_processes_leads_to_it(desk):
+    assert f'href="{URL}"' in desk.get(reverse("admin:chat_process_changelist")).content.decode()
+
+
+def test_it_shows_breakers_slots_lines_and_running_answers_of_every_process(desk, user, model):
+    generation = running_generation(user, model)
+    line = {"interactive": 5, "api": 0, "bulk": 2}
+    endpoint = {"endpoint": "e", "slots": 8, "running": 6, "waiting": line, "paused_s": 3.5}
+    process(1, breakers=[breaker()], endpoints=[endpoint])
+    process(2, breakers=[breaker(state="half_open")], generations=[generation.pk], running=60)
+
+    html = desk.get(URL).content.decode()
+
+    text = text_of(html)
+    for words in ("host1:1", "host2:2", "7.5 s", "6 / 8", "interactive 5, bulk 2", "3.5 s", "and 59 more"):
+        assert words in text, words
+    assert 'class="state state-open"' in html
+    assert 'class="state state-half_open"' in html
+    assert reverse("admin:chat_generation_change", args=[generation.pk]) in html
+    assert not re.search(r"<[^>]+\s(style|on\w+)=", html)
+
+
+def test_a_process_that_has_told_nothing_yet_is_shown(desk, db):
+    Process.objects.create(id="p", host="old", pid=1, status={"running": 3})
+
+    assert "old:1" in desk.get(URL).content.decode()
+
+
+def test_it_refreshes_itself_until_it_is_asked_to_hold_still(desk):
+    assert b'http-equiv="refresh"' in desk.get(URL).content
+    assert b'http-equiv="refresh"' not in desk.get(URL, {"still": "1"}).content
+
+
+def test_it_makes_as_many_queries_for_twenty_processes_as_for_one(
+    desk, user, model, django_assert_max_num_queries
+):
+    for number in range(20):
+        generation = running_generation(User.objects.create(username=f"person{number}"), model)
+        operator = User.objects.create(username=f"operator{number}")
+        BreakerOverride.hold_open("e", f"m{number}", by=operator)
+        process(number, breakers=[breaker(f"m{number}", is_held=True)], generations=[generation.pk])
+
+    with django_assert_max_num_queries(8):
+        html = desk.get(URL).content.decode()
+
+    assert "operator19" in html
+
+
+def test_holding_open_and_closing_are_said_to_all_processes_and_signed(desk, staff, model):
+    where = {"endpoint": "nowhere", "model": "test-model"}
+
+    response = desk.post(URL, {"action": "hold_open", **where}, follow=True)
+    row = BreakerOverride.objects.get()
+    assert (row.endpoint_name, row.model_name, row.is_held, row.by) == (*where.values(), True, staff)
+    assert "no call is made to test-model" in response.content.decode()
+    assert "&lt;" not in response.content.decode()
+    assert "grace, just now" in response.content.decode()
+
+    desk.post(URL, {"action": "close", **where})
+    closed = BreakerOverride.objects.get()
+    assert (closed.is_held, closed.revision) == (False, row.revision + 1)
+
+
+def test_what_is_held_open_can_be_closed_after_its_model_was_deleted(desk, staff):
+    BreakerOverride.hold_open("gone", "old-model", by=staff)
+
+    assert 'value="old-model"' in desk.get(URL).content.decode()
+
+
+def test_anybodys_answer_can_be_stopped_and_is_shown_as_stopping(desk, user, model):
+    generation = running_generation(user, model)
+    process(generations=[generation.pk])
+
+    html = desk.post(URL, {"action": "stop", "generation": generation.pk}, follow=True).content.decode()
+
+    generation.refresh_from_db()
+    assert generation.stop_requested_at is not None
+    assert "stopping …" in html
+
+
+def test_an_answer_that_ended_is_left_alone(desk, user, model):
+    generation = running_generation(user, model)
+    Generation.objects.update(status="completed")
+
+    html = desk.post(URL, {"action": "stop", "generation": generation.pk}, follow=True).content.decode()
+
+    generation.refresh_from_db()
+    assert generation.stop_requested_at is None
+    assert "Nothing to stop" in html
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"action": "explode"}, {"action": "hold_open", "model": "m"}, {"action": "stop", "generation": "x"}],
+)
+def test_a_post_that_is_none_of_its_buttons_is_refused(desk, data):
+    assert desk.post(URL, data).status_code == 400
+    assert not BreakerOverride.objects.exists()
+
+
+def test_who_may_only_look_sees_no_button_and_is_refused(client_of, model):
+    reviewer = staff_who_may(client_of, "view_process")
+    process(breakers=[breaker()])
+
+    page = reviewer.get(URL)
+    assert page.status_code == 200
+    assert 'value="hold_open"' not in page.content.decode()
+    said = reviewer.post(URL, {"action": "hold_open", "endpoint": "e", "model": "m"})
+    assert said.status_code == 403
+    assert not BreakerOverride.objects.exists()
+
+
+def test_staff_who_may_change_processes_operate_them(client_of, model):
+    operator = staff_who_may(client_of, "view_process", "change_process")
+
+    assert 'value="hold_open"' in operator.get(URL).content.decode()
+    assert operator.post(URL, {"action": "hold_open", "endpoint": "e", "model": "m"}).status_code == 302
+
+
+def test_staff_without_a_right_to_processes_are_refused(client_of, db):
+    assert staff_who_may(client_of, "view_generation").get(URL).status_code == 403
+
+
+def test_who_is_not_staff_never_gets_there(client, client_of, user):
+    data = {"action": "hold_open", "endpoint": "e", "model": "m"}
+    for browser in (client, client_of(user)):
+        assert browser.get(URL).status_code in {302, 403}
+        assert browser.post(URL, data).status_code in {302, 403}
+    assert not BreakerOverride.objects.exists()
+
+
+def test_generations_are_stopped_from_their_list(desk, user, other_user, model):
+    active, over = running_generation(user, model), running_generation(other_user, model)
+    Generation.objects.filter(pk=over.pk).update(status="completed")
+
+    url = reverse("admin:chat_generation_changelist")
+    desk.post(url, {"action": "stop", "_selected_action": [active.pk, over.pk]})
+
+    assert list(Generation.objects.exclude(stop_requested_at=None)) == [active]
+
+
+def test_a_reviewer_is_offered_no_way_to_stop_generations(client_of, user, model):
+    running_generation(user, model)
+    reviewer = staff_who_may(client_of, "view_generation")
+
+    url = reverse("admin:chat_generation_changelist")
+    assert 'value="stop"' not in reviewer.get(url).content.decode()
+
+
+def test_an_attempt_tells_its_time_in_line_apart_from_its_wait(desk, user, model):
+    generation = running_generation(user, model)
+    started = timezone.now() - timedelta(seconds=5)
+    generation.attempts.create(number=1, model_name="m", wait_s=1.25, queued_s=8.5, started_at=started)
+
+    html = desk.get(reverse("admin:chat_generation_change", args=[generation.pk])).content.decode()
+
+    assert "8.5 s" in html
+    assert "1.2 s" in html

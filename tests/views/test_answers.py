@@ -132,7 +132,15 @@ def test_a_receipt_tells_what_happened(client, exchange):
     generation.attempts.create(number=1, model_name="test-model", outcome="failed", error_code="rate_limited")
     generation.attempts.create(number=2, model_name="test-model", outcome="completed", wait_s=1.5)
     receipt = client.get(reverse("receipt", args=[generation.pk])).content.decode()
-    for words in ("7 in, 9 out", "In line", "2 earlier messages", "$0.000123", "rate_limited", "1.5 s", "test-model"):
+    for words in (
+        "7 in, 9 out",
+        "In line",
+        "2 earlier messages",
+        "$0.000123",
+        "rate_limited",
+        "1.5 s",
+        "test-model",
+    ):
         assert words in receipt
 
 

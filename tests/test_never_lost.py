@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.programs import until
+
 FINAL = {"completed", "stopped", "failed", "interrupted", "snapshot"}
 
 
@@ -50,6 +52,11 @@ def whole(socket, generation):
     """Return the text as it is on the screen at the end."""
     *_before, (text, _last) = read(socket, generation)
     return text
+
+
+def end_of(socket, generation):
+    """Return the last event of a generation."""
+    return next_frame(socket, lambda frame: frame.get("generation") == generation and frame["type"] in FINAL)
 
 
 def control(provider, path, body=None, method=None):
@@ -177,6 +184,39 @@ def test_two_servers_on_one_database_share_every_answer_and_outlive_one_another(
         follow(other, held["generation"])
         assert len(whole(other, held["generation"])) == 160
     assert stored(second, held["generation"])[0] == "completed"
+
+
+@pytest.mark.services
+def test_an_operators_word_reaches_every_server_and_one_that_starts_later(serve, provider, postgres_url):
+    env = provider.env_for_server | {"DATABASE_URL": postgres_url, "OPENAI_MODEL": "fake"}
+    first = serve(env, is_started=False)
+    first.manage("migrate", "-v", "0")
+    first.start()
+    env["CHATSITE_SECRET_KEY"] = secret_key_of(first)
+    second = serve(env)
+    operator = first.sign_in("grace", is_staff=True)
+    word = {"action": "hold_open", "endpoint": "environment", "model": "fake"}
+
+    reply = operator.post("/admin/chat/process/operations/", word)
+
+    assert reply.status == 302
+    for server in (first, second, serve(env)):
+        until(lambda server=server: is_held(server), f"{server.base_url} to hold it open")
+        with with_cookies(server, operator).socket() as socket:
+            generation = ask(socket, "is it held?")["generation"]
+            end = end_of(socket, generation)
+            assert (end["type"], end["code"]) == ("failed", "breaker_open")
+    assert json.loads(control(provider, "requests"))["requests"] == []
+
+
+def is_held(server):
+    return any(each["is_held"] for each in server.visitor().get("/readyz").json()["status"]["breakers"])
+
+
+def with_cookies(server, session):
+    other = server.visitor()
+    other.cookies.update(session.cookies)
+    return other
 
 
 def secret_key_of(server):

@@ -145,7 +145,9 @@ def _breaker_line(told: dict[str, Any], words: dict[tuple[str, str], BreakerOver
 
 def _endpoint_line(told: dict[str, Any]) -> EndpointLine:
     labels = {"interactive": _("interactive"), "api": _("API"), "bulk": _("bulk")}
-    line = ", ".join(f"{labels.get(name, name)} {count}" for name, count in told["waiting"].items() if count)
+    # In the order of their turns; a JSON column of PostgreSQL does not keep it.
+    waiting = told["waiting"]
+    line = ", ".join(f"{words} {waiting[name]}" for name, words in labels.items() if waiting.get(name))
     return EndpointLine(
         endpoint=told["endpoint"],
         slots=number(f"{told['running']} / {told['slots']}"),

@@ -133,6 +133,18 @@ def test_prefill_is_echoed_ignored_or_rejected(provider):
     assert document["choices"][0]["message"]["content"] == text
 
 
+@pytest.mark.parametrize("fault", ["cut", "drop", "reset", "error", "event_error"])
+def test_answer_cut_twice_is_continued_to_the_same_text(provider, fault):
+    question = f"[[{fault} after=30 times=2]] {HELLO}"
+    said = ""
+    for _ in range(3):
+        partial = [{"role": "assistant", "content": said}] if said else []
+        said += ask(provider, "", messages=[{"role": "user", "content": question}, *partial]).text
+
+    assert said == provider.text_for(question)
+    assert [record.outcome for record in provider.requests] == [fault, fault, "complete"]
+
+
 def test_prompt_beyond_the_context_is_refused(provider):
     assert ask(provider, "word " * 200, model="fake-context-200").is_healthy
     refused = ask(provider, "word " * 201, model="fake-context-200")

@@ -57,6 +57,14 @@ class Delta(_Event, frozen=True, tag="delta"):
     text: str
 
 
+class Continued(_Event, frozen=True, tag="continued"):
+    """The answer was cut, because of `code`; `model` was sent the text so far and goes on from there."""
+
+    model: str
+    code: str
+    message: str
+
+
 class Restarted(_Event, frozen=True, tag="restarted"):
     """Text and thinking of this generation begin anew after this event."""
 
@@ -105,6 +113,7 @@ type Event = (
     | Switched
     | Thinking
     | Delta
+    | Continued
     | Restarted
     | Completed
     | Stopped

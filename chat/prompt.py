@@ -56,13 +56,14 @@ def fit(
     system_prompt: str = "",
     temperature: float | None = None,
     partial: str = "",
+    may_prefill: bool = True,
     room: int | None = None,
 ) -> Fitted:
     """Build the prompt from `history` (oldest first, ending with the question) and leave out what is too old.
 
     `earlier`: messages before `history` that were not even read. `partial`: the answer so far, to be
-    written on. `room`: tokens to use instead of all that the model should have room for, after the
-    endpoint refused a longer prompt.
+    written on; as the model's row says, unless the model does not take it (`may_prefill`). `room`: tokens
+    to use instead of all that the model should have room for, after the endpoint refused a longer prompt.
     The question itself is always sent: whether it fits is for the endpoint to say.
     """
     messages: list[dict[str, Any]] = []
@@ -73,7 +74,8 @@ def fit(
     if system:
         messages.append({"role": "system", "content": system})
         room -= tokens_in(system)
-    ending, extra = _continuation(model, partial)
+    continuation = model.continuation if may_prefill else Model.Continuation.NONE
+    ending, extra = _continuation(continuation, partial)
     room -= sum(tokens_in(message["content"]) for message in ending)
     turns: list[dict[str, Any]] = []
     for message in reversed(history):
@@ -89,8 +91,9 @@ def fit(
         room += tokens_in(turns.pop()["content"])
     turns.reverse()
     left_out = earlier + sum(1 for message in history if message.text) - len(turns)
+    prefill = "" if continuation == Model.Continuation.NONE else partial
     return Fitted(
-        Prompt([*messages, *turns, *ending], temperature, extra), left_out, all_of_it - room, cut_to
+        Prompt([*messages, *turns, *ending], temperature, extra, prefill), left_out, all_of_it - room, cut_to
     )
 
 
@@ -103,12 +106,12 @@ def _left_out_at_once(turns: list[dict[str, Any]], left_out: int) -> int:
     return sum(tokens_in(turn["content"]) for turn in gone)
 
 
-def _continuation(model: Model, partial: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _continuation(continuation: str, partial: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the messages that ask for more of `partial`, and what the body needs beside them."""
     if not partial:
         return [], {}
     prefill = {"role": "assistant", "content": partial}
-    match model.continuation:
+    match continuation:
         case Model.Continuation.PLAIN:
             return [prefill], {}
         case Model.Continuation.VLLM:

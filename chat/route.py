@@ -55,6 +55,7 @@ def _target_of(model: Model, base_url: str, api_key: str) -> upstream.Target:
         max_output_tokens=model.max_output_tokens,
         context_tokens=model.context_tokens,
         slots=model.endpoint.slots,
+        continues=model.continuation != Model.Continuation.NONE,
     )
 
 
@@ -73,10 +74,18 @@ def new_ladder() -> upstream.Ladder:
     )
 
 
+_RECOVERIES = {
+    "complete": frozenset(upstream.Recovery),
+    "continue": frozenset({upstream.Recovery.CONTINUE}),
+    "keep": frozenset[upstream.Recovery](),
+}
+
+
 def policy() -> upstream.Policy:
     """Return how patiently calls are tried again, after the settings."""
     return upstream.Policy(
         calls_per_target=settings.CALLS_PER_MODEL,
+        recoveries=_RECOVERIES[settings.RECOVERY],
         backoff_first_s=settings.BACKOFF_FIRST_S,
         backoff_cap_s=settings.BACKOFF_CAP_S,
         retry_after_max_s=settings.RETRY_AFTER_MAX_S,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from chat import delta_log, events, notices, prompt, rendering, route, upstream
+from chat.answer import Answer
 from chat.delta_log import LeaseLost
 from chat.models.catalog import Model
 from chat.models.conversation import Message
@@ -49,8 +51,11 @@ class Claimed:
     models: list[Model]
     history: list[Message]
     earlier: int
+    # What was written before it was claimed, less its prefix.
     state: delta_log.State
-    # Its first call, counted and stored; none if it must not be made.
+    # Calls made before, by endpoint and model.
+    made: Counter[tuple[str, str]]
+    # Its first call, counted and stored; none if it must not be made, or goes on after some text.
     attempt: Attempt | None
 
 
@@ -59,12 +64,14 @@ def claim(generation_id: int, from_owner: str) -> Claimed | None:
     generation = Generation.claim(generation_id, owner=PROCESS_ID, from_owner=from_owner)
     if generation is None:
         return None
-    state = delta_log.State(text=generation.prefix)
+    state = delta_log.State()
+    made: Counter[tuple[str, str]] = Counter()
     if generation.epoch > 1:  # somebody had it before
         generation.attempts.filter(outcome=Attempt.Outcome.RUNNING).update(
             outcome=Attempt.Outcome.LOST, finished_at=timezone.now()
         )
-        state = delta_log.state(generation_id, prefix=generation.prefix)
+        state = delta_log.state(generation_id)
+        made.update(generation.attempts.values_list("endpoint_name", "model_name"))
     conversation = generation.message.conversation
     models = generation.model.route() if generation.model else []
     context_tokens = max((model.context_tokens for model in models), default=0)
@@ -74,13 +81,14 @@ def claim(generation_id: int, from_owner: str) -> Claimed | None:
     attempt = None
     if (
         generation.model
+        and not state.text
         and not generation.stop_requested_at
         and generation.calls < settings.CALLS_PER_GENERATION
     ):
         attempt = _new_attempt(generation, generation.model.name, generation.model.endpoint.name)
         attempt.save()
         Generation.objects.filter(pk=generation_id).update(calls=attempt.number)
-    return Claimed(generation, models, history, earlier, state, attempt)
+    return Claimed(generation, models, history, earlier, state, made, attempt)
 
 
 def _new_attempt(generation: Generation, model_name: str, endpoint_name: str) -> Attempt:
@@ -123,13 +131,18 @@ class Run:
             seq=claimed.state.seq,
             on_failure=self._lease_failed,
         )
-        self._text: list[str] = [claimed.generation.prefix]
-        self._thinking: list[str] = []
-        self._text_chars = len(claimed.generation.prefix)
+        self._answer = Answer(claimed.generation.pk, claimed.state)
         # The call that is under way or was the last. The claim has stored the first one, to save a
         # transaction before the first delta; it has not been made until `Started` says so.
         self._attempt = claimed.attempt
         self._is_first_call = claimed.attempt is not None
+        self._budget = upstream.Budget(
+            settings.CALLS_PER_GENERATION - claimed.generation.calls + self._is_first_call,
+            settings.RECOVERIES_PER_GENERATION - claimed.generation.recoveries,
+            claimed.made,
+        )
+        # The call whose text was the last on the screens.
+        self._text_from = claimed.generation.calls
         self._route: route.Route | None = None
         self._fitted: dict[upstream.Target, prompt.Fitted] = {}
         # Since when the next call is being waited for.
@@ -210,14 +223,12 @@ class Run:
             )
 
     def _has_new_text(self) -> bool:
-        return self._text_chars > len(self._generation.prefix)
+        return self._answer.chars > 0
 
     async def _produce(self) -> events.Terminal:
         """Ask along the route and log what comes."""
-        if self._claimed.state.seq and (
-            self._claimed.state.text != self._generation.prefix or self._claimed.state.thinking
-        ):
-            await delta_log.append(self._lease, events.Restarted("takeover"))
+        if self._claimed.state.thinking and not self._claimed.state.text:
+            await self._begin_anew(events.Restarted(errors.ProcessLost.code))
         self._route = await route.find(self._claimed.models)
         if self._route.problem is not None:
             await self._log_switch(self._route.targets[0], self._route.problem)
@@ -226,9 +237,8 @@ class Run:
             self._prompt_for,
             client=self._client,
             ladder=self._ladder,
-            budget=upstream.Budget(
-                settings.CALLS_PER_GENERATION - self._generation.calls + self._is_first_call
-            ),
+            budget=self._budget,
+            so_far=self._answer.text,
             policy=route.policy(),
             priority=_PRIORITY[self._generation.source],
             user=self._generation.user_id,
@@ -242,14 +252,15 @@ class Run:
             match step:
                 case events.Delta(text):
                     self._note_first_delta()
-                    self._text.append(text)
-                    self._text_chars += len(text)
+                    self._answer.add(text)
                     await delta_log.append(self._lease, step)
-                    if self._text_chars > settings.ANSWER_MAX_CHARS:
+                    if self._answer.chars > settings.ANSWER_MAX_CHARS:
                         return events.Completed("length")
                 case events.Thinking(text):
-                    self._thinking.append(text)
+                    self._answer.add_thinking(text)
                     await delta_log.append(self._lease, step)
+                case events.Restarted():
+                    await self._begin_anew(step)
                 case events.Queued():
                     await delta_log.append(self._lease, step)
                 case upstream.Started():
@@ -267,6 +278,8 @@ class Run:
                 case upstream.Switched():
                     self._note_failure(step.error)
                     await self._log_switch(step.target, step.error)
+                case upstream.Continued():
+                    await self._log_continuation(step.target, step.error)
                 case upstream.Finished():
                     self._usage, self._answered_by = step.usage, step.target
                     return events.Completed(step.reason)
@@ -275,20 +288,25 @@ class Run:
     # -- where to ask and what ----------------------------------------------------------------------
 
     def _prompt_for(
-        self, target: upstream.Target, refused: errors.ContextTooLong | None
+        self,
+        target: upstream.Target,
+        *,
+        partial: str,
+        may_prefill: bool,
+        refused: errors.ContextTooLong | None,
     ) -> upstream.Prompt | None:
         """Build what fits a model; after it refused that, once, something smaller."""
-        room: int | None = None
-        if refused is not None:
-            fitted = self._fitted[target]
-            if fitted.room is not None or len(fitted.prompt.messages) < 2:
+        before = self._fitted.get(target)
+        room = before.room if before is not None else None
+        if refused is not None and before is not None:
+            if room is not None or len(before.prompt.messages) < 2:
                 return None
-            room = int(fitted.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * CAUTION)
-        fitted = self._fitted[target] = self._fit(self._models[target], room)
+            room = int(before.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * CAUTION)
+        fitted = self._fitted[target] = self._fit(self._models[target], partial, may_prefill, room)
         self._generation.left_out = fitted.left_out
         return fitted.prompt
 
-    def _fit(self, model: Model, room: int | None) -> prompt.Fitted:
+    def _fit(self, model: Model, partial: str, may_prefill: bool, room: int | None) -> prompt.Fitted:
         conversation = self._generation.message.conversation
         return prompt.fit(
             self._claimed.history,
@@ -296,7 +314,8 @@ class Run:
             earlier=self._claimed.earlier,
             system_prompt=conversation.system_prompt,
             temperature=conversation.temperature,
-            partial=self._generation.prefix,
+            partial=self._generation.prefix + partial,
+            may_prefill=may_prefill,
             room=room,
         )
 
@@ -313,6 +332,20 @@ class Run:
         why = route.describe(error, self._model_of(error.target), is_final=False)
         answers = gettext("%(model)s answers instead.") % {"model": self._model_of(target)}
         await delta_log.append(self._lease, events.Switched(target.model, error.code, f"{why} {answers}"))
+
+    async def _log_continuation(self, target: upstream.Target, error: errors.UpstreamError) -> None:
+        why = route.describe(error, self._model_of(error.target), is_final=False)
+        goes_on = gettext("%(model)s goes on from there.") % {"model": self._model_of(target)}
+        await delta_log.append(self._lease, events.Continued(target.model, error.code, f"{why} {goes_on}"))
+
+    async def _begin_anew(self, step: events.Restarted) -> None:
+        """Take the text off the screens; reviewers find it with the call that it ended with."""
+        text = await self._answer.text()
+        if text:
+            abandoned = self._generation.attempts.filter(number=self._text_from)
+            await delta_log.awrite(lambda: abandoned.update(abandoned_text=text))
+        self._answer.begin_anew()
+        await delta_log.append(self._lease, step)
 
     # -- attempts -----------------------------------------------------------------------------------
 
@@ -332,6 +365,8 @@ class Run:
             self._attempt.started_at = timezone.now()
         else:
             self._attempt = _new_attempt(self._generation, target.model, target.endpoint)
+        self._attempt.recovery = step.recovery or ""
+        self._attempt.before_chars = self._answer.chars
         self._attempt.queued_s = step.queued_s
         self._attempt.wait_s = max(0.0, self._idle_s() - step.queued_s)
         self._idle_since_s = None
@@ -345,7 +380,8 @@ class Run:
         mine = Generation.objects.filter(
             pk=self._generation.pk, owner=PROCESS_ID, epoch=self._generation.epoch
         )
-        if not mine.update(calls=begun.number):
+        recoveries = settings.RECOVERIES_PER_GENERATION - self._budget.recoveries_left
+        if not mine.update(calls=begun.number, recoveries=recoveries):
             return False
         if ended is not None:
             ended.save()
@@ -355,8 +391,10 @@ class Run:
     def _note_first_delta(self) -> None:
         if self._generation.first_delta_at is None:
             self._generation.first_delta_at = timezone.now()
-        if self._attempt is not None and self._attempt.first_delta_at is None:
-            self._attempt.first_delta_at = timezone.now()
+        if self._attempt is not None:
+            self._text_from = self._attempt.number
+            if self._attempt.first_delta_at is None:
+                self._attempt.first_delta_at = timezone.now()
 
     def _note_failure(self, exc: errors.UpstreamError) -> None:
         self._idle_since_s = self._idle_since_s or monotonic()
@@ -371,16 +409,15 @@ class Run:
     # -- the end ------------------------------------------------------------------------------------
 
     async def _finish(self, ending: events.Terminal) -> None:
-        text, thinking = "".join(self._text), "".join(self._thinking)
-        if isinstance(ending, events.Interrupted) and ending.code == "not_stored":
-            # Only what was committed was ever shown.
-            state = await delta_log.astate(self._generation.pk, prefix=self._generation.prefix)
-            text, thinking = state.text, state.thinking
-            html = await rendering.arender(text)
-            await delta_log.awrite(partial(self._save, ending, text, thinking, html))
-            return
+        is_stored = not (isinstance(ending, events.Interrupted) and ending.code == "not_stored")
+        new_text, thinking = await (self._answer.read() if is_stored else self._answer.committed())
+        text = self._generation.prefix + new_text
         html = await rendering.arender(text)
-        await delta_log.finish(self._lease, ending, partial(self._save, ending, text, thinking, html))
+        save = partial(self._save, ending, text, thinking, html)
+        if is_stored:
+            await delta_log.finish(self._lease, ending, save)
+        else:
+            await delta_log.awrite(save)
 
     def _save(self, ending: events.Terminal, text: str, thinking: str, html: str) -> None:
         """Write the final state; runs in the transaction of the last event."""
@@ -406,8 +443,6 @@ class Run:
             self._attempt.save()
 
     def _set_usage(self, text: str) -> None:
-        if self._attempt is None:
-            return
         usage = self._usage
         model = self._model_of(self._answered_by)
         if usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None:

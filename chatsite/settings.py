@@ -53,6 +53,14 @@ def env_number[N: (int, float)](name: str, default: N, *, minimum: float, maximu
     return number
 
 
+def env_choice(name: str, default: str, *others: str) -> str:
+    """Return one of the given words, in small letters."""
+    value = env_str(name, default).lower()
+    if value not in {default, *others}:
+        raise ImproperlyConfigured(f"{name}={value!r} is none of: {', '.join((default, *others))}.")
+    return value
+
+
 def env_url(name: str, *schemes: str) -> str:
     value = env_str(name)
     try:
@@ -174,9 +182,7 @@ if DATABASE_URL.startswith("postgres"):
     }
 else:
     # NORMAL survives the death of our processes; FULL survives loss of power, at about 4 ms a commit.
-    SQLITE_SYNCHRONOUS = env_str("CHATSITE_SQLITE_SYNCHRONOUS", "NORMAL").upper()
-    if SQLITE_SYNCHRONOUS not in {"NORMAL", "FULL"}:
-        raise ImproperlyConfigured("CHATSITE_SQLITE_SYNCHRONOUS is NORMAL or FULL.")
+    SQLITE_SYNCHRONOUS = env_choice("CHATSITE_SQLITE_SYNCHRONOUS", "normal", "full")
     DATABASES = {
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
@@ -238,9 +244,7 @@ STORAGES = {
 }
 SERVESTATIC_KEEP_ONLY_HASHED_FILES = True
 
-LOG_LEVEL = env_str("CHATSITE_LOG_LEVEL", "INFO").upper()
-if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-    raise ImproperlyConfigured("CHATSITE_LOG_LEVEL is DEBUG, INFO, WARNING or ERROR.")
+LOG_LEVEL = env_choice("CHATSITE_LOG_LEVEL", "info", "debug", "warning", "error").upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -288,6 +292,9 @@ TOTAL_TIMEOUT_S = env_number("CHATSITE_TOTAL_TIMEOUT_S", 600.0, minimum=1, maxim
 # -- when a call fails ----------------------------------------------------------------------------
 CALLS_PER_MODEL = env_number("CHATSITE_CALLS_PER_MODEL", 3, minimum=1, maximum=100)
 CALLS_PER_GENERATION = env_number("CHATSITE_CALLS_PER_GENERATION", 8, minimum=1, maximum=100)
+# What follows when an answer is cut after its first word; see README.
+RECOVERY = env_choice("CHATSITE_RECOVERY", "complete", "continue", "keep")
+RECOVERIES_PER_GENERATION = env_number("CHATSITE_RECOVERIES_PER_GENERATION", 2, minimum=0, maximum=100)
 # Doubled at each retry up to the cap; the wait is a random part of it.
 BACKOFF_FIRST_S = env_number("CHATSITE_BACKOFF_FIRST_S", 0.5, minimum=0, maximum=60)
 BACKOFF_CAP_S = env_number("CHATSITE_BACKOFF_CAP_S", 8.0, minimum=0, maximum=600)

@@ -29,6 +29,7 @@ FLOORS = {
     "chat.fakeprovider": GROUND,
     "chat.generations": VERBS,
     "chat.run": VERBS,
+    "chat.answer": VERBS,
     "chat.batches": VERBS,
     "chat.prompt": VERBS,
     "chat.route": VERBS,

@@ -28,15 +28,15 @@ FAULTS = [
     ("[[status=503 times=2]]", WHOLE, THRICE),
     ("[[status=429 retry_after=1 times=1]]", WHOLE, 2),
     ("[[reset_early times=1]]", WHOLE, 2),
-    ("[[cut after=5]]", CUT, ONCE),
-    ("[[cut after=end]]", CUT, ONCE),
-    ("[[finish=none]]", CUT, ONCE),
-    ("[[drop after=5]]", CUT, ONCE),
-    ("[[malformed after=5]]", CUT, ONCE),
-    ("[[error after=5]]", CUT, ONCE),
-    ("[[event_error after=5]]", CUT, ONCE),
-    ("[[stall after=5]]", CUT, ONCE),
-    ("[[stall after=5 keepalive_s=0.2]]", CUT, ONCE),
+    ("[[cut after=5]]", CUT, THRICE),
+    ("[[cut after=end]]", CUT, THRICE),
+    ("[[finish=none]]", CUT, THRICE),
+    ("[[drop after=5]]", CUT, THRICE),
+    ("[[malformed after=5]]", CUT, THRICE),
+    ("[[error after=5]]", CUT, THRICE),
+    ("[[event_error after=5]]", CUT, THRICE),
+    ("[[stall after=5]]", CUT, THRICE),
+    ("[[stall after=5 keepalive_s=0.2]]", CUT, THRICE),
     ("[[status=400]]", FAILED, ONCE),
     ("[[status=401]]", FAILED, ONCE),
     ("[[status=403]]", FAILED, ONCE),
@@ -62,6 +62,20 @@ FAULTS = [
     ("[[html]]", FAILED, THRICE),
     ("[[unstreamed]]", FAILED, THRICE),
 ]
+# In the middle of the answer, once: they end as a whole answer, continued or begun anew.
+CUTS = [
+    "cut after=5",
+    "cut after=end",
+    "drop after=5",
+    "reset after=5",
+    "malformed after=5",
+    "error after=5",
+    "event_error after=5",
+    "stall after=5",
+    "stall after=5 keepalive_s=0.2",
+]
+CONTINUED = range(len(FAULTS), len(FAULTS) + len(CUTS))
+FAULTS += [(f"[[{cut} times=1]]", WHOLE, 2) for cut in CUTS * 2]
 ENVIRONMENT = {
     # A model for each fault, so that no breaker of another one's is in the way.
     "OPENAI_MODEL": ",".join(f"fake:{n}" for n in range(len(FAULTS))),
@@ -77,11 +91,17 @@ from chat.models import Generation
 rows = Generation.objects.select_related("message")
 print(json.dumps({row.pk: [row.status, row.message.text, row.calls] for row in rows}))
 """
+CONTINUE = """
+from chat.models import Model
+for n in {}:
+    Model.objects.filter(name=f"fake:{{n}}").update(continuation="plain")
+"""
 MODELS = "from chat.models import Model; print(dict(Model.objects.values_list('name', 'pk')))"
 
 
 def test_every_fault_ends_as_a_whole_answer_or_a_named_error(serve, provider):
     server = serve(provider.env_for_server | ENVIRONMENT)
+    server.shell(CONTINUE.format(CONTINUED))
     models = eval(server.shell(MODELS))
     with server.sign_in().socket() as socket:
         asked = {
@@ -126,6 +146,8 @@ def read_all(socket, generations):
         last[generation] = frame["seq"]
         if frame["type"] == "delta":
             texts[generation] += frame["text"]
+        elif frame["type"] == "restarted":
+            texts[generation] = ""
         elif frame["type"] == "snapshot":
             texts[generation] = frame["text"]
         if frame["type"] in FINAL:

@@ -85,7 +85,8 @@ async def test_an_answer_is_stored_whole_with_its_attempt_and_usage(living):
         ("[[malformed after=5]]", "interrupted", "malformed"),
     ],
 )
-async def test_a_failure_is_named_and_keeps_the_text_so_far(living, directive, status, code):
+async def test_a_failure_is_named_and_keeps_the_text_so_far(living, settings, directive, status, code):
+    settings.RECOVERIES_PER_GENERATION = 0
     async with living() as life:
         done = await life.answer(directive)
     assert (done.status, done.error_code) == (status, code)
@@ -166,21 +167,118 @@ async def test_a_deleted_conversation_is_not_answered_any_further(living):
     assert not await Generation.objects.aexists()
 
 
-async def test_an_orphan_is_run_again_and_its_old_text_goes(living):
-    async with living() as life:
-        accepted = await life.ask("orphan")
-        await Generation.objects.filter(pk=accepted.generation_id).aupdate(
-            owner="dead", epoch=1, status="running", calls=1
-        )
+async def orphan(life, *logged, question="orphan", **fields):
+    """Return an answer as a process left it that died over its first call."""
+    accepted = await life.ask(question)
+    await Generation.objects.filter(pk=accepted.generation_id).aupdate(
+        **({"owner": "dead", "epoch": 1, "status": "running", "calls": 1} | fields)
+    )
+    await Attempt.objects.acreate(
+        generation_id=accepted.generation_id, number=1, model_name="fake", endpoint_name="fake"
+    )
+    for seq, event in enumerate(logged, 1):
         await LoggedEvent.objects.acreate(
-            generation_id=accepted.generation_id, seq=1, payload='{"type":"delta","text":"half an ans"}'
+            generation_id=accepted.generation_id, seq=seq, payload=events.encode(event).decode()
         )
+    return accepted
+
+
+async def test_an_orphan_is_continued_where_its_process_died(living):
+    async with living(continuation="plain") as life:
+        expected = life.provider.text_for("orphan")
+        accepted = await orphan(life, events.Started("fake"), events.Delta(expected[:50]))
+        await generations.run(accepted.generation_id, from_owner="dead")
+        assert [record.prefill for record in life.provider.requests] == [expected[:50]]
+    done = await life.row(accepted)
+    assert (done.status, done.epoch, done.calls, done.recoveries) == ("completed", 2, 2, 1)
+    assert done.message.text == expected
+    assert (await in_thread(delta_log.state)(done.pk)).text == expected
+    [continued] = await logged(done.pk, events.Continued)
+    assert continued.code == "process_lost"
+    rows = [(row.outcome, row.recovery, row.before_chars) async for row in done.attempts.all()]
+    assert rows == [("lost", "", 0), ("completed", "continue", 50)]
+
+
+async def test_an_orphan_that_says_something_else_now_begins_anew_and_reviewers_keep_the_old_text(living):
+    async with living() as life:
+        accepted = await orphan(life, events.Delta("half an ans"))
         await generations.run(accepted.generation_id, from_owner="dead")
         expected = life.provider.text_for("orphan")
     done = await life.row(accepted)
-    assert (done.status, done.epoch, done.calls) == ("completed", 2, 2)
-    assert done.message.text == expected
+    assert (done.status, done.message.text) == ("completed", expected)
     assert (await in_thread(delta_log.state)(done.pk)).text == expected
+    assert [event.reason for event in await logged(done.pk, events.Restarted)] == ["process_lost"]
+    rows = [(row.recovery, row.abandoned_text) async for row in done.attempts.all()]
+    assert rows == [("", "half an ans"), ("restart", "")]
+
+
+async def test_an_orphan_that_only_thought_begins_anew_without_a_recovery(living):
+    async with living() as life:
+        accepted = await orphan(life, events.Thinking("Hm"))
+        await generations.run(accepted.generation_id, from_owner="dead")
+    done = await life.row(accepted)
+    assert (done.status, done.recoveries, done.message.thinking) == ("completed", 0, "")
+    assert len(await logged(done.pk, events.Restarted)) == 1
+
+
+@pytest.mark.parametrize("keeps", [{"RECOVERY": "keep"}, {"RECOVERIES_PER_GENERATION": 0}])
+async def test_an_orphan_keeps_its_text_where_operators_want_that(living, settings, keeps):
+    for name, value in keeps.items():
+        setattr(settings, name, value)
+    async with living(continuation="plain") as life:
+        accepted = await orphan(life, events.Delta("half an ans"))
+        await generations.run(accepted.generation_id, from_owner="dead")
+        assert life.provider.requests == []
+    done = await life.row(accepted)
+    assert (done.status, done.error_code) == ("interrupted", "process_lost")
+    assert (done.message.text, done.can_resume, done.calls) == ("half an ans", True, 1)
+
+
+async def test_an_orphan_that_was_stopped_is_not_recovered(living, user):
+    async with living(continuation="plain") as life:
+        accepted = await orphan(life, events.Delta("half an ans"))
+        assert await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
+        await generations.run(accepted.generation_id, from_owner="dead")
+        assert life.provider.requests == []
+    done = await life.row(accepted)
+    assert (done.status, done.message.text) == ("stopped", "half an ans")
+
+
+async def test_recoveries_are_bounded_over_all_takeovers(living):
+    async with living(continuation="plain") as life:
+        accepted = await orphan(life, events.Delta("half an ans"), recoveries=2)
+        await generations.run(accepted.generation_id, from_owner="dead")
+        assert life.provider.requests == []
+    assert (await life.row(accepted)).status == "interrupted"
+
+
+async def test_calls_of_a_dead_process_count_for_their_model(living, settings):
+    settings.BACKOFF_FIRST_S = 0.0
+    async with living() as life:
+        accepted = await orphan(life, question="[[status=503]]")
+        await generations.run(accepted.generation_id, from_owner="dead")
+        assert len(life.provider.requests) == 2
+    assert (await life.row(accepted)).calls == 3
+
+
+async def test_a_cut_continuation_goes_on_behind_the_text_from_before(living, user):
+    async with living(continuation="plain") as life:
+        first = await life.answer("long [[finish=length deltas=10 on=1]] [[drop after=5 on=2]]")
+        more = await delta_log.awrite(partial(Conversation.resume, user, first.message_id, client_id="more"))
+        await generations.run(more.generation_id)
+        expected = life.provider.text_for("long")
+    second = await life.row(more)
+    assert (second.status, second.recoveries) == ("completed", 1)
+    assert second.message.text == expected
+
+
+async def test_an_answer_too_long_to_keep_in_memory_is_stored_and_recovered_whole(living, monkeypatch):
+    monkeypatch.setattr("chat.answer.KEPT_MAX_CHARS", 40)
+    async with living(continuation="plain") as life:
+        done = await life.answer("long [[drop after=20 times=1]]")
+        expected = life.provider.text_for("long")
+    assert (done.status, done.recoveries) == ("completed", 1)
+    assert done.message.text == expected
 
 
 async def test_calls_are_bounded_over_all_takeovers(living):

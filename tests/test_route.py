@@ -32,7 +32,7 @@ def test_every_error_says_what_happened_and_what_to_do(kind):
         assert (
             "Model One" in text
             or "api.example.org" in text
-            or kind.code in {"gave_up", "demo_model_unavailable"}
+            or kind.code in {"gave_up", "demo_model_unavailable", "process_lost"}
         )
     if kind is not errors.NotRunning:
         assert "secret" not in whole

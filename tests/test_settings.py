@@ -43,6 +43,7 @@ NONSENSE = {
     "CHATSITE_DATA_DIR": ["/dev/null/here"],
     "CHATSITE_SQLITE_SYNCHRONOUS": ["sometimes"],
     "CHATSITE_LOG_LEVEL": ["loud"],
+    "CHATSITE_RECOVERY": ["maybe"],
     "CHATSITE_LANGUAGE": ["klingon"],
     "CHATSITE_TIME_ZONE": ["Nowhere/Else"],
 }

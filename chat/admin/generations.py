@@ -19,8 +19,8 @@ class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     show_change_link = True
     fields = [
-        *("number", "model_name", "endpoint_name", "colour", "error_code", "error_detail"),
-        *("waited", "queued", "first_delta", "duration"),
+        *("number", "model_name", "endpoint_name", "recovery", "before_chars", "colour", "error_code"),
+        *("error_detail", "waited", "queued", "first_delta", "duration"),
     ]
     readonly_fields = ["colour", "waited", "queued", "first_delta", "duration"]
 
@@ -135,6 +135,8 @@ class AttemptAdmin(LogAdmin):
         *("generation_link", "number", "epoch", "model_name", "endpoint_name", "colour", "error_code"),
         *(
             "error_detail",
+            "recovery",
+            "before_chars",
             "waited",
             "queued",
             "abandoned_text",

@@ -82,6 +82,8 @@ class Generation(models.Model):
     epoch = models.PositiveIntegerField(_("epoch"), default=0)
     # Upstream calls made so far, over all epochs; counted before each call.
     calls = models.PositiveSmallIntegerField(_("calls"), default=0)
+    # How often it was recovered after text had come, likewise.
+    recoveries = models.PositiveSmallIntegerField(_("recoveries"), default=0, db_default=0)
     stop_requested_at = models.DateTimeField(null=True, blank=True)
 
     # The message's text from before this generation, which it writes on to.
@@ -221,11 +223,19 @@ class Attempt(models.Model):
         FAILED = "failed", _("failed")
         LOST = "lost", _("lost with its process")
 
+    class Recovery(models.TextChoices):
+        CONTINUE = "continue", _("continues the text")
+        RESTART = "restart", _("begins anew")
+
     generation = models.ForeignKey(Generation, models.CASCADE, related_name="attempts")
     number = models.PositiveSmallIntegerField(_("number"))
     epoch = models.PositiveIntegerField(_("epoch"), default=0)
     model_name = models.CharField(_("model"), max_length=200)
     endpoint_name = models.CharField(_("endpoint"), max_length=80, blank=True)
+    # How it goes on after the text of those before it; empty: there was none.
+    recovery = models.CharField(_("recovery"), max_length=10, choices=Recovery, blank=True, db_default="")
+    # Characters of the answer that stood before it.
+    before_chars = models.PositiveIntegerField(_("characters before"), default=0, db_default=0)
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome, default=Outcome.RUNNING)
     error_code = models.CharField(_("error"), max_length=60, blank=True)
     # What the endpoint said, redacted: for staff, never for the person who asked.
@@ -233,7 +243,7 @@ class Attempt(models.Model):
     wait_s = models.FloatField(_("waited before, s"), default=0)
     # In line for a slot, just before this call.
     queued_s = models.FloatField(_("queued, s"), default=0, db_default=0)
-    # Text of this attempt that a restart took off the screen.
+    # Text that ended with this attempt, and that a restart took off the screens.
     abandoned_text = models.TextField(_("abandoned text"), blank=True)
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     first_delta_at = models.DateTimeField(_("first delta"), null=True, blank=True)

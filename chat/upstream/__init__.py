@@ -6,7 +6,8 @@ from chat.upstream.breaker import BreakerPolicy
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
 from chat.upstream.ladder import BreakerStatus, EndpointStatus, Ladder
-from chat.upstream.steps import Retrying, Started, Step, Switched
+from chat.upstream.seam import Recovery
+from chat.upstream.steps import Continued, Retrying, Started, Step, Switched
 from chat.upstream.stream import Budget, Policy, stream
 
 __all__ = [
@@ -14,12 +15,14 @@ __all__ = [
     "BreakerStatus",
     "Budget",
     "Client",
+    "Continued",
     "EndpointStatus",
     "Finished",
     "Ladder",
     "Policy",
     "Priority",
     "Prompt",
+    "Recovery",
     "Retrying",
     "Started",
     "Step",

@@ -49,6 +49,13 @@ class Target:
     context_tokens: int = 0
     # How many calls may run at once at the endpoint.
     slots: int = 32
+    # Whether it writes on when it is sent the beginning of its answer.
+    continues: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The name of its endpoint and its own."""
+        return self.endpoint or self.base_url, self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class Prompt:
     temperature: float | None = None
     # What else the endpoint needs in the body, such as vLLM's continue_final_message.
     extra: dict[str, Any] = field(default_factory=dict)
+    # The beginning of the answer, where the last message is that.
+    prefill: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ UpstreamError
 ├── NotAsked               our own doing: no call was made
 │   ├── BreakerOpen        it kept failing a moment ago
 │   └── QueueFull          too many wait for a slot
+├── ProcessLost            our own doing, too: the process that made the call ended
 └── AnswerUnusable · NotRunning · GaveUp
 
 What follows from each, before the first delta:
@@ -38,6 +39,9 @@ What follows from each, before the first delta:
 | TotalTimedOut, GaveUp | no | no: the time or the calls are used up | |
 | BreakerOpen | people and bulk wait, if there is no fallback; programs are refused | at once | |
 | QueueFull | no | at once | |
+
+After the first delta, an error that is tried again above is recovered from, as long as the budget has
+recoveries; so is ProcessLost. All others end the answer there.
 """
 
 from __future__ import annotations
@@ -268,6 +272,13 @@ class QueueFull(NotAsked):
     code = "queue_full"
     user_message = _("Too many people are waiting for %(model)s.")
     advice = _("Try again%(wait)s, or choose another model.")
+
+
+class ProcessLost(UpstreamError):
+    code = "process_lost"
+    user_message = _("The server that was writing this answer ended.")
+    advice = _("Its text is kept.")
+    retryable = True
 
 
 class AnswerUnusable(UpstreamError):

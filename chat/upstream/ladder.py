@@ -44,16 +44,18 @@ class Ladder:
     pause_max_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform
+    # Targets (see `Target.key`) that refused to continue a partial answer.
+    without_prefill: set[tuple[str, str]] = field(default_factory=set)
     _breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict)
     _admissions: dict[str, Admission] = field(default_factory=dict)
 
     def breaker(self, target: Target) -> Breaker:
         """Return the breaker of a model at its endpoint."""
-        return self._breaker(_place_of(target), target.model)
+        return self._breaker(*target.key)
 
     def admission(self, target: Target) -> Admission:
         """Return the slots and the line of a target's endpoint, with as many slots as its row says now."""
-        name = _place_of(target)
+        name, _model = target.key
         if name not in self._admissions:
             self._admissions[name] = Admission(
                 target.slots, waiting_max=self.waiting_max, pause_max_s=self.pause_max_s, clock=self.clock
@@ -102,7 +104,3 @@ class Ladder:
             )
             for endpoint, admission in sorted(self._admissions.items())
         ]
-
-
-def _place_of(target: Target) -> str:
-    return target.endpoint or target.base_url

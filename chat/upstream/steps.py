@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Protocol
 
 from chat import events
 from chat.upstream import errors
 from chat.upstream.attempt import Finished, Prompt, Target
+from chat.upstream.seam import Recovery
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A call is about to be made: number `attempt` at `target`, after `queued_s` in line."""
+    """A call is about to be made: number `attempt` at `target`, after `queued_s` in line.
+
+    `recovery`: how it goes on after the text that is on the screens, if there is some.
+    """
 
     target: Target
     attempt: int
     queued_s: float
+    recovery: Recovery | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,35 @@ class Switched:
     error: errors.UpstreamError
 
 
-type Step = events.Queued | Started | Retrying | Switched | events.Thinking | events.Delta | Finished
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """`target` is sent the text so far, which `error` cut short, and what follows goes on from there."""
+
+    target: Target
+    error: errors.UpstreamError
+
+
+type Step = (
+    events.Queued
+    | Started
+    | Retrying
+    | Switched
+    | Continued
+    | events.Thinking
+    | events.Delta
+    | events.Restarted
+    | Finished
+)
 type Steps = AsyncGenerator[Step]
-# What to send to a target; after it refused that as too long, something shorter or nothing.
-type PromptFor = Callable[[Target, errors.ContextTooLong | None], Prompt | None]
+
+
+class PromptFor(Protocol):
+    def __call__(
+        self, target: Target, *, partial: str, may_prefill: bool, refused: errors.ContextTooLong | None
+    ) -> Prompt | None:
+        """Return what to send to a target.
+
+        `partial`: this answer so far, to be written on. `may_prefill`: whether the target takes the
+        beginning of its answer as the last message. `refused`: why something shorter than last time is
+        wanted; None is returned if there is nothing shorter.
+        """

@@ -2,14 +2,18 @@
 
     stream     the total time-out
     _routed    the route: which model is asked, and which one next when it fails
-    _retrying  tries again what may succeed, within the budget, visibly
+    _retrying  tries again what may succeed, and recovers what was cut, within the budget, visibly
     _guarded   the breaker: asks nobody who is down; waits in line behind it
     _slotted   the endpoint's slots: waits in line for one, holds it for one call
     _called    one call: counted, judged for the breaker
     attempt    first-token and stall time-outs, what counts as a complete answer
     client     authentication, connections
 
-A failure before the first delta is a retry; what follows from which error is a table in `errors.py`.
+A failure before the first delta of a call is followed by a retry; what follows from which error is a
+table in `errors.py`. A failure after it is followed by a recovery, if the error is one that may pass: the
+next call continues the text or begins it anew (`seam.py`). A recovery stays with its model, but goes on
+along the route when that model stalled, when the next one can continue and it cannot, and with the last
+recovery that the budget has.
 
 What the times cover. Waiting for a slot costs nobody their time: the total time-out stands still
 meanwhile. Backing off (and `Retry-After`) may take 60 s in all. Waiting behind an open breaker is apart
@@ -20,11 +24,12 @@ An outage of a minute is outlasted this way by whoever still has a call left.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chat import events
 from chat.upstream import errors
@@ -33,7 +38,10 @@ from chat.upstream.attempt import Prompt, Target, attempt
 from chat.upstream.breaker import Breaker, Permit, State
 from chat.upstream.client import Client
 from chat.upstream.ladder import Ladder
-from chat.upstream.steps import PromptFor, Retrying, Started, Steps, Switched
+from chat.upstream.seam import CONTINUE_MIN_CHARS, Recovery, Seam
+from chat.upstream.steps import Continued, PromptFor, Retrying, Started, Step, Steps, Switched
+
+logger = logging.getLogger(__name__)
 
 # Between a probe's own time-out and the moment it counts as lost.
 PROBE_GRACE_S = 5.0
@@ -43,9 +51,13 @@ LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often and how patiently a call is tried again. Seconds."""
+    """How often and how patiently a call is tried again. Seconds.
+
+    `recoveries`: how a cut answer may go on; empty: it keeps the text it has.
+    """
 
     calls_per_target: int = 3
+    recoveries: frozenset[Recovery] = frozenset(Recovery)
     backoff_first_s: float = 0.5
     backoff_cap_s: float = 8.0
     retry_after_max_s: float = 60.0
@@ -58,9 +70,18 @@ class Policy:
 
 @dataclass(slots=True)
 class Budget:
-    """Calls that may still be made for a generation, over all its processes."""
+    """What may still be done for a generation, over all its processes; counted down by `stream`.
+
+    `made`: calls by target, see `Target.key`. A recovery is counted when its first call is made.
+    """
 
     calls_left: int = 8
+    recoveries_left: int = 2
+    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+async def _nothing() -> str:
+    return ""
 
 
 async def stream(
@@ -70,6 +91,7 @@ async def stream(
     client: Client,
     ladder: Ladder,
     budget: Budget,
+    so_far: Callable[[], Awaitable[str]] = _nothing,
     policy: Policy = Policy(),
     priority: Priority = Priority.INTERACTIVE,
     user: Hashable = None,
@@ -79,6 +101,8 @@ async def stream(
     """Yield what happens on the way to one answer, its last step `Finished`.
 
     `route`: the model to ask and its fallbacks, in order. `user`: with whom turns are taken in line.
+    `so_far`: returns the text of this answer up to the last step that was yielded. If there is some
+    before the first one, a process died over it: the answer is recovered.
     `Started` is yielded before each call is made, so that whoever consumes can count it first.
     Raises UpstreamError when it cannot be answered. Closing the iterator, or cancelling the task
     that reads it, closes the connection to the endpoint and leaves every line.
@@ -90,6 +114,7 @@ async def stream(
         client,
         ladder,
         budget,
+        so_far,
         policy,
         priority,
         user,
@@ -98,9 +123,18 @@ async def stream(
         deadline_s,
         route[0],
     )
-    async with aclosing(asked.routed()) as steps:
+    async with aclosing(asked.answer()) as steps:
         async for step in steps:
             yield step
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one call sends, and how it goes on after the text that is on the screens, if there is some."""
+
+    prompt: Prompt
+    recovery: Recovery | None = None
+    before: str = ""
 
 
 @dataclass(slots=True)
@@ -113,6 +147,7 @@ class _Asked:
     client: Client
     ladder: Ladder
     budget: Budget
+    so_far: Callable[[], Awaitable[str]]
     policy: Policy
     priority: Priority
     user: Hashable
@@ -122,16 +157,32 @@ class _Asked:
     # Who is being asked, and what went wrong last.
     current: Target
     error: errors.UpstreamError | None = None
-    calls: Counter[Target] = field(default_factory=Counter)
     backed_off_s: float = 0.0
+    # What is on the screens.
     has_text: bool = False
+    has_thinking: bool = False
+    # What cut the text short, until a call has gone on from there.
+    cut_by: errors.UpstreamError | None = None
+    # Whether the last failure came after the first delta of its call.
+    is_cut: bool = False
+    # Whether nothing more is to be tried.
+    is_over: bool = False
+
+    async def answer(self) -> Steps:
+        """Ask; first of all recover what a dead process has left."""
+        self.has_text = bool(await self.so_far())
+        if self.has_text:
+            self._allow_recovery(errors.ProcessLost())
+        async with aclosing(self._routed()) as steps:
+            async for step in steps:
+                yield step
 
     # -- the route -----------------------------------------------------------------------------------
 
-    async def routed(self) -> Steps:
+    async def _routed(self) -> Steps:
         """Ask the first that may be asked; when it fails, the next that may do better."""
         while True:
-            target = min(self.left, key=self._wait_s)
+            target = min(self.left, key=self._rank)
             try:
                 async with aclosing(self._retrying(target)) as steps:
                     async for step in steps:
@@ -139,10 +190,14 @@ class _Asked:
             except errors.UpstreamError as exc:
                 self.error = exc
                 exc.target = exc.target or target
-                if self.has_text or not self._has_another_way(target, exc):
+                if self.is_over or not self._has_another_way(target, exc):
                     raise
             else:
                 return
+
+    def _rank(self, target: Target) -> tuple[float, bool]:
+        """Return what sorts whom to ask: who can be asked soonest, then who can keep the text."""
+        return self._wait_s(target), self.has_text and not self._continues(target)
 
     def _wait_s(self, target: Target) -> float:
         return self.ladder.breaker(target).wait_s
@@ -152,61 +207,140 @@ class _Asked:
         if isinstance(exc, errors.BreakerOpen):
             is_other_way = any(self._wait_s(target) == 0 for target in self.left)
             return is_other_way or self._may_wait_for(self.ladder.breaker(failed))
-        self.left.remove(failed)
+        self.left = [target for target in self.left if target is not failed]
         if isinstance(exc, errors.ContextTooLong):
             self.left = [target for target in self.left if target.context_tokens > failed.context_tokens]
         elif not exc.falls_over:
             return False
         return bool(self.left) and self.budget.calls_left > 0
 
-    def _has_healthy_fallback(self, target: Target) -> bool:
-        others = (self.ladder.breaker(other) for other in self.left if other is not target)
-        return any(breaker.state is State.CLOSED for breaker in others)
+    def _healthy_fallbacks(self, target: Target) -> list[Target]:
+        others = (other for other in self.left if other is not target)
+        return [other for other in others if self.ladder.breaker(other).state is State.CLOSED]
 
     # -- trying again --------------------------------------------------------------------------------
 
     async def _retrying(self, target: Target) -> Steps:
-        prompt = self.prompt(target, None)
-        assert prompt is not None
+        plan = await self._plan(target)
         while True:
+            if self.has_thinking and not self.has_text and self.error is not None:
+                yield self._noted(events.Restarted(self.error.code))  # nobody can go on from half a thought
+            self.is_cut = False
             try:
-                async with aclosing(self._guarded(target, prompt)) as steps:
+                async with aclosing(self._guarded(target, plan)) as steps:
                     async for step in steps:
-                        self.has_text = self.has_text or isinstance(step, events.Delta | events.Thinking)
-                        yield step
+                        yield self._noted(step)
             except errors.UpstreamError as exc:
                 exc.target = target
-                if self.has_text:
-                    raise  # recovery takes its place here
-                error = exc
+                self.error = error = exc
             else:
                 return
-            shorter = self._shorter(target, prompt, error)
-            wait_s = self._backoff_s(target, error) if shorter is None else 0.0
-            prompt = shorter or prompt
+            plan, wait_s = await self._next(target, plan, error)
             yield self._again(target, wait_s, error)
             if wait_s:
                 self.backed_off_s += wait_s
                 await self.sleep(wait_s)
 
-    def _shorter(self, target: Target, prompt: Prompt, error: errors.UpstreamError) -> Prompt | None:
-        if not isinstance(error, errors.ContextTooLong) or not self._calls_left(target):
-            return None
-        return self.prompt(target, error)
+    async def _next(self, target: Target, plan: _Plan, error: errors.UpstreamError) -> tuple[_Plan, float]:
+        """Return what to send to the same model next, and after how many seconds.
+
+        Raises `error` if that model is not to be asked again.
+        """
+        if self.is_cut:
+            self._allow_recovery(error)
+            if self._is_better_elsewhere(target, error):
+                raise error
+            wait_s = self._backoff_s(target, error)
+            return await self._plan(target), wait_s
+        if self._calls_left(target):
+            if plan.prompt.prefill and type(error) is errors.Rejected:
+                logger.warning("%s does not continue a partial answer: %s", target.model, error)
+                self.ladder.without_prefill.add(target.key)
+                return await self._plan(target), 0.0
+            if isinstance(error, errors.ContextTooLong) and (shorter := self._prompt(target, plan, error)):
+                return replace(plan, prompt=shorter), 0.0
+        return plan, self._backoff_s(target, error)
+
+    def _noted(self, step: Step) -> Step:
+        """Keep in mind what is on the screens."""
+        match step:
+            case events.Delta():
+                self.has_text = True
+            case events.Thinking():
+                self.has_thinking = True
+            case events.Restarted():
+                self.has_text = self.has_thinking = False
+        return step
+
+    # -- recovery ------------------------------------------------------------------------------------
+
+    def _allow_recovery(self, error: errors.UpstreamError) -> None:
+        """Take one recovery off the budget. Raises `error` if the text is to be kept as it is."""
+        able = [target for target in self.left if self._recovery_at(target) is not None]
+        if not (error.retryable and able and self.budget.recoveries_left > 0 and self.budget.calls_left > 0):
+            self.is_over = True
+            raise error
+        self.left = able
+        self.budget.recoveries_left -= 1
+        self.cut_by = error
+
+    def _recovery_at(self, target: Target, chars: int = CONTINUE_MIN_CHARS) -> Recovery | None:
+        """Return how a target may go on after a text of so many characters; None if it may not."""
+        allowed = self.policy.recoveries
+        may_restart = Recovery.RESTART in allowed
+        is_enough = chars >= CONTINUE_MIN_CHARS or not may_restart
+        if Recovery.CONTINUE in allowed and self._continues(target) and is_enough:
+            return Recovery.CONTINUE
+        return Recovery.RESTART if may_restart else None
+
+    def _continues(self, target: Target) -> bool:
+        return target.continues and target.key not in self.ladder.without_prefill
+
+    def _is_better_elsewhere(self, target: Target, error: errors.UpstreamError) -> bool:
+        others = self._healthy_fallbacks(target)
+        can_keep_text = any(map(self._continues, others)) and not self._continues(target)
+        is_last = not self.budget.recoveries_left
+        return bool(others) and (can_keep_text or is_last or isinstance(error, errors.Stalled))
+
+    async def _plan(self, target: Target) -> _Plan:
+        """Return what to send to a target now. Raises what cut the text if it cannot go on from there."""
+        before = await self.so_far() if self.has_text else ""
+        recovery = self._recovery_at(target, len(before)) if before else None
+        if before and recovery is None:
+            assert self.cut_by is not None
+            raise self.cut_by
+        plan = _Plan(Prompt([]), recovery, before)
+        prompt = self._prompt(target, plan)
+        assert prompt is not None
+        return replace(plan, prompt=prompt)
+
+    def _seam(self, plan: _Plan) -> Seam | None:
+        """Return where a call joins what it was sent, or what is on the screens."""
+        if plan.recovery is Recovery.RESTART and self.cut_by is not None:
+            return Seam(plan.before, Recovery.RESTART, self.cut_by.code)
+        if len(plan.prompt.prefill) >= CONTINUE_MIN_CHARS:
+            return Seam(plan.prompt.prefill, Recovery.CONTINUE)
+        return None
+
+    def _prompt(
+        self, target: Target, plan: _Plan, refused: errors.ContextTooLong | None = None
+    ) -> Prompt | None:
+        partial = plan.before if plan.recovery is Recovery.CONTINUE else ""
+        return self.prompt(target, partial=partial, may_prefill=self._continues(target), refused=refused)
 
     def _calls_left(self, target: Target) -> int:
-        return min(self.budget.calls_left, self.policy.calls_per_target - self.calls[target])
+        return min(self.budget.calls_left, self.policy.calls_per_target - self.budget.made[target.key])
 
     def _backoff_s(self, target: Target, error: errors.UpstreamError) -> float:
         """Return how long to wait before asking the same model again; raises `error` if it shall not be."""
         is_silent = isinstance(error, errors.FirstTokenTimedOut)
         if not error.retryable or not self._calls_left(target):
             raise error
-        if is_silent and self._has_healthy_fallback(target):
+        if is_silent and self._healthy_fallbacks(target):
             raise error
         wait_s = error.retry_after_s
         if wait_s is None:
-            wait_s = self.policy.backoff_s(self.calls[target], self.uniform)
+            wait_s = self.policy.backoff_s(self.budget.made[target.key], self.uniform)
         is_too_long = (
             wait_s > self.policy.retry_after_max_s
             or self.backed_off_s + wait_s > self.policy.backoff_total_s
@@ -220,12 +354,12 @@ class _Asked:
         return self.deadline_s - asyncio.get_running_loop().time()
 
     def _again(self, target: Target, wait_s: float, error: errors.UpstreamError) -> Retrying:
-        made = self.calls[target]
+        made = self.budget.made[target.key]
         return Retrying(made + 1, made + self._calls_left(target), wait_s, error)
 
     # -- the breaker ---------------------------------------------------------------------------------
 
-    async def _guarded(self, target: Target, prompt: Prompt) -> Steps:
+    async def _guarded(self, target: Target, plan: _Plan) -> Steps:
         """Ask with a permit of the breaker's; without one, wait in line for it, where that may help."""
         if not self._calls_left(target):
             raise errors.GaveUp("no calls left")
@@ -240,7 +374,9 @@ class _Asked:
         try:
             if target is not self.current:
                 yield self._switched(target)
-            async with aclosing(self._slotted(target, prompt, breaker, permit)) as steps:
+            if plan.recovery is Recovery.CONTINUE and self.cut_by is not None:
+                yield Continued(target, self.cut_by)
+            async with aclosing(self._slotted(target, plan, breaker, permit)) as steps:
                 async for step in steps:
                     yield step
         finally:
@@ -264,13 +400,13 @@ class _Asked:
     async def _turn(self, breaker: Breaker, target: Target) -> Permit | None:
         try:
             async with asyncio.timeout_at(self.deadline_s):
-                return await breaker.turn(self.calls[target])
+                return await breaker.turn(self.budget.made[target.key])
         except TimeoutError:
             raise errors.BreakerOpen(retry_after_s=self._soonest_s()) from None
 
     # -- the slot and the call -----------------------------------------------------------------------
 
-    async def _slotted(self, target: Target, prompt: Prompt, breaker: Breaker, permit: Permit) -> Steps:
+    async def _slotted(self, target: Target, plan: _Plan, breaker: Breaker, permit: Permit) -> Steps:
         """Ask with a slot of the endpoint's, and give it back before anybody waits for anything."""
         loop = asyncio.get_running_loop()
         since_s = loop.time()
@@ -287,9 +423,9 @@ class _Asked:
             if in_force is None:
                 raise errors.BreakerOpen("it opened meanwhile", retry_after_s=self._soonest_s())
             self.budget.calls_left -= 1
-            self.calls[target] += 1
-            yield Started(target, self.calls[target], queued_s)
-            calling = self._called(target, prompt, breaker, in_force, first_token_s)
+            self.budget.made[target.key] += 1
+            yield Started(target, self.budget.made[target.key], queued_s, plan.recovery)
+            calling = self._called(target, plan, breaker, in_force, first_token_s)
             async with aclosing(calling) as steps:
                 async for step in steps:
                     yield step
@@ -298,16 +434,17 @@ class _Asked:
 
     def _first_token_s(self, target: Target) -> float:
         limits = target.timeouts
-        if self._has_healthy_fallback(target):
+        if self._healthy_fallbacks(target):
             return min(limits.first_token_s, limits.first_token_with_fallback_s)
         return limits.first_token_s
 
     async def _called(
-        self, target: Target, prompt: Prompt, breaker: Breaker, permit: Permit, first_token_s: float
+        self, target: Target, plan: _Plan, breaker: Breaker, permit: Permit, first_token_s: float
     ) -> Steps:
         is_judged = False
+        seam = self._seam(plan)
         calling = attempt(
-            target, prompt, self.client, first_token_s=first_token_s, total_deadline=self.deadline_s
+            target, plan.prompt, self.client, first_token_s=first_token_s, total_deadline=self.deadline_s
         )
         try:
             async with aclosing(calling) as steps:
@@ -315,7 +452,12 @@ class _Asked:
                     if not is_judged:
                         is_judged = True
                         breaker.succeeded(permit)
-                    yield step
+                    self.is_cut = self.is_cut or isinstance(step, events.Delta)
+                    if seam is None:
+                        yield step
+                    else:
+                        for joined in seam.join(step):
+                            yield joined
         except errors.UpstreamError as exc:
             if exc.counts_against:
                 breaker.failed(permit)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 
 import pytest
 
@@ -14,30 +15,61 @@ from tests.clock import Clock
 
 # Long enough for a request to arrive on a machine that is busy with other things.
 QUICK = upstream.Timeouts(connect_s=5, first_token_s=1.5, stall_s=0.5, total_s=60)
+COMPLETE = upstream.Policy()
 PATIENT = upstream.Timeouts(connect_s=5, first_token_s=20, stall_s=20, total_s=100)
 
 
 class Outcome:
     """What one answer gave: its steps, the error that ended it, the waits that were asked for."""
 
-    def __init__(self):
-        self.steps, self.waits, self.error, self.provider = [], [], None, None
+    def __init__(self, partial=""):
+        self.steps, self.waits, self.error, self.provider, self.partial = [], [], None, None, partial
 
     @property
     def text(self):
-        return "".join(step.text for step in self.steps if isinstance(step, events.Delta))
+        return shown(self.steps, events.Delta)
 
     @property
     def thinking(self):
-        return "".join(step.text for step in self.steps if isinstance(step, events.Thinking))
+        return shown(self.steps, events.Thinking)
+
+    async def so_far(self):
+        return self.partial + self.text
+
+    def of(self, kind):
+        return [step for step in self.steps if isinstance(step, kind)]
 
     @property
     def finished(self):
         return next((step for step in self.steps if isinstance(step, upstream.Finished)), None)
 
 
-async def ask(question, *, timeouts=PATIENT, budget=8, key="", **target):
-    outcome = Outcome()
+def shown(steps, kind):
+    """Return what the steps leave on the screens, of one kind of text."""
+    text = ""
+    for step in steps:
+        if isinstance(step, events.Restarted):
+            text = ""
+        elif isinstance(step, kind):
+            text += step.text
+    return text
+
+
+async def ask(
+    question,
+    *,
+    timeouts=PATIENT,
+    budget=8,
+    recoveries=2,
+    made=(),
+    policy=COMPLETE,
+    ladder=None,
+    partial="",
+    model="fake",
+    key="",
+    **target,
+):
+    outcome = Outcome(partial)
 
     now = Clock()
 
@@ -50,11 +82,13 @@ async def ask(question, *, timeouts=PATIENT, budget=8, key="", **target):
         outcome.provider = provider
         try:
             async for step in stream(
-                [upstream.Target(provider.base_url, "secret", "fake", timeouts=timeouts, **target)],
+                [upstream.Target(provider.base_url, "secret", model, timeouts=timeouts, **target)],
                 saying(question),
                 client=client,
-                ladder=upstream.Ladder(clock=now),
-                budget=upstream.Budget(budget),
+                ladder=ladder or upstream.Ladder(clock=now),
+                budget=upstream.Budget(budget, recoveries, Counter(made)),
+                so_far=outcome.so_far,
+                policy=policy,
                 sleep=note,
                 uniform=lambda low, high: high,
             ):
@@ -64,6 +98,7 @@ async def ask(question, *, timeouts=PATIENT, budget=8, key="", **target):
         finally:
             await client.close()
         outcome.calls = len(provider.requests)
+        outcome.prefills = [record.prefill for record in provider.requests]
         outcome.full_text = provider.text_for(question)
     return outcome
 
@@ -141,7 +176,7 @@ async def test_the_finish_reason_is_passed_on(reason):
     ],
 )
 async def test_a_cut_answer_is_never_complete(fault, kind):
-    outcome = await ask(f"[[{fault}]]", timeouts=QUICK)
+    outcome = await ask(f"[[{fault}]]", timeouts=QUICK, recoveries=0)
     assert type(outcome.error) is kind
     assert outcome.finished is None
     assert outcome.text
@@ -319,5 +354,11 @@ async def consume(target, question="hello", *, client=None, sleep=asyncio.sleep)
 
 def saying(question):
     """Return what gives a prompt, the same to everybody, and none that is shorter."""
-    prompt = upstream.Prompt([{"role": "user", "content": question}])
-    return lambda target, refused: None if refused else prompt
+
+    def prompt(target, *, partial, may_prefill, refused):
+        messages = [{"role": "user", "content": question}]
+        if partial:
+            messages.append({"role": "assistant", "content": partial})
+        return None if refused else upstream.Prompt(messages, prefill=partial)
+
+    return prompt

@@ -1,0 +1,62 @@
+"""What one answer says so far. A very long one is kept in its log alone, not in memory."""
+
+from __future__ import annotations
+
+from chat import delta_log
+
+# The longest answer that is allowed by default; only sites that allow more read from the log.
+KEPT_MAX_CHARS = 1_000_000
+
+
+class Answer:
+    """Text and thinking as they are on the screens, less the prefix that the answer writes on to."""
+
+    def __init__(self, generation_id: int, state: delta_log.State) -> None:
+        """Take up an answer where its log stands."""
+        self._generation_id = generation_id
+        self._text: list[str] = [state.text]
+        self._thinking: list[str] = [state.thinking]
+        self._is_in_memory = True
+        # Of the text alone.
+        self.chars = len(state.text)
+        self._thinking_chars = len(state.thinking)
+
+    def add(self, text: str) -> None:
+        """Note a piece of text that was handed to the log."""
+        self.chars += len(text)
+        self._keep(self._text, text)
+
+    def add_thinking(self, text: str) -> None:
+        """Note a piece of thinking that was handed to the log."""
+        self._thinking_chars += len(text)
+        self._keep(self._thinking, text)
+
+    def _keep(self, pieces: list[str], piece: str) -> None:
+        if self._is_in_memory and self.chars + self._thinking_chars > KEPT_MAX_CHARS:
+            self._is_in_memory = False
+            self._text, self._thinking = [], []
+        elif self._is_in_memory:
+            pieces.append(piece)
+
+    def begin_anew(self) -> None:
+        """Forget it all, as the screens do."""
+        self._text, self._thinking = [], []
+        self.chars = self._thinking_chars = 0
+        self._is_in_memory = True
+
+    async def read(self) -> tuple[str, str]:
+        """Return text and thinking; from the log, once it is committed, where they are too long to keep."""
+        if self._is_in_memory:
+            return "".join(self._text), "".join(self._thinking)
+        await delta_log.awrite(lambda: None)
+        return await self.committed()
+
+    async def committed(self) -> tuple[str, str]:
+        """Return text and thinking as the log has them: only what was ever shown."""
+        state = await delta_log.astate(self._generation_id)
+        return state.text, state.thinking
+
+    async def text(self) -> str:
+        """Return the text alone."""
+        text, _thinking = await self.read()
+        return text

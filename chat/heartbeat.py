@@ -193,6 +193,8 @@ def _beat(heart: _Heart) -> _Beat:
         )
     owned: dict[str, list[int]] = {}
     waiting, to_stop = [], []
+    # Who was disabled asks for nothing any more; the row says so, lest it is recovered elsewhere.
+    Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
     active = Generation.objects.active().values_list("pk", "owner", "stop_requested_at")
     for pk, owner, stop_requested_at in active:
         if owner == PROCESS_ID:

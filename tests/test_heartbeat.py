@@ -132,6 +132,20 @@ async def test_a_stop_that_was_asked_for_elsewhere_is_carried_out_here(user, mod
     assert stopped == [asked.pk]
 
 
+async def test_the_answers_of_somebody_who_was_disabled_are_stopped_and_not_recovered(
+    user, model, monkeypatch
+):
+    stopped = []
+    monkeypatch.setattr(generations, "stop_here", stopped.append)
+    running = await sync_to_async(owned_by)(user, model, PROCESS_ID)
+    user.is_active = False
+    await user.asave()
+    await tick(heartbeat._Heart(""))
+    assert stopped == [running.pk]
+    await running.arefresh_from_db()
+    assert running.stop_requested_at is not None
+
+
 async def test_each_tick_writes_what_operators_see(monkeypatch):
     target = Target(base_url="http://127.0.0.1:9/v1", api_key="", model="m", endpoint="e", slots=3)
     ladder = generations.ladder()

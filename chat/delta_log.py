@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.db.models.functions import Length
 
 from chat import events
 from chat.models.conversation import Message
@@ -26,8 +27,9 @@ __all__ = ["Lease", "LeaseLost", "Row", "State"]
 
 # How many characters of a running log are kept in memory for followers that are a little behind.
 MEMORY_MAX_BYTES = 256 * 1024
-# Rows read from the database at a time.
+# What is read from the database at a time: so many rows, and of large rows so many characters (or one row).
 READ_ROWS = 500
+READ_CHARS = 512 * 1024
 # How often the log of a run in another process is looked at.
 POLL_S = 0.5
 # How long followers of a run that this process is about to begin wait before they look elsewhere.
@@ -268,8 +270,23 @@ async def _expect(generation_id: int, timeout_s: float) -> None:
 
 
 def _read(generation_id: int, after: int) -> list[Row]:
+    """Return the next rows above `after`, not more than may be held in memory for a slow reader."""
     rows = LoggedEvent.objects.filter(generation_id=generation_id, seq__gt=after).order_by("seq")
-    return [Row(seq, payload.encode()) for seq, payload in rows.values_list("seq", "payload")[:READ_ROWS]]
+    chars, last = 0, 0
+    for seq, size in rows.annotate(size=Length("payload")).values_list("seq", "size")[:READ_ROWS]:
+        chars += size
+        if last and chars > READ_CHARS:
+            break
+        last = seq
+    found = rows.filter(seq__lte=last).values_list("seq", "payload")
+    return [Row(seq, payload.encode()) for seq, payload in found]
+
+
+def _all_rows(generation_id: int) -> Iterator[Row]:
+    after = 0
+    while rows := _read(generation_id, after):
+        yield from rows
+        after = rows[-1].seq
 
 
 def _last_word(generation_id: int, after: int) -> tuple[Row | None, bool]:
@@ -307,8 +324,7 @@ class State:
 
 def state(generation_id: int, *, prefix: str = "") -> State:
     """Read a generation's log and return its text so far (after `prefix`), for a page made now."""
-    rows = LoggedEvent.objects.filter(generation_id=generation_id).order_by("seq")
-    return fold((Row(seq, payload.encode()) for seq, payload in rows.values_list("seq", "payload")), prefix)
+    return fold(_all_rows(generation_id), prefix)
 
 
 async def astate(generation_id: int, *, prefix: str = "") -> State:

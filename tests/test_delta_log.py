@@ -33,6 +33,17 @@ async def test_a_finished_log_is_replayed_from_where_the_reader_is(user, model):
     assert delta_log.fold(rows).text == "".join(str(n) for n in range(600, 1200))
 
 
+async def test_a_slow_reader_of_large_events_is_given_few_at_a_time(user, model, monkeypatch):
+    monkeypatch.setattr(delta_log, "READ_CHARS", 300)
+    generation = await make(user, model)
+    sizes = [100, 100, 1000, 1000, 10]
+    await to_thread(log, generation, *[events.Delta("x" * size) for size in sizes], events.Completed("stop"))
+
+    groups = [[row.seq for row in rows] async for rows in delta_log.follow(generation.pk)]
+
+    assert groups == [[1, 2], [3], [4], [5, 6]]
+
+
 async def test_a_final_generation_without_a_log_gives_one_snapshot(user, model):
     generation = await make(user, model, status="completed", finish_reason="length")
     await to_thread(Message.objects.filter(pk=generation.message_id).update, text="whole")

@@ -93,7 +93,10 @@ async def attempt(
     except errors.UpstreamError:
         if reader.finish_reason is None:
             raise
-    yield reader.finished()
+    finished = reader.finished()
+    if reader.has_half:
+        yield events.Delta("\N{REPLACEMENT CHARACTER}")
+    yield finished
 
 
 class _Reader:
@@ -172,6 +175,11 @@ class _Reader:
             self._has_text = True
             steps.append(events.Delta(joined))
         return steps
+
+    @property
+    def has_half(self) -> bool:
+        """Whether the answer ended with half a character."""
+        return self._decoder.has_half
 
     def _note_progress(self, finish_reason: str | None) -> None:
         self._has_progress = True

@@ -85,10 +85,12 @@ class Decoder:
         before = self.failure
         found = self._chunks(lines)
         self.failure = before  # half a line means that the stream was cut, which is for others to say
-        if self._held_surrogate:
-            self._held_surrogate = ""
-            found.append(Chunk(choices=[Choice(delta=ChoiceDelta(content="\N{REPLACEMENT CHARACTER}"))]))
         return found
+
+    @property
+    def has_half(self) -> bool:
+        """Whether half a character is still waiting for its other half; of a cut stream it is no text."""
+        return bool(self._held_surrogate)
 
     def _chunks(self, lines: list[bytes]) -> list[Chunk]:
         found: list[Chunk] = []

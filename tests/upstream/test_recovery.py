@@ -137,6 +137,17 @@ async def test_a_refused_prefill_means_a_restart_and_is_remembered():
     assert again.prefills == [None, None]
 
 
+@pytest.mark.parametrize("continues", [True, False])
+@pytest.mark.parametrize("after", range(8, 14))
+async def test_half_a_character_at_the_cut_is_no_text(after, continues):
+    outcome = await ask(
+        f"[[cut after={after} times=1]] [[split_pairs ascii chars=1 text=Twelve: 🙂🙂🙂 and so on]]",
+        continues=continues,
+    )
+    assert outcome.error is None
+    assert outcome.text == "Twelve: 🙂🙂🙂 and so on"
+
+
 async def test_a_very_short_text_is_begun_anew():
     outcome = await ask("[[cut after=1 times=1]]", continues=True)
     assert outcome.text == outcome.full_text

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 import daphne.server  # installs the asyncio reactor; must come before any other part of Twisted
+from autobahn.exception import Disconnected
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor
@@ -248,7 +249,10 @@ class Server(daphne.server.Server):
         if self.is_draining and kind == "http.response.start":
             message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
             self._send_away(protocol)
-        await super().handle_reply(protocol, message)
+        try:
+            await super().handle_reply(protocol, message)
+        except Disconnected:
+            return  # it was sent away, or has left; the application hears of that by itself
         if kind == "websocket.accept":
             self._open_valve(protocol)
             if self.is_draining:

@@ -74,8 +74,7 @@ CUTS = [
     "stall after=5",
     "stall after=5 keepalive_s=0.2",
 ]
-CONTINUED = range(len(FAULTS), len(FAULTS) + len(CUTS))
-FAULTS += [(f"[[{cut} times=1]]", WHOLE, 2) for cut in CUTS * 2]
+RECOVERED = [(f"[[{cut} times=1]]", WHOLE, 2) for cut in CUTS]
 ENVIRONMENT = {
     # A model for each fault, so that no breaker of another one's is in the way.
     "OPENAI_MODEL": ",".join(f"fake:{n}" for n in range(len(FAULTS))),
@@ -91,22 +90,21 @@ from chat.models import Generation
 rows = Generation.objects.select_related("message")
 print(json.dumps({row.pk: [row.status, row.message.text, row.calls] for row in rows}))
 """
-CONTINUE = """
-from chat.models import Model
-for n in {}:
-    Model.objects.filter(name=f"fake:{{n}}").update(continuation="plain")
-"""
+CONTINUE = "from chat.models import Model; Model.objects.update(continuation='{}')"
 MODELS = "from chat.models import Model; print(dict(Model.objects.values_list('name', 'pk')))"
 
 
-def test_every_fault_ends_as_a_whole_answer_or_a_named_error(serve, provider):
+@pytest.mark.parametrize(
+    ("faults", "continuation"), [(FAULTS, "none"), (RECOVERED, "none"), (RECOVERED, "plain")]
+)
+def test_every_fault_ends_as_a_whole_answer_or_a_named_error(serve, provider, faults, continuation):
     server = serve(provider.env_for_server | ENVIRONMENT)
-    server.shell(CONTINUE.format(CONTINUED))
+    server.shell(CONTINUE.format(continuation))
     models = eval(server.shell(MODELS))
     with server.sign_in().socket() as socket:
         asked = {
             ask_model(socket, models, n, directive): (n, directive)
-            for n, (directive, _ends, _calls) in enumerate(FAULTS)
+            for n, (directive, _ends, _calls) in enumerate(faults)
         }
         ends, texts = read_all(socket, set(asked))
         rows = json.loads(server.shell(STORED))
@@ -114,12 +112,12 @@ def test_every_fault_ends_as_a_whole_answer_or_a_named_error(serve, provider):
             f"{directive}: {complaint}"
             for generation, (n, directive) in asked.items()
             for complaint in complaints(
-                provider, n, ends[generation], texts[generation], rows[str(generation)]
+                provider, n, faults[n], ends[generation], texts[generation], rows[str(generation)]
             )
         ]
         assert not wrong, "\n".join(wrong)
         # A normal chat works right after, on the models that failed too.
-        for n in range(0, len(FAULTS), 9):
+        for n in range(0, len(faults), 9):
             accepted = ask(socket, "and now?", model=models[f"fake:{n}"])
             text = whole(socket, accepted["generation"])
             assert text == provider_text(provider, "and now?")
@@ -155,8 +153,8 @@ def read_all(socket, generations):
     return ends, texts
 
 
-def complaints(provider, n, end, shown, row):
-    directive, wanted, calls_wanted = FAULTS[n]
+def complaints(provider, n, fault, end, shown, row):
+    directive, wanted, calls_wanted = fault
     status, text, calls = row
     full = provider_text(provider, f"question {n} {directive}")
     if status not in wanted or end.get("status", end["type"]) != status:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chat.models.catalog import Model
 from chat.models.conversation import Message
+from chat.models.generation import Request, text_of
 from chat.upstream import Prompt
 
 # Bytes per token. English is nearer to four; a guess that is too low only leaves out a turn more.
@@ -95,6 +96,21 @@ def fit(
     return Fitted(
         Prompt([*messages, *turns, *ending], temperature, extra, prefill), left_out, all_of_it - room, cut_to
     )
+
+
+def as_asked(request: Request, model: Model, *, partial: str = "", may_prefill: bool = True) -> Fitted:
+    """Build the prompt from what a program asked, all of it and as it is.
+
+    `partial`, `may_prefill`: see `fit`.
+    """
+    continuation = model.continuation if may_prefill else Model.Continuation.NONE
+    ending, extra = _continuation(continuation, partial)
+    prefill = "" if continuation == Model.Continuation.NONE else partial
+    messages = [*request.messages, *ending]
+    parameters = {**request.parameters, **extra}
+    limit = parameters.pop("max_tokens", None)
+    prompt = Prompt(messages, extra=parameters, prefill=prefill, max_output_tokens=limit)
+    return Fitted(prompt, 0, sum(tokens_in(text_of(message)) for message in messages))
 
 
 def _left_out_at_once(turns: list[dict[str, Any]], left_out: int) -> int:

@@ -25,7 +25,7 @@ from chat.answer import Answer
 from chat.delta_log import LeaseLost
 from chat.models.catalog import Model
 from chat.models.conversation import Message
-from chat.models.generation import Attempt, Generation
+from chat.models.generation import Attempt, Generation, text_of
 from chat.models.process import PROCESS_ID
 from chat.upstream import errors
 
@@ -72,12 +72,8 @@ def claim(generation_id: int, from_owner: str) -> Claimed | None:
         )
         state = delta_log.state(generation_id)
         made.update(generation.attempts.values_list("endpoint_name", "model_name"))
-    conversation = generation.message.conversation
-    models = generation.model.route() if generation.model else []
-    context_tokens = max((model.context_tokens for model in models), default=0)
-    history, earlier = conversation.recent(
-        generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
-    )
+    models = generation.route()
+    history, earlier = ([], 0) if generation.request else _history(generation, models)
     attempt = None
     if (
         generation.model
@@ -89,6 +85,13 @@ def claim(generation_id: int, from_owner: str) -> Claimed | None:
         attempt.save()
         Generation.objects.filter(pk=generation_id).update(calls=attempt.number)
     return Claimed(generation, models, history, earlier, state, made, attempt)
+
+
+def _history(generation: Generation, models: list[Model]) -> tuple[list[Message], int]:
+    context_tokens = max((model.context_tokens for model in models), default=0)
+    return generation.message.conversation.recent(
+        generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
+    )
 
 
 def _new_attempt(generation: Generation, model_name: str, endpoint_name: str) -> Attempt:
@@ -124,6 +127,7 @@ class Run:
         self._client = client
         self._ladder = ladder
         self._generation = claimed.generation
+        self._asked = claimed.generation.asked
         self._lease = delta_log.open_lease(
             claimed.generation.pk,
             owner=PROCESS_ID,
@@ -176,10 +180,11 @@ class Run:
             await self._finish(await self._outcome())
         except LeaseLost:
             logger.info("generation %d runs elsewhere now", self._generation.pk)
-        conversation_id = self._generation.message.conversation_id
-        await notices.achanged(
-            self._generation.user_id, conversation_id, "finished", generation_id=self._generation.pk
-        )
+        conversation = self._generation.message.conversation
+        if conversation.is_listed:
+            await notices.achanged(
+                self._generation.user_id, conversation.pk, "finished", generation_id=self._generation.pk
+            )
 
     async def _outcome(self) -> events.Terminal:
         """Produce the text and say how it ended. Raises LeaseLost."""
@@ -299,7 +304,7 @@ class Run:
         before = self._fitted.get(target)
         room = before.room if before is not None else None
         if refused is not None and before is not None:
-            if room is not None or len(before.prompt.messages) < 2:
+            if self._asked is not None or room is not None or len(before.prompt.messages) < 2:
                 return None
             room = int(before.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * CAUTION)
         fitted = self._fitted[target] = self._fit(self._models[target], partial, may_prefill, room)
@@ -307,6 +312,9 @@ class Run:
         return fitted.prompt
 
     def _fit(self, model: Model, partial: str, may_prefill: bool, room: int | None) -> prompt.Fitted:
+        if self._asked is not None:
+            partial = self._generation.prefix + partial
+            return prompt.as_asked(self._asked, model, partial=partial, may_prefill=may_prefill)
         conversation = self._generation.message.conversation
         return prompt.fit(
             self._claimed.history,
@@ -450,7 +458,10 @@ class Run:
                 usage.prompt_tokens, usage.completion_tokens, is_estimated=False, model=model
             )
         elif self._has_new_text():
-            asked = sum(prompt.tokens_in(message.text) for message in self._claimed.history)
+            texts = [message.text for message in self._claimed.history]
+            if self._asked is not None:
+                texts = [text_of(message) for message in self._asked.messages]
+            asked = sum(map(prompt.tokens_in, texts))
             answered = prompt.tokens_in(text[len(self._generation.prefix) :])
             self._generation.set_usage(asked, answered, is_estimated=True, model=model)
 

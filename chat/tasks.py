@@ -36,9 +36,10 @@ async def abegin(user: AbstractUser, verb: Callable[[], Accepted]) -> Accepted:
     accepted = await delta_log.awrite(verb)
     if not accepted.is_repeat:
         await run_generation.aenqueue(str(accepted.generation_id))
-        await notices.achanged(
-            user.pk, accepted.conversation_id, "started", generation_id=accepted.generation_id
-        )
+        if accepted.is_listed:
+            await notices.achanged(
+                user.pk, accepted.conversation_id, "started", generation_id=accepted.generation_id
+            )
     return accepted
 
 

@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from chat import delta_log, events, generations
 from chat.fakeprovider import FakeProvider
 from chat.models import Attempt, Conversation, Endpoint, Fallback, Generation, LoggedEvent, Model
+from chat.models.generation import Request
 
 pytestmark = pytest.mark.django_db
 
@@ -425,6 +426,78 @@ async def test_each_model_of_the_route_is_sent_what_fits_it(living):
     assert [message["role"] for message in small] == ["user"]
     assert [message["role"] for message in large] == ["system", "user", "assistant", "user"]
     assert done.left_out == 0
+
+
+async def ask_once(life, model, *messages, **parameters):
+    """Ask as a program does, run the answer to its end, return its row."""
+    fallbacks = parameters.pop("fallbacks", None)
+    request = Request(list(messages), parameters, fallbacks)
+    verb = partial(Conversation.ask_once, life.user, request, model=model, client_id="once", source="api")
+    accepted = await delta_log.awrite(verb)
+    await generations.run(accepted.generation_id)
+    return await life.row(accepted)
+
+
+async def test_what_a_program_asks_is_sent_as_it_is(living):
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "hello"}, {"type": "image_url", "image_url": {}}],
+        },
+    ]
+    async with living(system_prompt="not sent", context_tokens=256, max_output_tokens=50) as life:
+        model = await Model.objects.aget()
+        done = await ask_once(life, model, *messages, seed=7, temperature=0.5, max_tokens=9)
+        [record] = life.provider.requests
+    assert done.status == "completed"
+    assert record.body["messages"] == messages
+    assert (record.body["seed"], record.body["temperature"], record.body["max_tokens"]) == (7, 0.5, 9)
+
+
+async def test_a_models_own_limit_holds_for_programs(living):
+    async with living(max_output_tokens=5) as life:
+        await ask_once(life, await Model.objects.aget(), {"role": "user", "content": "hello"}, max_tokens=9)
+        [record] = life.provider.requests
+    assert record.body["max_tokens"] == 5
+
+
+async def test_a_cut_answer_to_a_program_is_continued(living):
+    async with living(continuation="plain") as life:
+        asked = {"role": "user", "content": "go on [[cut after=5 times=1]]"}
+        done = await ask_once(life, await Model.objects.aget(), asked)
+        expected = life.provider.text_for(asked["content"])
+    assert (done.status, done.message.text, done.calls) == ("completed", expected, 2)
+
+
+async def test_a_request_too_long_for_its_model_is_not_made_shorter(living):
+    async with living() as life:
+        many = [{"role": "user", "content": "hello [[context=5]]"}] * 4
+        done = await ask_once(life, await Model.objects.aget(), *many)
+        assert len(life.provider.requests) == 1
+    assert (done.status, done.error_code) == ("failed", "context_too_long")
+
+
+@pytest.mark.parametrize("own", [None, [], ["other"]])
+async def test_a_requests_own_fallbacks_stand_in_for_those_of_its_models_row(living, own):
+    async with living() as life:
+        life.provider.script("status=401", model="fake")
+        rows = await add_fallback(life.provider, "fake:row")
+        other = await Model.objects.acreate(endpoint_id=rows.endpoint_id, name="fake:other")
+        ids = None if own is None else [other.pk for _name in own]
+        model = await Model.objects.aget(is_default=True)
+        done = await ask_once(life, model, {"role": "user", "content": "hello"}, fallbacks=ids)
+    asked = [row.model_name async for row in Attempt.objects.filter(generation=done)]
+    assert asked == ["fake", *(["fake:row"] if own is None else ["fake:other"] if own else [])]
+
+
+async def test_a_requests_own_fallbacks_are_of_its_models_confidentiality(living):
+    async with living() as life:
+        life.provider.script("status=401", model="fake")
+        public = await add_fallback(life.provider, confidentiality="public")
+        model = await Model.objects.aget(is_default=True)
+        done = await ask_once(life, model, {"role": "user", "content": "hello"}, fallbacks=[public.pk])
+    assert (done.status, done.calls) == ("failed", 1)
 
 
 async def test_a_breaker_open_from_the_start_leaves_one_row_of_the_model_that_was_called(living):

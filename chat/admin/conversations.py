@@ -55,7 +55,7 @@ def transcript(conversation: Conversation, page_number: str, message_id: str) ->
     else:
         page = pages.get_page(page_number)
     messages = conversation.messages.in_bulk(list(page))
-    runs = Generation.objects.filter(message__in=list(page)).order_by("pk").defer("prefix")
+    runs = Generation.objects.filter(message__in=list(page)).order_by("pk").defer("prefix", "request")
     run_of = {run.message_id: run for run in runs}
     entries: list[Entry] = []
     previous: int | None = None
@@ -99,7 +99,7 @@ class DeletedFilter(admin.SimpleListFilter):
 @admin.register(Conversation)
 class ConversationAdmin(LogAdmin):
     list_display = ["title_or_default", "user", "model", "messages_count", "last_message", "deleted"]
-    list_filter = [DeletedFilter, "updated_at", "model"]
+    list_filter = [DeletedFilter, "is_listed", "updated_at", "model"]
     list_select_related = ["user", "model"]
     search_fields = ["title"]
     search_help_text = _("Words of the title or of a message, or a user name.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
@@ -71,12 +74,13 @@ class GenerationAdmin(LogAdmin):
         ),
         (_("Times"), {"fields": [("created_at", "started_at"), ("first_delta_at", "finished_at")]}),
         (_("Run"), {"fields": [("owner", "epoch"), ("stop_requested_at", "client_id")]}),
+        (_("Request of a program"), {"fields": ["asked"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
         # The conversation's id alone: its message may be a megabyte.
-        return found.annotate(conversation_pk=F("message__conversation_id")).defer("prefix")
+        return found.annotate(conversation_pk=F("message__conversation_id")).defer("prefix", "request")
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return operations.may_operate(request.user)
@@ -108,6 +112,13 @@ class GenerationAdmin(LogAdmin):
     def cost(self, generation: Generation) -> str:
         return number(generation.cost_usd)
 
+    @admin.display(description=_("messages and parameters"))
+    def asked(self, generation: Generation) -> str:
+        if generation.request is None:
+            return NOTHING
+        asked = json.dumps(_shortened(generation.request), indent=2, ensure_ascii=False)
+        return format_html("<pre>{}</pre>", asked)
+
     @admin.display(description=_("created"), ordering="id")
     def created(self, generation: Generation) -> str:
         return ago(generation.created_at)
@@ -119,6 +130,18 @@ class GenerationAdmin(LogAdmin):
             return NOTHING
         url = reverse("admin:chat_conversation_change", args=[pk])
         return format_html('<a href="{}?message={}#m{}">{}</a>', url, *[generation.message_id] * 2, _("read"))
+
+
+def _shortened(value: Any) -> Any:
+    """Return a JSON value with what is in no language, such as an image, cut to its beginning."""
+    match value:
+        case str() if value.startswith("data:"):
+            return f"{value[:40]}… ({len(value)})"
+        case list():
+            return [_shortened(each) for each in value]
+        case dict():
+            return {key: _shortened(each) for key, each in value.items()}
+    return value
 
 
 @admin.register(Attempt)

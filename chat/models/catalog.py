@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -195,6 +196,12 @@ class Model(models.Model):
             fallback__endpoint__confidentiality=self.endpoint.confidentiality,
         )
         return [self, *(each.fallback for each in usable.select_related("fallback__endpoint"))]
+
+    def route_over(self, fallbacks: Sequence[int]) -> list[Model]:
+        """`route`, with the models of these ids, which a request named, instead of its own rows."""
+        offered = Model.objects.offered().filter(endpoint__confidentiality=self.endpoint.confidentiality)
+        usable = offered.exclude(pk=self.pk).in_bulk(fallbacks)
+        return [self, *(usable[pk] for pk in dict.fromkeys(fallbacks) if pk in usable)]
 
 
 class Fallback(models.Model):

@@ -9,8 +9,9 @@ import secrets
 import time
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
@@ -22,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.models.catalog import Model
-from chat.models.generation import Accepted, Generation
+from chat.models.generation import Accepted, Generation, Request
 from chat.refusal import Refused
 from chat.text import clean
 
@@ -47,6 +48,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def of(self, user: AbstractUser) -> ConversationQuerySet:
         """Return what `user` may see: their own, less the deleted."""
         return self.filter(user_id=user.pk, deleted_at=None)
+
+    def listed(self) -> ConversationQuerySet:
+        """Return those that a person's pages show."""
+        return self.filter(is_listed=True)
 
     def search(self, query: str) -> ConversationQuerySet:
         """Return those whose title or text holds every word of `query`."""
@@ -79,6 +84,8 @@ class Conversation(models.Model):
     updated_at = models.DateTimeField(gettext_lazy("last message"), default=timezone.now)
     # The newest finished answer the owner has looked at; the sidebar marks later ones.
     seen_at = models.DateTimeField(default=timezone.now)
+    # Those of programs, one for each request, are for reviewers alone.
+    is_listed = models.BooleanField(gettext_lazy("listed"), default=True, db_default=True, editable=False)
     deleted_at = models.DateTimeField(gettext_lazy("deleted"), null=True, blank=True)
 
     objects = ConversationQuerySet.as_manager()
@@ -216,6 +223,31 @@ class Conversation(models.Model):
         conversation._touch(message)
         return generation.as_accepted()
 
+    @classmethod
+    @transaction.atomic
+    def ask_once(
+        cls, user: AbstractUser, request: Request, *, model: Model, client_id: str, source: str
+    ) -> Accepted:
+        """Store what a program asks, as a conversation of its own that no page lists, and a generation.
+
+        The same `client_id` again returns what it made the first time. Raises Refused: `conflict` if that
+        was something else, `bad_client_id`.
+        """
+        _check_client_id(client_id)
+        request = request.cleaned()
+        stored = msgspec.to_builtins(request)
+        earlier = Generation.objects.made_by(user, client_id)
+        if earlier is not None:
+            if (earlier.request, earlier.model_id) != (stored, model.pk):
+                raise _conflict()
+            return earlier.as_accepted(is_repeat=True)
+        text = request.text
+        conversation = cls.objects.create(
+            user_id=user.pk, title=title_from(text), model=model, is_listed=False
+        )
+        asked = conversation.messages.create(role=Message.Role.USER, text=text)
+        return conversation._start(user, asked, model, client_id=client_id, source=source, request=stored)
+
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:
         if is_at_leaf:
             parent = self.leaf
@@ -236,11 +268,23 @@ class Conversation(models.Model):
         return parent
 
     def _start(
-        self, user: AbstractUser, asked: Message, model: Model, *, client_id: str, source: str
+        self,
+        user: AbstractUser,
+        asked: Message,
+        model: Model,
+        *,
+        client_id: str,
+        source: str,
+        request: dict[str, Any] | None = None,
     ) -> Accepted:
         answer = self.messages.create(role=Message.Role.ASSISTANT, parent=asked)
         generation = answer.generations.create(
-            user_id=user.pk, client_id=client_id, source=source, model=model, model_name=model.name
+            user_id=user.pk,
+            client_id=client_id,
+            source=source,
+            model=model,
+            model_name=model.name,
+            request=request,
         )
         self._touch(answer)
         return generation.as_accepted()
@@ -411,7 +455,8 @@ class Message(models.Model):
 
 def title_from(text: str) -> str:
     """Return a title from a first message: its first line, cut at a word."""
-    line = " ".join(text.strip().splitlines()[0].split()).lstrip("#>*-` ") or _("New conversation")
+    first = next(iter(text.strip().splitlines()), "")
+    line = " ".join(first.split()).lstrip("#>*-` ") or _("New conversation")
     if len(line) <= TITLE_MAX_CHARS:
         return line
     cut = line[: TITLE_MAX_CHARS - 1]
@@ -455,7 +500,7 @@ def _temperature(value: float | None) -> float | None:
 
 
 def _check_limits(user: AbstractUser) -> None:
-    mine = Generation.objects.filter(user_id=user.pk)
+    mine = Generation.objects.filter(user_id=user.pk, request__isnull=True)
     if mine.active().count() >= settings.RUNNING_PER_USER:
         raise Refused(
             "too_many_running",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -18,8 +20,41 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.catalog import Model
+from chat.text import clean_json
 
 MILLION = Decimal(1_000_000)
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a program asked: sent to the model as it is, in place of a conversation's newest turns.
+
+    `messages` and `parameters` are in the words of the OpenAI protocol; a limit of the answer's tokens
+    is `max_tokens` here, and is sent under the name that the endpoint knows. `fallbacks`: ids of models
+    that may answer instead, in order; None: those of the model's rows.
+    """
+
+    messages: list[dict[str, Any]]
+    parameters: dict[str, Any] = {}
+    fallbacks: list[int] | None = None
+
+    def cleaned(self) -> Request:
+        """Return it with every text in it cleaned."""
+        return Request(clean_json(self.messages), clean_json(self.parameters), self.fallbacks)
+
+    @property
+    def text(self) -> str:
+        """The text of the last message that is a person's."""
+        asked = (message for message in reversed(self.messages) if message.get("role") == "user")
+        return text_of(next(asked, {}))
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Return the text of a message in the words of the protocol, less its images and the like."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +66,8 @@ class Accepted:
     message_id: int
     user_message_id: int
     is_repeat: bool = False
+    # Whether it is among the conversations that its person's pages show.
+    is_listed: bool = True
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):
@@ -86,6 +123,8 @@ class Generation(models.Model):
     recoveries = models.PositiveSmallIntegerField(_("recoveries"), default=0, db_default=0)
     stop_requested_at = models.DateTimeField(null=True, blank=True)
 
+    # A `Request`; null: the conversation is what is asked.
+    request = models.JSONField(_("request"), null=True, blank=True, editable=False)
     # The message's text from before this generation, which it writes on to.
     prefix = models.TextField(blank=True)
     # Rows of its delta log may still be there.
@@ -171,7 +210,20 @@ class Generation(models.Model):
             message_id=message.pk,
             user_message_id=message.parent_id or 0,
             is_repeat=is_repeat,
+            is_listed=message.conversation.is_listed,
         )
+
+    @property
+    def asked(self) -> Request | None:
+        """What a program asked, if it was one."""
+        return None if self.request is None else msgspec.convert(self.request, Request)
+
+    def route(self) -> list[Model]:
+        """Return the models that may answer, in order; none if its model is gone. One query."""
+        if self.model is None:
+            return []
+        fallbacks = self.asked.fallbacks if self.asked is not None else None
+        return self.model.route() if fallbacks is None else self.model.route_over(fallbacks)
 
     @classmethod
     def claim(cls, pk: int, *, owner: str, from_owner: str = "") -> Generation | None:

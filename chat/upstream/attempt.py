@@ -68,6 +68,8 @@ class Prompt:
     extra: dict[str, Any] = field(default_factory=dict)
     # The beginning of the answer, where the last message is that.
     prefill: str = ""
+    # As the one who asks wants it; the target's own limit holds, too.
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +229,9 @@ def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
     }
     if prompt.temperature is not None:
         body["temperature"] = prompt.temperature
-    if target.max_output_tokens is not None:
+    limits = [limit for limit in (target.max_output_tokens, prompt.max_output_tokens) if limit is not None]
+    if limits:
         # OpenAI's newer models refuse the old name; most other servers know only that.
         name = "max_completion_tokens" if "api.openai.com" in target.base_url else "max_tokens"
-        body[name] = target.max_output_tokens
+        body[name] = min(limits)
     return body

@@ -65,7 +65,7 @@ def sidebar_of(request: AuthedRequest, current: Conversation | None = None) -> S
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
     words = query.split()[:8]
-    found = Conversation.objects.of(request.user).search(query).order_by("-updated_at", "-pk")
+    found = Conversation.objects.of(request.user).listed().search(query).order_by("-updated_at", "-pk")
     found = _with_news(found)
     if words:
         found = _with_snippets(found, words[0])

@@ -11,6 +11,7 @@ from django.db import connection
 from chat import delta_log
 from chat.models import Conversation, Generation, Message
 from chat.models.conversation import TITLE_MAX_CHARS, title_from, uuid7
+from chat.models.generation import Request
 from chat.refusal import Refused
 
 pytestmark = pytest.mark.django_db
@@ -273,3 +274,55 @@ def test_a_conversation_begins_with_its_settings_and_keeps_them(user, model):
 def test_settings_out_of_bounds_are_refused_and_nothing_is_stored(user, model, settings_):
     assert refusal(lambda: ask(user, **settings_)) == "bad_settings"
     assert not Conversation.objects.exists()
+
+
+# -- what programs ask -------------------------------------------------------------------------------
+
+REQUEST = Request(
+    messages=[
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]},
+        {"role": "assistant", "content": "It"},
+    ],
+    parameters={"seed": 7},
+)
+
+
+def ask_once(user, model, request=REQUEST, client_id="once"):
+    return Conversation.ask_once(user, request, model=model, client_id=client_id, source="api")
+
+
+def test_what_a_program_asks_is_kept_as_it_is_and_not_listed(user, model):
+    accepted = ask_once(user, model)
+    generation = Generation.objects.get(pk=accepted.generation_id)
+    conversation = conversation_of(accepted)
+    assert (generation.asked, generation.source, generation.status) == (REQUEST, "api", "queued")
+    assert (conversation.title, conversation.is_listed, accepted.is_listed) == ("What is this?", False, False)
+    assert branch(accepted) == ["What is this?", ""]
+    assert list(Conversation.objects.of(user).listed()) == []
+
+
+def test_a_request_without_a_word_of_a_persons_is_stored_too(user, model):
+    accepted = ask_once(user, model, Request([{"role": "system", "content": "Say something."}]))
+    assert branch(accepted) == ["", ""]
+
+
+def test_a_programs_id_is_for_one_request(user, model):
+    first = ask_once(user, model)
+    assert ask_once(user, model).generation_id == first.generation_id
+    assert refusal(lambda: ask_once(user, model, Request(REQUEST.messages))) == "conflict"
+    assert Generation.objects.count() == 1
+
+
+def test_what_no_database_can_hold_is_cleaned_out_of_a_request(user, model):
+    accepted = ask_once(
+        user, model, Request([{"role": "user", "content": "a\x00b\ud800", "na\x00me": "\x00"}])
+    )
+    generation = Generation.objects.get(pk=accepted.generation_id)
+    assert generation.asked.messages == [{"role": "user", "content": "ab\ufffd", "name": ""}]
+
+
+def test_programs_do_not_use_up_a_persons_own_limits(user, model, settings):
+    settings.RUNNING_PER_USER = settings.ASKS_PER_MINUTE = 1
+    ask_once(user, model)
+    ask(user, "a person's")

@@ -1,10 +1,13 @@
-"""The one-second tick of a server process.
+"""The one-second tick of a process that runs answers: a server, a worker, a command.
 
 Driven by the event loop, so that a loop that hangs loses its claim. Each tick moves this process's
 counter, writes down what operators see of it and obeys what they say, reads who wants what stopped,
 takes up answers that wait or whose process died, and closes the sockets of sessions that ended. No
 stored time decides who owns an answer: a process is dead when its counter stood still on the observer's
 own clock.
+
+Servers take up what people and programs asked for. Bulk is the workers', and the servers' while no
+worker lives. A command runs its own answer and takes up nobody's.
 """
 
 from __future__ import annotations
@@ -66,14 +69,24 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class _Owned:
+    """A generation that another process owns."""
+
+    id: int
+    is_bulk: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Beat:
     """What one tick read."""
 
     to_stop: list[int]
+    # Answers that nobody runs, without bulk.
     waiting: list[int]
-    # Answers of processes that may be dead: owner -> generation ids.
-    owned: dict[str, list[int]]
-    counters: dict[str, int]
+    # Answers of processes that may be dead.
+    owned: dict[str, list[_Owned]]
+    # Other processes: id -> what they are, and their counter.
+    processes: dict[str, tuple[str, int]]
     overrides: list[BreakerOverride]
 
 
@@ -83,12 +96,15 @@ open_sockets: set[OpenSocket] = set()
 @dataclass(slots=True)
 class _Heart:
     url: str
+    kind: str = Process.Kind.SERVER
     task: asyncio.Task[None] | None = None
     last_beat_s: float = 0.0
     counter: int = 0
     # Owner -> its counter and when, by our clock, it was first seen there.
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)
     adopting: set[asyncio.Task[None]] = field(default_factory=set)
+    # Those of them that are bulk.
+    bulk: set[asyncio.Task[None]] = field(default_factory=set)
     status: dict[str, Any] = field(default_factory=dict)
     # Override -> the revision that was applied here.
     obeyed: dict[int, int] = field(default_factory=dict)
@@ -97,10 +113,14 @@ class _Heart:
 _heart: _Heart | None = None
 
 
-async def start(*, url: str) -> None:
-    """Make this process known, take over what a dead predecessor left, and begin to tick."""
+async def start(*, url: str = "", kind: Process.Kind = Process.Kind.SERVER) -> None:
+    """Make this process known, take over what a dead predecessor left, and begin to tick.
+
+    `kind` decides what it takes up: see above. When this returns, no other process takes what this one
+    claims for that of a dead one.
+    """
     global _heart
-    _heart = _Heart(url)
+    _heart = _Heart(url, kind)
     await _tick(_heart)
     _heart.task = asyncio.create_task(_beat_for_ever(_heart), name="heartbeat")
 
@@ -165,14 +185,29 @@ async def _tick(heart: _Heart) -> None:
     await _close_ended_sessions()
     if generations.is_draining():
         return
-    for generation_id in beat.waiting:
-        _adopt(heart, generation_id, "")
+    if heart.kind != Process.Kind.COMMAND:
+        await _take_up(heart, beat)
+
+
+async def _take_up(heart: _Heart, beat: _Beat) -> None:
+    """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     dead = _dead(heart, beat)
+    is_server = heart.kind == Process.Kind.SERVER
+    has_worker = any(
+        kind == Process.Kind.WORKER for pk, (kind, _) in beat.processes.items() if pk not in dead
+    )
+    takes_bulk = not is_server or not has_worker
+    if is_server:
+        for generation_id in beat.waiting:
+            _adopt(heart, generation_id, "")
     for owner in dead:
-        orphans = beat.owned.get(owner, [])
+        orphans = [each for each in beat.owned.get(owner, ()) if (takes_bulk if each.is_bulk else is_server)]
         logger.info("process %s is gone; taking over %d answers", owner[:8], len(orphans))
-        for generation_id in orphans:
-            _adopt(heart, generation_id, owner)
+        for orphan in orphans:
+            _adopt(heart, orphan.id, owner, is_bulk=orphan.is_bulk)
+    if takes_bulk and (room := settings.BULK_RUNNING_MAX - len(heart.bulk)) > 0:
+        for generation_id in await database_sync_to_async(Generation.waiting_bulk)(room):
+            _adopt(heart, generation_id, "", is_bulk=True)
     if dead:
         await delta_log.awrite(lambda: Process.objects.filter(pk__in=dead).delete())
 
@@ -185,27 +220,32 @@ def _beat(heart: _Heart) -> _Beat:
     if not mine.update(counter=heart.counter, seen_at=now, status=heart.status):
         Process.objects.create(
             id=PROCESS_ID,
+            kind=heart.kind,
             host=platform.node()[:200],
             pid=os.getpid(),
             url=heart.url,
             counter=heart.counter,
             status=heart.status,
         )
-    owned: dict[str, list[int]] = {}
+    owned: dict[str, list[_Owned]] = {}
     waiting, to_stop = [], []
     # Who was disabled asks for nothing any more; the row says so, lest it is recovered elsewhere.
     Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
-    active = Generation.objects.active().values_list("pk", "owner", "stop_requested_at")
-    for pk, owner, stop_requested_at in active:
+    # Of bulk that waits there may be very much.
+    active = Generation.objects.active().exclude(owner="", source=Generation.Source.BATCH)
+    for pk, owner, source, stop_requested_at in active.values_list(
+        "pk", "owner", "source", "stop_requested_at"
+    ):
         if owner == PROCESS_ID:
             if stop_requested_at is not None:
                 to_stop.append(pk)
         elif owner:
-            owned.setdefault(owner, []).append(pk)
+            owned.setdefault(owner, []).append(_Owned(pk, source == Generation.Source.BATCH))
         else:
             waiting.append(pk)
-    counters = dict(Process.objects.exclude(pk=PROCESS_ID).values_list("pk", "counter"))
-    return _Beat(to_stop, waiting, owned, counters, list(BreakerOverride.objects.all()))
+    others = Process.objects.exclude(pk=PROCESS_ID).values_list("pk", "kind", "counter")
+    processes = {pk: (kind, counter) for pk, kind, counter in others}
+    return _Beat(to_stop, waiting, owned, processes, list(BreakerOverride.objects.all()))
 
 
 def is_alone() -> bool:
@@ -217,26 +257,30 @@ def _dead(heart: _Heart, beat: _Beat) -> list[str]:
     """Return the processes that are dead by our clock."""
     now = time.monotonic()
     dead = []
-    for owner in {*beat.owned, *beat.counters}:
-        counter = beat.counters.get(owner, -1)
+    is_first_server = heart.counter == 1 and heart.kind == Process.Kind.SERVER and is_alone()
+    for owner in {*beat.owned, *beat.processes}:
+        kind, counter = beat.processes.get(owner, (Process.Kind.SERVER, -1))
         seen_counter, since = heart.seen.get(owner, (None, now))
         if counter != seen_counter:
             heart.seen[owner] = (counter, now)
             since = now
-        is_proved_dead = heart.counter == 1 and is_alone()
+        is_proved_dead = is_first_server and kind == Process.Kind.SERVER
         if is_proved_dead or counter == -1 or now - since > settings.PROCESS_DEAD_AFTER_S:
             dead.append(owner)
             heart.seen.pop(owner, None)
     return dead
 
 
-def _adopt(heart: _Heart, generation_id: int, from_owner: str) -> None:
+def _adopt(heart: _Heart, generation_id: int, from_owner: str, *, is_bulk: bool = False) -> None:
     """Run an answer that waits for anybody, or whose process is dead."""
     task = asyncio.create_task(
         generations.run(generation_id, from_owner=from_owner), name=f"generation {generation_id}"
     )
     heart.adopting.add(task)
     task.add_done_callback(heart.adopting.discard)
+    if is_bulk:
+        heart.bulk.add(task)
+        task.add_done_callback(heart.bulk.discard)
     task.add_done_callback(_log_failure)
 
 

@@ -307,6 +307,8 @@ BREAKER_WINDOW_S = env_number("CHATSITE_BREAKER_WINDOW_S", 60.0, minimum=1, maxi
 BREAKER_OPEN_S = env_number("CHATSITE_BREAKER_OPEN_S", 15.0, minimum=0.1, maximum=3600)
 # How many may wait for a slot of one endpoint; the slots are set on the endpoint's row.
 ADMISSION_QUEUE_MAX = env_number("CHATSITE_ADMISSION_QUEUE_MAX", 500, minimum=0, maximum=100_000)
+# How many bulk answers a process has in hand at a time; the rest wait in the database, in nobody's way.
+BULK_RUNNING_MAX = env_number("CHATSITE_BULK_RUNNING_MAX", 200, minimum=1, maximum=100_000)
 
 # -- the process ----------------------------------------------------------------------------------
 # A process whose counter stood still for this long, by the observer's own clock, is dead.

@@ -26,7 +26,9 @@ with transaction.atomic():
 READ = """
 import json
 from chat.models import Attempt
-rows = Attempt.objects.select_related("generation").order_by("started_at")
+# The row of a first call is there before the call is.
+made = Attempt.objects.exclude(first_delta_at=None)
+rows = made.select_related("generation").order_by("started_at")
 print(json.dumps([
     [row.generation.source == "batch", row.started_at.timestamp() - row.queued_s, row.started_at.timestamp()]
     for row in rows

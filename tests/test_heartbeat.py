@@ -117,6 +117,117 @@ async def test_on_a_database_of_our_own_a_predecessors_answers_are_taken_over_at
     assert taken_over == [(orphan.pk, "before")]
 
 
+@pytest.mark.parametrize("kind", [Process.Kind.WORKER, Process.Kind.COMMAND])
+async def test_the_lock_beside_the_database_proves_nothing_about_workers_and_commands(
+    user, model, taken_over, clock, monkeypatch, kind
+):
+    monkeypatch.setattr(heartbeat, "is_alone", lambda: True)
+    orphan = await sync_to_async(owned_by)(user, model, "other")
+    await Process.objects.acreate(id="other", kind=kind, host="h", pid=1, counter=5)
+    heart = heartbeat._Heart("")
+    await tick(heart)
+    assert taken_over == []
+
+    clock.now += 11
+    await tick(heart)
+    assert taken_over == [(orphan.pk, "other")]
+
+
+@pytest.mark.parametrize("kind", [Process.Kind.WORKER, Process.Kind.COMMAND])
+async def test_neither_a_worker_nor_a_command_takes_the_server_beside_it_for_dead(
+    user, model, taken_over, monkeypatch, kind
+):
+    monkeypatch.setattr(heartbeat, "is_alone", lambda: True)
+    await sync_to_async(owned_by)(user, model, "server", source="batch")
+    await Process.objects.acreate(id="server", host="h", pid=1, counter=5)
+    await tick(heartbeat._Heart("", kind))
+    assert taken_over == []
+    assert await Process.objects.filter(pk="server").aexists()
+
+
+WAITING, ORPHAN, WAITING_BULK, BULK_ORPHAN = "waiting", "orphan", "waiting bulk", "bulk orphan"
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_worker", "expected"),
+    [
+        (Process.Kind.SERVER, False, {WAITING, ORPHAN, WAITING_BULK, BULK_ORPHAN}),
+        (Process.Kind.SERVER, True, {WAITING, ORPHAN}),
+        (Process.Kind.WORKER, False, {WAITING_BULK, BULK_ORPHAN}),
+        (Process.Kind.WORKER, True, {WAITING_BULK, BULK_ORPHAN}),
+        (Process.Kind.COMMAND, False, set()),
+    ],
+)
+async def test_each_kind_of_process_takes_up_what_is_for_it(
+    user, model, taken_over, many_processes, kind, has_worker, expected
+):
+    def arrange():
+        if has_worker:
+            Process.objects.create(id="alive", kind=Process.Kind.WORKER, host="h", pid=1)
+        return {
+            WAITING: owned_by(user, model, "", status="queued").pk,
+            ORPHAN: owned_by(user, model, "gone", source="api").pk,
+            WAITING_BULK: owned_by(user, model, "", status="queued", source="batch").pk,
+            BULK_ORPHAN: owned_by(user, model, "gone", source="batch").pk,
+        }
+
+    made = await sync_to_async(arrange)()
+    await tick(heartbeat._Heart("", kind))
+    names = {pk: name for name, pk in made.items()}
+    assert {names[pk] for pk, _from in taken_over} == expected
+
+
+async def test_servers_take_up_bulk_when_the_last_worker_is_dead(
+    user, model, taken_over, clock, many_processes
+):
+    await Process.objects.acreate(id="worker", kind=Process.Kind.WORKER, host="h", pid=1)
+    orphan = await sync_to_async(owned_by)(user, model, "worker", source="batch")
+    heart = heartbeat._Heart("")
+    await tick(heart)
+    clock.now += 11
+    await tick(heart)
+    assert taken_over == [(orphan.pk, "worker")]
+
+
+async def test_a_process_has_so_much_bulk_in_hand_and_its_users_take_turns(
+    user, other_user, model, monkeypatch, settings
+):
+    settings.BULK_RUNNING_MAX = 3
+
+    def arrange():
+        people = [user, user, user, user, other_user]
+        return [owned_by(each, model, "", status="queued", source="batch").pk for each in people]
+
+    first, second, third, _fourth, others = await sync_to_async(arrange)()
+    begun = []
+    gates = {}
+
+    async def run(generation_id, *, from_owner=""):
+        begun.append(generation_id)
+        gates[generation_id] = asyncio.Event()
+        await gates[generation_id].wait()
+
+    monkeypatch.setattr(generations, "run", run)
+    heart = heartbeat._Heart("")
+    await heartbeat._tick(heart)
+    await asyncio.sleep(0)
+    assert begun == [first, others, second]
+
+    await Generation.objects.filter(pk__in=begun).aupdate(owner=PROCESS_ID)
+    await heartbeat._tick(heart)
+    await asyncio.sleep(0)
+    assert len(begun) == 3
+
+    gates[first].set()
+    await asyncio.wait(heart.bulk, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0)
+    await heartbeat._tick(heart)
+    await asyncio.sleep(0)
+    assert begun[3:] == [third]
+    for task in heart.bulk:
+        task.cancel()
+
+
 async def test_final_answers_are_left_alone(user, model, taken_over):
     await sync_to_async(owned_by)(user, model, "gone", status="completed")
     await tick(heartbeat._Heart(""))

@@ -61,6 +61,7 @@ class ProcessBlock:
 
     id: str
     name: str
+    kind: str
     url: str
     seen: str
     running: int
@@ -119,6 +120,7 @@ def _process_block(
     return ProcessBlock(
         id=process.pk,
         name=str(process),
+        kind=process.get_kind_display(),
         url=process.url,
         seen=ago(process.seen_at),
         running=running,

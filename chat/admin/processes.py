@@ -1,4 +1,4 @@
-"""Server processes: who runs, since when, and what it says about itself."""
+"""Processes: who runs, since when, and what it says about itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from chat.models import Process
 
 @admin.register(Process)
 class ProcessAdmin(LogAdmin):
-    list_display = ["__str__", "url", "version", "started", "seen", "beats"]
-    fields = ["id", "host", "pid", "url", "version", "started", "seen", "beats", "observed"]
+    list_display = ["__str__", "kind", "url", "version", "started", "seen", "beats"]
+    fields = ["id", "kind", "host", "pid", "url", "version", "started", "seen", "beats", "observed"]
     change_list_template = "admin/chat/process/change_list.html"
 
     def get_urls(self) -> list[URLPattern]:

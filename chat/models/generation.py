@@ -14,8 +14,8 @@ import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import F, Q, Window
+from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -246,6 +246,13 @@ class Generation(models.Model):
         return cls.objects.select_related("model__endpoint", "message__conversation__model", "user").get(
             pk=pk
         )
+
+    @classmethod
+    def waiting_bulk(cls, most: int) -> list[int]:
+        """Return the ids of bulk that nobody runs: one of each user's in turn, the oldest first."""
+        waiting = cls.objects.active().filter(owner="", source=cls.Source.BATCH)
+        turn = Window(RowNumber(), partition_by="user", order_by="pk")
+        return list(waiting.annotate(turn=turn).order_by("turn", "pk").values_list("pk", flat=True)[:most])
 
     @classmethod
     def request_stop(cls, user: AbstractUser, pk: int) -> bool:

@@ -1,4 +1,4 @@
-"""Server processes and their heartbeat, and what operators tell all of them."""
+"""Processes that run answers and their heartbeat, and what operators tell all of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ PROCESS_ID = uuid.uuid4().hex
 
 
 class Process(models.Model):
-    """One running server process. `counter` moves each second while its event loop is alive.
+    """One process that runs answers. `counter` moves each second while its event loop is alive.
 
     Whoever watches judges by its own clock how long the counter stood still; `seen_at` is only shown.
     """
 
+    class Kind(models.TextChoices):
+        SERVER = "server", _("server")
+        WORKER = "worker", _("worker")
+        COMMAND = "command", _("command")
+
     id = models.CharField(primary_key=True, max_length=32)
+    kind = models.CharField(
+        _("kind"), max_length=10, choices=Kind, default=Kind.SERVER, db_default=Kind.SERVER
+    )
     host = models.CharField(_("host"), max_length=200)
     pid = models.PositiveIntegerField(_("pid"))
     url = models.CharField(_("address"), max_length=200, blank=True)

@@ -33,8 +33,10 @@ class Forwarded:
             return scope
         client = self._client(peer, _values(scope, b"x-forwarded-for"))
         schemes = SCHEMES.get(b"".join(_values(scope, b"x-forwarded-proto")).lower(), {})
-        scheme = schemes.get(scope["type"], scope["scheme"])
-        return scope | {"client": [str(client), 0], "scheme": scheme}
+        seen = scope | {"client": [str(client), 0]}
+        if scope["type"] in schemes:
+            seen["scheme"] = schemes[scope["type"]]
+        return seen
 
     def _client(self, peer: Address, hops: list[bytes]) -> Address:
         """Return the last hop that is no proxy of ours: each proxy appends whom it saw."""

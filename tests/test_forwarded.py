@@ -88,18 +88,14 @@ async def fail_to_sign_in(peer, forwarded):
         (b"cookie", b"csrftoken=" + b"a" * 32),
         (b"x-csrftoken", b"a" * 32),
     ]
-    messages = iter([{"type": "http.request", "body": body}])
+    messages = asyncio.Queue()
+    messages.put_nowait({"type": "http.request", "body": body})
     statuses = []
-
-    async def receive():
-        for message in messages:
-            return message
-        await asyncio.Event().wait()
 
     async def send(message):
         statuses.append(message.get("status"))
 
-    await Forwarded(get_asgi_application(), TRUSTED)(scope, receive, send)
+    await Forwarded(get_asgi_application(), TRUSTED)(scope, messages.get, send)
     return statuses[0]
 
 

@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import ssl
 import subprocess
+import sys
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPConnection
+from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect
@@ -89,13 +94,13 @@ def test_a_person_signs_in_by_form_and_has_a_conversation_whose_text_comes_as_it
     assert person.post("/signin/", {"username": "ada", "password": "correct horse"}).status == 302
     assert person.get("/").status == 200
     question = "hello [[hold=gate after=10]] [[deltas=40]]"
-    with person.socket() as socket:
-        accepted = ask(socket, question)
-        for text, _last in read(socket, accepted["generation"]):
+    with person.socket() as websocket:
+        accepted = ask(websocket, question)
+        for text, _last in read(websocket, accepted["generation"]):
             if len(text) == 40:  # ten deltas, and the provider says no more before the gate opens
                 release(site.provider, "gate")
         assert text == provider_text(site.provider, question)
-        assert whole(socket, ask(socket, "and more")["generation"])
+        assert whole(websocket, ask(websocket, "and more")["generation"])
 
 
 def test_static_files_need_no_server_and_never_change(site):
@@ -165,13 +170,35 @@ def test_another_name_or_origin_is_refused(site):
     assert person.post("/preferences/", {"theme": "dark"}, headers=evil_form).status == 403
 
 
-def test_failed_sign_ins_are_counted_by_who_really_asks(site):
+@pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is this machine")
+def test_failed_sign_ins_are_counted_by_the_address_that_nginx_saw(site):
     site = site()
-    # This test comes from the address of the trusted proxy, so it is believed as one.
-    headers = {"X-Forwarded-For": "192.0.2.7"}
-    site.visitor().post("/signin/", {"username": "ada", "password": "wrong"}, headers=headers)
+    headers = site.visitor().headers | {"X-Forwarded-For": "192.0.2.7"}
+    stranger = HTTPConnection(site.url.removeprefix("http://"), source_address=("127.0.0.2", 0), timeout=20)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    stranger.request("POST", "/signin/", "username=ada&password=wrong", headers | form)
+    assert stranger.getresponse().status == 200
     code = "from chat.models.access import SigninFailure; print(SigninFailure.objects.get().address)"
-    assert site.server.shell(code) == "192.0.2.7"
+    assert site.server.shell(code) == "127.0.0.2"
+
+
+def test_a_stream_is_passed_on_as_it_comes_with_a_request_id(nginx, tmp_path):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        upstream = SimpleNamespace(port=listening.getsockname()[1], data_dir=tmp_path)
+        nginx(configured(port, upstream), port=port)
+        client = HTTPConnection("127.0.0.1", port, timeout=10)
+        client.request("GET", "/v1/generations/1/events")
+        served, _address = listening.accept()
+        with served:
+            head = served.recv(65_536).decode()
+            start = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            served.sendall(f"{start}data: 1\n".encode())
+            # The stream is still open.
+            assert client.getresponse().readline() == b"data: 1\n"
+    assert re.search(r"^X-Request-ID: [0-9a-f]{32}\r$", head, re.M)
+    assert "X-Forwarded-Proto: http\r\n" in head
 
 
 def test_a_sign_in_link_is_not_in_the_access_log(site, tmp_path):

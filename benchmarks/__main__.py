@@ -4,7 +4,16 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("first_text", "crowd", "weight", "memory", "long_conversation", "durability", "outage")
+NAMES = (
+    "first_text",
+    "crowd",
+    "weight",
+    "memory",
+    "slow_reader",
+    "long_conversation",
+    "durability",
+    "outage",
+)
 
 
 def main() -> None:

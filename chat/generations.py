@@ -7,6 +7,7 @@ import logging
 from functools import partial
 
 from chat import delta_log, route, upstream
+from chat.models.catalog import Model
 from chat.models.generation import Generation
 from chat.models.process import PROCESS_ID
 from chat.run import Run, Running, claim
@@ -78,7 +79,8 @@ def stop_here(generation_id: int) -> bool:
 async def drain(timeout_s: float) -> None:
     """Let running answers go on for `timeout_s`, then hand the rest over to whoever claims them next.
 
-    No answer begins here any more.
+    No answer begins here any more. Those that can be written on go first: the others would begin again,
+    and may still end meanwhile.
     """
     global _is_draining
     _is_draining = True
@@ -86,13 +88,28 @@ async def drain(timeout_s: float) -> None:
     if tasks:
         logger.info("waiting up to %g s for %d running answers", timeout_s, len(tasks))
         _done, late = await asyncio.wait(tasks, timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        await delta_log.awrite(_release)
+        if late:
+            continuing = await delta_log.awrite(_continuing)
+            await _hand_over({id_ for id_ in _running if id_ in continuing})
+            await _hand_over(set(_running))
     await _client.close()
 
 
-def _release() -> None:
-    """Put what this process still owns back for others."""
-    Generation.objects.active().filter(owner=PROCESS_ID).update(owner="", status=Generation.Status.QUEUED)
+def _continuing() -> set[int]:
+    """Return those of this process's generations that their next owner writes on; others it must restart."""
+    mine = Generation.objects.active().filter(owner=PROCESS_ID)
+    return set(mine.exclude(model__continuation=Model.Continuation.NONE).values_list("pk", flat=True))
+
+
+async def _hand_over(generation_ids: set[int]) -> None:
+    """End these runs here, and put their rows back for others once all of their text is in the log."""
+    tasks = [found.task for id_ in generation_ids if (found := _running[id_]).task is not None]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await delta_log.awrite(partial(_release, generation_ids))
+
+
+def _release(generation_ids: set[int]) -> None:
+    mine = Generation.objects.active().filter(pk__in=generation_ids, owner=PROCESS_ID)
+    mine.update(owner="", status=Generation.Status.QUEUED)

@@ -1,7 +1,6 @@
 """The ASGI application: pages over HTTP, the chat over a websocket."""
 
 import os
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +17,7 @@ from django.urls import path, re_path
 http = get_asgi_application()
 
 from chat.consumers import ChatConsumer  # noqa: E402 - models can be imported only after the line above
-
-type Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+from chatsite.forwarded import Application, Forwarded  # noqa: E402
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -69,4 +67,4 @@ websocket = SameOrigin(
     )
 )
 
-application = ProtocolTypeRouter({"http": http, "websocket": websocket})
+application = Forwarded(ProtocolTypeRouter({"http": http, "websocket": websocket}), settings.TRUSTED_PROXIES)

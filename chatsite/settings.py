@@ -6,6 +6,7 @@ The README's configuration table is checked against this file by `tests/test_set
 """
 
 import contextlib
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -78,6 +79,13 @@ def env_url(name: str, *schemes: str) -> str:
     return value
 
 
+def env_networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(item) for item in env_list(name)]
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"{name}: {exc}. Give addresses or networks, such as 10.0.0.0/8.") from exc
+
+
 def secret_key(path: Path) -> str:
     """Return the key kept in `path`, made on the first start so that sessions survive restarts."""
     if not path.exists():
@@ -108,7 +116,8 @@ if PUBLIC_URL:
     CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else None
+# The proxies whose word about client and scheme counts, see chatsite/forwarded.py.
+TRUSTED_PROXIES = env_networks("CHATSITE_TRUSTED_PROXIES")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 

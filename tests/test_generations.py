@@ -365,6 +365,28 @@ async def test_a_drain_hands_over_what_does_not_end_in_time(living):
     assert (await life.row(late)).epoch == 0
 
 
+async def test_a_drain_hands_over_first_what_can_be_written_on(living):
+    async with living() as life:
+        endpoint = await Endpoint.objects.aget()
+        able = await Model.objects.acreate(endpoint=endpoint, name="fake:able", continuation="plain")
+        begun = [
+            await life.ask(f"[[hold=gate{n} after=3]]", model_id=able.pk if n == 1 else None)
+            for n in range(3)
+        ]
+        runs = [asyncio.create_task(generations.run(each.generation_id)) for each in begun]
+        for n in range(3):
+            await life.provider.wait_held(f"gate{n}")
+        await generations.drain(0)
+        await asyncio.wait(runs)
+        for record in life.provider.requests:
+            await life.provider.wait_for(
+                lambda each, id_=record.id: each.id == id_ and each.left_s is not None
+            )
+        left = sorted(life.provider.requests, key=lambda record: record.left_s)
+    assert left[0].model == "fake:able"
+    assert [(await life.row(each)).status for each in begun] == ["queued"] * 3
+
+
 async def add_fallback(provider, name="fake:second", confidentiality="", **fields):
     """Give the default model a fallback at another endpoint."""
     endpoint = await Endpoint.objects.acreate(

@@ -15,7 +15,8 @@ from websockets.sync.client import connect
 
 from chat.management.listening import listen
 from tests.programs import until
-from tests.serving import Server
+from tests.serving import Provider, Server
+from tests.test_never_lost import ask, follow, read, release, stored, whole
 
 type Serve = Callable[..., Server]
 
@@ -138,6 +139,58 @@ def test_a_restart_sends_open_sockets_away_with_1012(serve: Serve) -> None:
     assert closed.value.rcvd.code == 1012
     assert server.wait() == 0
     assert "Traceback" not in server.log
+
+
+def ask_and_read_half(server: Server) -> int:
+    """Ask something whose answer is held in the middle; return its generation when that half is shown."""
+    with server.sign_in().socket() as websocket:
+        accepted = ask(websocket, "[[hold=gate after=10 on=1]] [[deltas=20]]")
+        for text, _seq in read(websocket, accepted["generation"]):
+            if len(text) == 40:
+                return int(accepted["generation"])
+    raise AssertionError("the answer ended")
+
+
+def test_an_answer_in_progress_ends_in_the_drain(serve: Serve, provider: Provider) -> None:
+    server = serve(provider.env_for_server | {"CHATSITE_DRAIN_S": "30"})
+    generation = ask_and_read_half(server)
+    server.send(signal.SIGTERM)
+    server.wait_for_line("^Stopping")
+    release(provider, "gate")
+    assert server.wait() == 0
+    status, text, calls, epoch = stored(server, generation)
+    assert (status, len(text), calls, epoch) == ("completed", 80, 1, 1)
+
+
+def test_what_does_not_end_in_the_drain_is_handed_over_and_nothing_is_missing(
+    serve: Serve, provider: Provider
+) -> None:
+    server = serve(provider.env_for_server | {"CHATSITE_DRAIN_S": "0"})
+    generation = ask_and_read_half(server)
+    assert server.terminate() == 0
+    assert "Traceback" not in server.log
+    code = "from chat import delta_log; print(len(delta_log.state({}).text))"
+    assert server.shell(code.format(generation)) == "40"
+    assert stored(server, generation)[0] == "queued"
+    server.start()
+    with server.sign_in().socket() as websocket:
+        follow(websocket, generation)
+        assert len(whole(websocket, generation)) == 80
+
+
+def test_a_second_signal_ends_a_drain_at_once_and_the_next_start_completes_the_answer(
+    serve: Serve, provider: Provider
+) -> None:
+    server = serve(provider.env_for_server | {"CHATSITE_DRAIN_S": "300"})
+    generation = ask_and_read_half(server)
+    server.send(signal.SIGTERM)
+    server.wait_for_line("^Stopping")
+    server.send(signal.SIGTERM)
+    assert server.wait(deadline_s=10) == 128 + signal.SIGTERM
+    server.start()
+    with server.sign_in().socket() as websocket:
+        follow(websocket, generation)
+        assert len(whole(websocket, generation)) == 80
 
 
 @pytest.mark.embedded

@@ -91,6 +91,19 @@ def test_a_client_that_does_not_read_holds_the_application_back(server: ToyServe
     client.close()
 
 
+def test_a_socket_that_does_not_read_holds_its_application_back_and_nobody_else(server: ToyServer) -> None:
+    address = f"ws://127.0.0.1:{server.port}/"
+    with connect(address, max_queue=1) as stuck, connect(address) as other:
+        stuck.send("flood")
+        server.wait_for_line("flooding")
+        for _ in range(10):
+            other.send("hello")
+            assert other.recv(timeout=10) == "5 characters"
+        assert "flooded" not in server.log  # 13 MB do not fit into the kernel's buffers
+        while "flooded" not in server.log:
+            assert stuck.recv(timeout=10)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_sends_sockets_away_and_lets_a_stream_finish(server: ToyServer, number: int) -> None:
     stream = get(server, "/stream")

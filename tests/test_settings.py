@@ -50,6 +50,7 @@ NONSENSE = {
 BY_KIND = {
     "env_bool": ["perhaps", "2"],
     "env_number": ["many", "-1", "1e99", "nan", "9999999999"],
+    "env_networks": ["proxy", "127.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1"],
     "env_url": [
         "example.org",
         "ftp://example.org",

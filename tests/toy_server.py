@@ -65,6 +65,11 @@ async def websocket(scope, receive, send):
             return
         if message.get("text") == "raise":
             raise RuntimeError("in a socket")
+        if message.get("text") == "flood":
+            say("flooding")
+            for _ in range(200):
+                await send({"type": "websocket.send", "text": "x" * 65536})
+            say("flooded")
         await send({"type": "websocket.send", "text": f"{len(message['text'])} characters"})
 
 

@@ -204,7 +204,7 @@ def _status(value: str) -> int:
 
 
 # Nobody means more than this many deltas or characters; it would only fill the memory.
-LARGEST = 20_000_000
+LARGEST = 100_000_000
 # `after=end`: beyond any answer's length, so that it sorts last.
 AT_END = 1 << 60
 _WORDY = {"N": _count, "SECONDS": _amount, "0..1": _amount}

@@ -35,6 +35,9 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 
+from chat.models import Endpoint
+
+Endpoint.objects.update(slots={count})
 User = get_user_model()
 with transaction.atomic():
     for number in range({count}):
@@ -93,7 +96,7 @@ def _stop_quietly(program: Program) -> None:
 
 
 def people(site: Server, count: int) -> list[Session]:
-    """Return browsers of `count` people, all signed in."""
+    """Return browsers of `count` people, all signed in, and give the endpoint a slot for each."""
     keys = site.shell(SIGN_IN_MANY.format(count=count)).split()
     return [Session(site.base_url, {"sessionid": key}) for key in keys]
 

@@ -203,7 +203,7 @@ class _Topic:
 
     def wake(self) -> None:
         self._news.set()
-        self._news = asyncio.Event()
+        self._news.clear()
 
     def rows_after(self, seq: int) -> list[Row] | None:
         """Return the rows above `seq`; None if memory does not reach back so far."""

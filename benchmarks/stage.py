@@ -120,6 +120,8 @@ class Answer:
     outcome: str = ""
     frames: int = 0
     texts: list[str] = field(default_factory=list)
+    # When each of them came.
+    came: list[float] = field(default_factory=list)
     ids: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -147,6 +149,7 @@ class Page:
                 answer.frames += 1
                 answer.first_text = answer.first_text or now
                 answer.texts.append(frame["text"])
+                answer.came.append(now)
                 if now - acknowledged > ACK_EVERY_S and "seq" in frame:
                     acknowledged = now
                     await self._socket.send(

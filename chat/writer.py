@@ -2,7 +2,7 @@
 
 It is self-clocking: it takes everything that is pending for all generations, commits it in ONE
 transaction, publishes, and looks again. An idle system commits at once; a busy one makes larger
-groups by itself, with no timer to tune.
+groups by itself, a few milliseconds apart.
 
 A write to a log is fenced: it holds only while its lease's owner, epoch and status still match the
 row. A lease that no longer matches is lost, for that run alone; nothing else of the group suffers.

@@ -164,6 +164,22 @@ class Page:
         return answer
 
 
+    async def send(self, **frame: Any) -> None:
+        await self._socket.send(json.dumps(frame))
+
+    async def frames(self, *, until_seq: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield events up to `until_seq`, and acknowledge them as a page does."""
+        acknowledged = time.monotonic()
+        async for message in self._socket:
+            frame = json.loads(message)
+            yield frame
+            if frame["seq"] == until_seq:
+                return
+            if time.monotonic() - acknowledged > ACK_EVERY_S:
+                acknowledged = time.monotonic()
+                await self.send(type="ack", generation=frame["generation"], seq=frame["seq"])
+
+
 @contextlib.asynccontextmanager
 async def page(
     session: Session, *, open_timeout_s: float = 60, path: str = SOCKET_PATH

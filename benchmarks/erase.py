@@ -81,7 +81,8 @@ print(Conversation.objects.filter(title__startswith="old ").update(deleted_at=lo
 def delays(answer: stage.Answer, record: Record, now_s: float) -> list[tuple[float, float]]:
     """Return (when it came, seconds since it was sent) of each delta.
 
-    `now_s`: the provider's clock, less ours. The provider sends a delta each 1/RATE s after the first, at most two milliseconds late.
+    `now_s`: the provider's clock, less ours. The provider sends a delta each 1/RATE s after the first, at
+    most two milliseconds late.
     """
     assert record.answer is not None
     assert record.first_delta_s is not None

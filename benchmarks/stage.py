@@ -163,7 +163,6 @@ class Page:
                 break
         return answer
 
-
     async def send(self, **frame: Any) -> None:
         await self._socket.send(json.dumps(frame))
 

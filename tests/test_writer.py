@@ -295,7 +295,7 @@ def test_deltas_wait_for_the_next_group_and_verbs_and_the_end_do_not(user, model
     async def write():
         lease = lease_on(generation)
         await flush()
-        for word in "one two three".split():
+        for word in ["one", "two", "three"]:
             await delta_log.append(lease, events.Delta(word))
         before = await sync_to_async(stored_text)(generation)
         await flush()

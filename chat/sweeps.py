@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.sessions.models import Session
@@ -82,7 +83,7 @@ def erase_deleted(rows: int) -> int:
     """
     gone = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT).order_by("deleted_at")
     messages: list[int] = []
-    emptied = []
+    emptied: list[UUID] = []
     for conversation_id in gone.values_list("pk", flat=True)[:rows]:
         room = rows - len(messages) - len(emptied)
         newest = Message.objects.filter(conversation_id=conversation_id).order_by("-pk")

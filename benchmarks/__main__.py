@@ -12,6 +12,8 @@ NAMES = (
     "slow_reader",
     "long_conversation",
     "durability",
+    "erase",
+    "replay",
     "outage",
 )
 

@@ -22,7 +22,8 @@ RATE = 20
 SETTLE_S = 3
 WATCH_S = 10
 FLOOD_DELTAS = 800
-STREAM = f"[[rate={RATE} deltas={RATE * (WATCH_S + 2 * SETTLE_S)}]]"
+STREAM_DELTAS = RATE * (WATCH_S + 2 * SETTLE_S)
+STREAM = f"[[rate={RATE} deltas={STREAM_DELTAS}]]"
 FLOOD = f"[[rate=0 deltas={FLOOD_DELTAS}]]"
 # The first ask of a process imports the SDK.
 WARM_UP = "warm up [[deltas=5 rate=0]]"
@@ -57,14 +58,17 @@ async def watch_streams(program: Program, sessions: list[Session]) -> tuple[floa
         while not all(answer.texts for answer in answers):  # noqa: ASYNC110 - what they wait for is out there
             await asyncio.sleep(0.1)
         await asyncio.sleep(SETTLE_S)
-        cpu, frames = stage.cpu_s(program.pid), sum(answer.frames for answer in answers)
-        begun = asyncio.get_running_loop().time()
+        cpu, before = stage.cpu_s(program.pid), [(answer.frames, len(answer.text)) for answer in answers]
         await asyncio.sleep(WATCH_S)
-        deltas = STREAMS * RATE * (asyncio.get_running_loop().time() - begun)
-        cpu = stage.cpu_s(program.pid) - cpu
-        frames = sum(answer.frames for answer in answers) - frames
+        cpu, after = stage.cpu_s(program.pid) - cpu, [(answer.frames, len(answer.text)) for answer in answers]
+        assert not any(answer.ended for answer in answers), "an answer was over before the watch was"
         await asyncio.gather(*asking)
         assert all(answer.outcome == "completed" for answer in answers)
+        frames = sum(end - begin for (begin, _), (end, _) in zip(before, after, strict=True))
+        deltas = sum(
+            STREAM_DELTAS * (end - begin) / len(answer.text)
+            for (_, begin), (_, end), answer in zip(before, after, answers, strict=True)
+        )
         return cpu / deltas * 1e6, deltas / frames
 
 

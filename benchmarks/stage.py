@@ -35,6 +35,9 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 
+from chat.models import Endpoint
+
+Endpoint.objects.update(slots={count})
 User = get_user_model()
 with transaction.atomic():
     for number in range({count}):
@@ -93,7 +96,7 @@ def _stop_quietly(program: Program) -> None:
 
 
 def people(site: Server, count: int) -> list[Session]:
-    """Return browsers of `count` people, all signed in."""
+    """Return browsers of `count` people, all signed in, and give the endpoint a slot for each."""
     keys = site.shell(SIGN_IN_MANY.format(count=count)).split()
     return [Session(site.base_url, {"sessionid": key}) for key in keys]
 
@@ -117,6 +120,8 @@ class Answer:
     outcome: str = ""
     frames: int = 0
     texts: list[str] = field(default_factory=list)
+    # When each of them came.
+    came: list[float] = field(default_factory=list)
     ids: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -144,6 +149,7 @@ class Page:
                 answer.frames += 1
                 answer.first_text = answer.first_text or now
                 answer.texts.append(frame["text"])
+                answer.came.append(now)
                 if now - acknowledged > ACK_EVERY_S and "seq" in frame:
                     acknowledged = now
                     await self._socket.send(
@@ -156,6 +162,21 @@ class Page:
                 answer.ended, answer.outcome = now, frame.get("code") or kind
                 break
         return answer
+
+    async def send(self, **frame: Any) -> None:
+        await self._socket.send(json.dumps(frame))
+
+    async def frames(self, *, until_seq: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield events up to `until_seq`, and acknowledge them as a page does."""
+        acknowledged = time.monotonic()
+        async for message in self._socket:
+            frame = json.loads(message)
+            yield frame
+            if frame["seq"] == until_seq:
+                return
+            if time.monotonic() - acknowledged > ACK_EVERY_S:
+                acknowledged = time.monotonic()
+                await self.send(type="ack", generation=frame["generation"], seq=frame["seq"])
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.db.models import Max
 from django.db.models.functions import Length
 
 from chat import events
@@ -203,7 +204,7 @@ class _Topic:
 
     def wake(self) -> None:
         self._news.set()
-        self._news = asyncio.Event()
+        self._news.clear()
 
     def rows_after(self, seq: int) -> list[Row] | None:
         """Return the rows above `seq`; None if memory does not reach back so far."""
@@ -349,6 +350,13 @@ def fold(rows: Iterable[Row], prefix: str = "") -> State:
     return State(seq, "".join(text), "".join(thinking))
 
 
-def prune(generation_ids: list[int]) -> None:
-    """Delete the logs of these generations."""
-    LoggedEvent.objects.filter(generation_id__in=generation_ids).delete()
+def prune(generation_id: int, rows: int | None = None) -> int:
+    """Delete a log, or its last `rows` rows; return how many there were of these.
+
+    The last ones first: who follows a final answer without its end is given a snapshot of it.
+    """
+    log = LoggedEvent.objects.filter(generation_id=generation_id)
+    if rows is not None:
+        last = log.aggregate(last=Max("seq"))["last"] or 0
+        log = log.filter(seq__gt=last - rows)
+    return log.delete()[0]

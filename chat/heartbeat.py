@@ -2,9 +2,9 @@
 
 Driven by the event loop, so that a loop that hangs loses its claim. Each tick moves this process's
 counter, writes down what operators see of it and obeys what they say, reads who wants what stopped,
-takes up answers that wait or whose process died, and closes the sockets of sessions that ended. No
-stored time decides who owns an answer: a process is dead when its counter stood still on the observer's
-own clock.
+takes up answers that wait or whose process died, and closes the sockets of sessions that ended. Now and
+then it sends a sweep on its way. No stored time decides who owns an answer: a process is dead when its
+counter stood still on the observer's own clock.
 
 Servers take up what people and programs asked for. Bulk is the workers', and the servers' while no
 worker lives. A command runs its own answer and takes up nobody's.
@@ -19,19 +19,16 @@ import platform
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
-from chat import delta_log, generations, operations
+from chat import delta_log, generations, operations, sweeps
 from chat.models.access import sessions_in_force
-from chat.models.conversation import Conversation, Message
 from chat.models.generation import Generation
 from chat.models.process import PROCESS_ID, BreakerOverride, Process
 
@@ -41,10 +38,6 @@ TICK_S = 1.0
 # A tick that is this late means the loop or the database is stuck.
 LATE_S = 5.0
 SWEEP_EVERY_TICKS = 30
-# One slice of a sweep; deltas wait no longer than this for it.
-SLICE_S = 0.05
-SLICE_ROWS = 200
-DELETED_KEPT = timedelta(days=1)
 
 
 @dataclass(eq=False, slots=True)
@@ -105,6 +98,7 @@ class _Heart:
     adopting: set[asyncio.Task[None]] = field(default_factory=set)
     # Those of them that are bulk.
     bulk: set[asyncio.Task[None]] = field(default_factory=set)
+    sweep: asyncio.Task[None] | None = None
     status: dict[str, Any] = field(default_factory=dict)
     # Override -> the revision that was applied here.
     obeyed: dict[int, int] = field(default_factory=dict)
@@ -135,6 +129,8 @@ async def stop() -> None:
         heart.task.cancel()
     for task in heart.adopting:
         task.cancel()
+    if heart.sweep is not None:
+        heart.sweep.cancel()
     await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
 
 
@@ -168,10 +164,17 @@ async def _beat_for_ever(heart: _Heart) -> None:
         ticks += 1
         try:
             await _tick(heart)
-            if ticks % SWEEP_EVERY_TICKS == 1:
-                await _sweep()
         except Exception:
             logger.exception("a tick failed; the next one follows")
+        if ticks % SWEEP_EVERY_TICKS == 1:
+            _begin_sweep(heart)
+
+
+def _begin_sweep(heart: _Heart) -> None:
+    """Sweep beside the ticks, which must not wait for it; one that is still at it goes on."""
+    if heart.sweep is None or heart.sweep.done():
+        heart.sweep = asyncio.create_task(sweeps.sweep(), name="sweep")
+        heart.sweep.add_done_callback(_log_failure)
 
 
 async def _tick(heart: _Heart) -> None:
@@ -299,41 +302,3 @@ async def _close_ended_sessions() -> None:
         if (socket.session_key, socket.user_id) not in valid:
             open_sockets.discard(socket)
             await socket.close()
-
-
-# -- sweeps ----------------------------------------------------------------------------------------
-
-
-async def _sweep() -> None:
-    """Prune old logs, erase what was deleted long ago, forget ended sessions; a slice at a time."""
-    for slice_ in (_prune_logs, _erase_deleted, _forget_sessions):
-        while await delta_log.awrite(slice_):  # noqa: ASYNC110 - a pause between slices, not a wait
-            await asyncio.sleep(SLICE_S)
-
-
-def _prune_logs() -> bool:
-    """Delete the logs of some answers that ended a while ago; True if there may be more."""
-    before = timezone.now() - timedelta(seconds=settings.LOG_KEPT_S)
-    ended = Generation.objects.filter(finished_at__lt=before, has_log=True).order_by("finished_at")
-    ids = list(ended.values_list("pk", flat=True)[:20])
-    delta_log.prune(ids)
-    Generation.objects.filter(pk__in=ids).update(has_log=False)
-    return len(ids) == 20
-
-
-def _erase_deleted() -> bool:
-    """Erase some messages of conversations that were deleted longer than a day ago."""
-    gone = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT).first()
-    if gone is None:
-        return False
-    leaves = gone.messages.filter(children=None).values_list("pk", flat=True)[:SLICE_ROWS]
-    if not Message.objects.filter(pk__in=list(leaves)).delete()[0]:
-        gone.delete()
-    return True
-
-
-def _forget_sessions() -> bool:
-    ended = Session.objects.filter(expire_date__lt=timezone.now())
-    return (
-        ended.filter(pk__in=list(ended.values_list("pk", flat=True)[:SLICE_ROWS])).delete()[0] == SLICE_ROWS
-    )

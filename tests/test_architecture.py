@@ -35,6 +35,7 @@ FLOORS = {
     "chat.route": VERBS,
     "chat.tasks": BACKGROUND,
     "chat.heartbeat": BACKGROUND,
+    "chat.sweeps": BACKGROUND,
     "chat.operations": BACKGROUND,
     "chat.consumers": DOORS,
     "chat.api": DOORS,

@@ -6,11 +6,10 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from chat import delta_log, generations, heartbeat
-from chat.models import BreakerOverride, Conversation, Generation, LoggedEvent, Message, Process
+from chat.models import BreakerOverride, Generation, Process
 from chat.models.process import PROCESS_ID
 from chat.run import Running
 from chat.upstream import Target
@@ -359,28 +358,31 @@ def test_ready_means_database_writer_and_tick(clock):
     assert "60 s ago" in late.checks["heartbeat"]
 
 
-async def test_sweeps_take_what_is_old_and_nothing_else(user, model):
-    def arrange():
-        old = owned_by(user, model, "", status="completed", finished_at=timezone.now() - timedelta(hours=1))
-        new = owned_by(user, model, "", status="completed", finished_at=timezone.now())
-        for generation in (old, new):
-            LoggedEvent.objects.create(generation_id=generation.pk, seq=1, payload="{}")
-        gone = old.message.conversation
-        Message.objects.create(conversation=gone, role="user", parent=old.message)
-        Conversation.objects.filter(pk=gone.pk).update(deleted_at=timezone.now() - timedelta(days=2))
-        kept = new.message.conversation
-        Conversation.objects.filter(pk=kept.pk).update(deleted_at=timezone.now())
-        for name, age in (("ended", 1), ("fresh", -1)):
-            expires = timezone.now() - timedelta(days=age)
-            Session.objects.create(session_key=name, session_data="", expire_date=expires)
-        return kept, new
+async def test_ticks_do_not_wait_for_a_sweep(monkeypatch):
+    swept, three = asyncio.Event(), asyncio.Event()
+    ticks, sweeps_begun = [], []
 
-    kept, new = await sync_to_async(arrange)()
-    await heartbeat._sweep()
+    async def count(heart):
+        ticks.append(heart)
+        if len(ticks) == 3:
+            three.set()
 
-    assert {row.generation_id async for row in LoggedEvent.objects.all()} == {new.pk}
-    assert {row.pk async for row in Conversation.objects.all()} == {kept.pk}
-    assert {row.pk async for row in Session.objects.all()} == {"fresh"}
+    async def sweep():
+        sweeps_begun.append(1)
+        await swept.wait()
+
+    monkeypatch.setattr(heartbeat, "_tick", count)
+    monkeypatch.setattr(heartbeat.sweeps, "sweep", sweep)
+    monkeypatch.setattr(heartbeat, "TICK_S", 0)
+    monkeypatch.setattr(heartbeat, "SWEEP_EVERY_TICKS", 2)
+    heart = heartbeat._Heart("")
+    beating = asyncio.create_task(heartbeat._beat_for_ever(heart))
+    await three.wait()
+    beating.cancel()
+    heart.sweep.cancel()
+    await asyncio.gather(beating, heart.sweep, return_exceptions=True)
+
+    assert len(sweeps_begun) == 1
 
 
 async def test_a_tick_that_fails_is_followed_by_the_next(monkeypatch):
@@ -394,7 +396,7 @@ async def test_a_tick_that_fails_is_followed_by_the_next(monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(heartbeat, "_tick", fail)
-    monkeypatch.setattr(heartbeat, "_sweep", lambda: asyncio.sleep(0))
+    monkeypatch.setattr(heartbeat.sweeps, "sweep", lambda: asyncio.sleep(0))
     monkeypatch.setattr(heartbeat, "TICK_S", 0)
     beating = asyncio.create_task(heartbeat._beat_for_ever(heartbeat._Heart("")))
     await three.wait()

@@ -5,10 +5,12 @@ import threading
 from functools import partial
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from chat import delta_log, events
+from chat import writer as writer_module
 from chat.models import Conversation, Generation, LoggedEvent, Message
 from chat.writer import LeaseLost, ThreadWriter, joined
 
@@ -283,6 +285,31 @@ def test_a_writer_that_closes_has_stored_everything(user, model):
     asyncio.run(produce())
     delta_log.close_writer()
     assert len(stored_text(generation)) == 1000
+
+
+def test_deltas_wait_for_the_next_group_and_verbs_and_the_end_do_not(user, model, monkeypatch):
+    monkeypatch.setattr(writer_module, "GROUP_EVERY_S", 3600)
+    generation = running_generation(user, model)
+    delta_log.open_writer()
+
+    async def write():
+        lease = lease_on(generation)
+        await flush()
+        for word in ["one", "two", "three"]:
+            await delta_log.append(lease, events.Delta(word))
+        before = await sync_to_async(stored_text)(generation)
+        await flush()
+        after = await sync_to_async(stored_text)(generation)
+        await delta_log.append(lease, events.Delta("four"))
+        return before, after
+
+    try:
+        before, after = asyncio.run(write())
+    finally:
+        delta_log.close_writer()
+
+    assert (before, after) == ("", "onetwothree")
+    assert stored_text(generation) == "onetwothreefour"
 
 
 def test_neighbouring_deltas_are_joined_and_long_ones_cut():

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
 from chat import delta_log
 
 # The longest answer that is allowed by default; only sites that allow more read from the log.
@@ -51,6 +56,11 @@ class Answer:
         await delta_log.awrite(lambda: None)
         return await self.committed()
 
+    def give_back(self) -> None:
+        """Return to the system what a very long answer took; glibc would keep it for later."""
+        if not self._is_in_memory and (trim := _malloc_trim()) is not None:
+            trim(0)
+
     async def committed(self) -> tuple[str, str]:
         """Return text and thinking as the log has them: only what was ever shown."""
         state = await delta_log.astate(self._generation_id)
@@ -60,3 +70,8 @@ class Answer:
         """Return the text alone."""
         text, _thinking = await self.read()
         return text
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], Any] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)

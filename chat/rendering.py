@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 # 1 MB takes about 2 s of the interpreter lock, during which no other answer moves.
 CHILD_ABOVE_CHARS = 200_000
+# Above this no page could show it as anything but plain text, and a second copy of it is not stored.
+RENDERED_MAX_CHARS = 2_000_000
 # A long answer of 20 kB takes 50 ms.
 TIME_LIMIT_S = 0.5
 CHILD_TIME_LIMIT_S = 10.0
@@ -144,8 +146,10 @@ def render(text: str) -> str:
     """Return `text`, which is Markdown, as HTML that is safe to put into a page. Never raises.
 
     Takes at most TIME_LIMIT_S and CHILD_TIME_LIMIT_S together, about; a text that would take longer
-    comes back as it is, escaped.
+    comes back as it is, escaped. Of a text above RENDERED_MAX_CHARS nothing comes back.
     """
+    if len(text) > RENDERED_MAX_CHARS:
+        return ""
     text = clean(text)
     try:
         return _where(text)

@@ -426,6 +426,8 @@ class Run:
             await delta_log.finish(self._lease, ending, save)
         else:
             await delta_log.awrite(save)
+        del text, new_text, thinking, save
+        self._answer.give_back()
 
     def _save(self, ending: events.Terminal, text: str, thinking: str, html: str) -> None:
         """Write the final state; runs in the transaction of the last event."""

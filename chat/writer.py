@@ -36,7 +36,7 @@ VERBS_PER_GROUP = 16
 # deltas alone begin no new group earlier than this after the one before.
 GROUP_EVERY_S = 0.005
 # A run that is this far ahead of the disk waits for it.
-BACKLOG_MAX_CHARS = 1024 * 1024
+BACKLOG_MAX_CHARS = 256 * 1024
 # A database that is locked, full or restarting is tried again for this long before its runs fail.
 OUTAGE_S = 30.0
 

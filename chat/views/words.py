@@ -13,7 +13,7 @@ def words_for_scripts() -> dict[str, str]:
         "answerStarted": _("The answer has started."),
         "busy": _("The answer is still being written. Wait for it, or stop it with Esc."),
         "code": _("code"),
-        "continued": _("{message} Continuing where it ended…"),
+        "continued": _("Cut off; continuing…"),
         "copied": _("Copied"),
         "copy": _("Copy"),
         "copyFailed": _("This browser did not let us copy."),

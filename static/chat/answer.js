@@ -135,14 +135,12 @@ export class Answer {
     if (this.#model && model && model !== this.#model) this.#seam(say("switched", { model }));
     this.#model = model || this.#model;
     this.#isContinuing = true;
-    this.#article.classList.remove("is-writing");
-    this.#tell(say("continued", { message: message ?? "" }).trim(), "is-waiting");
+    this.#tell(message || say("continued"), "is-waiting");
     announce(this.#status.textContent);
   }
 
   #retrying(event) {
     const until = performance.now() + event.wait_s * 1000;
-    this.#article.classList.remove("is-writing");
     // While a breaker is open no call is made, so none is counted.
     const words = event.code === "breaker_open" ? "retryingDown" : "retrying";
     const tick = () => {
@@ -254,6 +252,8 @@ export class Answer {
 
   #tell(text, kind) {
     this.#state.className = `state ${kind || "muted"}`;
+    // Nobody writes while there is something to wait for.
+    if (kind) this.#article.classList.remove("is-writing");
     if (this.#status.textContent !== text) this.#status.textContent = text;
   }
 

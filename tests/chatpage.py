@@ -84,6 +84,9 @@ class Wire:
 
     def __init__(self, page):
         self.is_down = False
+        # Whether what is opened is closed again at the page's first word.
+        self.is_dropping = False
+        self.pongs = 0
         self.on_server_frame = None
         self.on_page_frame = None
         self.connections = 0
@@ -95,6 +98,9 @@ class Wire:
         self.connections += 1
         if self.is_down:
             route.close(code=1001)
+            return
+        if self.is_dropping:
+            route.on_message(lambda _text: route.close(code=1011))
             return
         wire = SimpleNamespace(route=route, is_deaf=False)
         self._open.append(wire)
@@ -111,6 +117,7 @@ class Wire:
     def _from_server(self, wire, text):
         if wire.is_deaf:
             return
+        self.pongs += '"pong"' in text
         frames = [text]
         if self.on_server_frame:
             frames = map(json.dumps, self.on_server_frame(json.loads(text)))

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 
 from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 # Close codes of our own: 4000-4999 are for applications.
 SIGNED_OUT = 4401
+SOMEBODY_ELSE = 4403
 FOLLOWS_PER_SOCKET = 64
 
 
@@ -47,12 +49,20 @@ class ChatConsumer(AsyncWebsocketConsumer):
             # Accepted first: a refused handshake would not tell the page why.
             await self.close(SIGNED_OUT)
             return
+        if self._is_page_of_another(user):
+            await self.close(SOMEBODY_ELSE)
+            return
         self._user_id: int = user.pk
         self._session_key: str = self.scope["session"].session_key or ""
         self._open_socket = heartbeat.OpenSocket(
             self._user_id, self._session_key, partial(self.close, SIGNED_OUT)
         )
         heartbeat.open_sockets.add(self._open_socket)
+
+    def _is_page_of_another(self, user: AbstractUser) -> bool:
+        """Whether the page was made for somebody else: what it sends must not be sent as this person."""
+        named = parse_qs(self.scope["query_string"].decode(errors="replace")).get("user")
+        return named is not None and named != [str(user.pk)]
 
     async def disconnect(self, code: int) -> None:
         if self._open_socket is not None:
@@ -78,13 +88,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
             frame = _parse(text_data)
             await self._handle(frame)
         except Refused as refused:
-            await self._refuse(refused, frame)
+            await self._refuse(refused, frame, text_data)
         except _SignedOut:
             await self.close(SIGNED_OUT)
         except Exception:
             logger.exception("a frame could not be handled")
             message = _("Something went wrong in this program. Try again.")
-            await self._refuse(Refused("internal", message), frame)
+            await self._refuse(Refused("internal", message), frame, text_data)
 
     async def _handle(self, frame: frames.ClientFrame) -> None:
         match frame:
@@ -157,10 +167,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         return user
 
     async def _watch(self, frame: frames.Watch) -> None:
-        await database_sync_to_async(self._check_watch)(frame)
+        # A conversation that is gone may come back; its page has to hear of that, too.
         if not self._is_watching:
             self._is_watching = True
             await self.channel_layer.group_add(notices.group_of(self._user_id), self.channel_name)
+        await database_sync_to_async(self._check_watch)(frame)
 
     def _check_watch(self, frame: frames.Watch) -> None:
         user = self._user()
@@ -237,12 +248,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _send(self, frame: frames.ServerFrame) -> None:
         await self.base_send({"type": "websocket.send", "text": frames.encode(frame).decode()})
 
-    async def _refuse(self, refused: Refused, frame: frames.ClientFrame | None) -> None:
+    async def _refuse(self, refused: Refused, frame: frames.ClientFrame | None, text: str | None) -> None:
+        client_id = frame.client_id if isinstance(frame, frames.Ask) else None
+        if frame is None and text is not None:
+            client_id = frames.client_id_of(text)
         await self._send(
             frames.Refusal(
                 code=refused.code,
                 message=refused.message,
-                client_id=frame.client_id if isinstance(frame, frames.Ask) else None,
+                client_id=client_id,
                 generation=frame.generation if isinstance(frame, frames.Follow | frames.Stop) else None,
                 retry_after_s=refused.retry_after_s,
             )

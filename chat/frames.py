@@ -133,6 +133,7 @@ def decode(data: str) -> ClientFrame:
             # Lone surrogates are legal JSON that msgspec refuses; the standard library reads them.
             frame = msgspec.convert(_cleaned(json.loads(data)), ClientFrame)
     except msgspec.ValidationError as exc:
+        _refuse_other_versions(data)
         if "`$.type`" in str(exc) or "tag" in str(exc):
             known = "ask, follow, watch, ack, stop, ping"
             raise Refused("unknown_type", _("Frames have a type: %(known)s.") % {"known": known}) from exc
@@ -140,8 +141,35 @@ def decode(data: str) -> ClientFrame:
     except (ValueError, RecursionError) as exc:
         raise Refused("malformed", _("A frame is one JSON object.")) from exc
     if frame.v != PROTOCOL_VERSION:
-        raise Refused("outdated", _("This page is from another version of the program. Reload it."))
+        raise _outdated()
     return frame
+
+
+def client_id_of(data: str) -> str | None:
+    """Return the client id in a frame that could not be decoded, so that its sender knows which it was."""
+    return _hint(data).client_id
+
+
+def _refuse_other_versions(data: str) -> None:
+    """What is wrong in this version may be right in another."""
+    if _hint(data).v not in (None, PROTOCOL_VERSION):
+        raise _outdated()
+
+
+def _outdated() -> Refused:
+    return Refused("outdated", _("This page is from another version of the program. Reload it."))
+
+
+class _Hint(msgspec.Struct, frozen=True):
+    v: int | None = None
+    client_id: str | None = None
+
+
+def _hint(data: str) -> _Hint:
+    try:
+        return msgspec.json.decode(data, type=_Hint)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return _Hint()
 
 
 def _cleaned(value: object) -> object:

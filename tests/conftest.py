@@ -17,7 +17,7 @@ from chat import delta_log, generations, route
 from chat.models import Endpoint, Model
 from tests import programs
 
-pytest_plugins = ["tests.services", "tests.serving"]
+pytest_plugins = ["tests.services", "tests.serving", "tests.chatpage"]
 
 # A coroutine test that hangs fails after this long; the longest honest one takes a few seconds.
 COROUTINE_TIMEOUT_S = 60

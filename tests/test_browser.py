@@ -6,81 +6,16 @@ person of its own. Those that kill a server start one.
 
 import gzip
 import re
-from itertools import count
-from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving import SIGN_IN, Provider, Server, Session
+from tests.chatpage import HALF, WORDS, composer, held_question, last_answer, send, wait_until_final
 from tests.test_never_lost import control, release
 
 pytestmark = pytest.mark.browser
 
-PEOPLE = 40
-WORDS = " ".join(f"word{n}" for n in range(60))
-HALF = re.compile(r"word16\b|word17")
 HOSTILE = r"[x](javascript:alert(1)) ![i](http://evil.example/i.png) <img src=x onerror=alert(1)> [ok](https://ok.example)"
-SECOND_MODEL_IS_A_DEMO = (
-    "from chat.models import Model\nModel.objects.filter(name='other').update(is_demo=True)\n"
-)
-
-_gates = (f"gate{n}" for n in count())
-
-
-def held_question():
-    """Return a question whose answer WORDS stops in the middle, and the gate that lets it go on."""
-    gate = next(_gates)
-    # Sixty deltas of the text above; after the twentieth the provider waits for the test.
-    return f"[[hold={gate} after=20 chars=8]] [[text={WORDS}]]", gate
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory, prepared_data):
-    """Return a server, its provider, and signed-in sessions of people who have nothing yet."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "provider" / "data").mkdir(parents=True)
-    provider = Provider(folder / "provider", ())
-    server = None
-    try:
-        provider.start()
-        env = provider.env_for_server | {"OPENAI_MODEL": "fake,other", "CHATSITE_ASKS_PER_MINUTE": "600"}
-        server = Server(folder, env, ())
-        server.start()
-        made = [SIGN_IN.format(name=f"person{n}", is_staff=False) for n in range(PEOPLE)]
-        keys = server.shell("".join([*made, SECOND_MODEL_IS_A_DEMO])).split()
-        sessions = (Session(server.base_url, {"sessionid": key}) for key in keys)
-        yield SimpleNamespace(server=server, provider=provider, sessions=sessions)
-    finally:
-        if server:
-            server.stop()
-        provider.stop()
-
-
-@pytest.fixture
-def chat(page, site):
-    """Return the empty chat page of a person of its own."""
-    next(site.sessions).enter(page.context)
-    page.goto(site.server.base_url)
-    return page
-
-
-def composer(page):
-    return page.get_by_role("textbox", name="Message", exact=True)
-
-
-def send(page, text):
-    composer(page).fill(text)
-    composer(page).press("Enter")
-
-
-def last_answer(page):
-    return page.locator("article.answer").last.locator(".prose")
-
-
-def wait_until_final(page):
-    page.wait_for_selector(".dock:not(.is-running)")
-    page.wait_for_selector("article.answer:last-of-type .footer", timeout=30_000)
 
 
 def sign_in_by_link(page, server):
@@ -168,6 +103,8 @@ def test_a_reader_who_scrolls_up_is_left_alone_and_can_jump_back(chat):
     chat.hover("article.answer")
     chat.mouse.wheel(0, -120)
     chat.wait_for_selector(".latest:not([hidden])")
+    settled = "new Promise(done => document.querySelector('.scroller').addEventListener('scrollend', done))"
+    chat.evaluate(f"Promise.race([{settled}, new Promise(done => setTimeout(done, 1000))])")
     place = chat.eval_on_selector(".scroller", "box => box.scrollTop")
     chat.wait_for_timeout(800)  # several dozen deltas
     assert chat.eval_on_selector(".scroller", "box => box.scrollTop") == place

@@ -11,7 +11,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 from django.test import Client
 
-from chat import consumers, delta_log, generations, heartbeat, task_backends
+from chat import consumers, delta_log, generations, heartbeat, notices, task_backends
 from chat.fakeprovider import FakeProvider
 from chat.models import Conversation, Endpoint, Generation, Message, Model
 from chatsite.asgi import application
@@ -99,8 +99,7 @@ def site(monkeypatch):
     return open_site
 
 
-@contextlib.asynccontextmanager
-async def socket_of(user):
+async def page_of(user, path="/ws/"):
     client = Client()
     await sync_to_async(client.force_login)(user)
     headers = [
@@ -108,7 +107,12 @@ async def socket_of(user):
         (b"host", b"localhost:8000"),
         (b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode()),
     ]
-    communicator = WebsocketCommunicator(application, "/ws/", headers=headers)
+    return WebsocketCommunicator(application, path, headers=headers)
+
+
+@contextlib.asynccontextmanager
+async def socket_of(user):
+    communicator = await page_of(user)
     assert (await communicator.connect(timeout=20))[0]
     try:
         yield Socket(communicator)
@@ -219,6 +223,8 @@ async def test_regenerate_edit_and_continue_make_siblings_and_more_text(site, us
         ('{"type":"follow","generation":99999999999999999999999}', "not_found"),
         ('{"type":"follow","generation":-1}', "not_found"),
         ('{"type":"ping","v":2}', "outdated"),
+        ('{"type":"sing","v":2}', "outdated"),
+        ('{"type":"follow","generation":"x","v":2}', "outdated"),
         ('{"type":"ask","client_id":"a"}', "malformed"),
         ('{"type":"ask","client_id":"a","text":"x","regenerate":1}', "malformed"),
         ('{"type":"ask","client_id":"","text":"x"}', "bad_client_id"),
@@ -277,6 +283,33 @@ async def test_nul_and_lone_surrogates_in_a_question_break_nothing(site, user):
         accepted = await socket.until(type="accepted")
         await socket.follow_to_end(accepted["generation"])
     assert (await Message.objects.aget(pk=accepted["user_message"])).text == "before � after"
+
+
+async def test_a_frame_that_is_not_right_is_refused_with_its_client_id(site, user):
+    async with site(), socket_of(user) as socket:
+        await socket.send("ask", client_id="mine", text=["not", "text"])
+        refused = await socket.until(type="refused")
+    assert (refused["code"], refused["client_id"]) == ("malformed", "mine")
+
+
+async def test_a_page_of_a_conversation_that_is_gone_hears_that_it_came_back(site, user):
+    async with site(), socket_of(user) as socket:
+        await socket.send("watch", conversation=str(uuid4()))
+        await socket.until(type="refused", code="not_found")
+        await notices.achanged(user.pk, "any", "restored")
+        assert (await socket.until(type="changed"))["what"] == "restored"
+
+
+async def test_a_page_made_for_one_person_is_not_served_as_another(site, user, other_user):
+    async with site():
+        communicator = await page_of(user, f"/ws/?user={other_user.pk}")
+        assert (await communicator.connect(timeout=20))[0]
+        assert await Socket(communicator).closed_with() == consumers.SOMEBODY_ELSE
+        communicator = await page_of(user, f"/ws/?user={user.pk}")
+        assert (await communicator.connect(timeout=20))[0]
+        await Socket(communicator).send("ping")
+        assert json.loads(await communicator.receive_from(timeout=20))["type"] == "pong"
+        await communicator.disconnect(timeout=20)
 
 
 async def test_what_is_someone_elses_answers_like_what_does_not_exist(site, user, other_user):

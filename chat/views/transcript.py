@@ -107,9 +107,12 @@ class Entry:
 
 
 def entries_of(messages: list[Message]) -> list[Entry]:
-    """Return what the page shows of `messages`, in three queries and one per answer in progress."""
+    """Return what the page shows of `messages`, in four queries and one per answer in progress."""
     versions = Message.siblings(messages)
     latest = _latest_generations(messages)
+    # Its answer may have ended between the reading of the two: the text that belongs to the end comes after.
+    if messages and messages[-1].pk in latest:
+        messages[-1].refresh_from_db(fields=["text", "html", "thinking"])
     return [
         Entry(message, latest.get(message.pk), versions[message.pk], _state(latest.get(message.pk)))
         for message in messages

@@ -129,7 +129,8 @@ class Stage:
             self.take("sidebar")
             page.keyboard.press("Escape")
         page.context.set_offline(True)
-        page.evaluate("window.dispatchEvent(new Event('offline'))")
+        send(page, "And what is a whip graft?")
+        expect(page.locator(".connection")).to_contain_text("offline", timeout=15_000)
         self.take("offline")
         page.context.set_offline(False)
 

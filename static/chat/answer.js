@@ -1,9 +1,11 @@
 // One answer while it is written: applies its events in order and draws them, a frame at a time.
 
-import { say } from "./config.js";
+import { announce, say } from "./config.js";
 import { MarkdownStream } from "./markdown.js";
 
 const ACK_EVERY_MS = 250;
+// A page that is hidden, or becomes so before its next frame, is given none; yet its answer goes on.
+const FRAME_WITHIN_MS = 500;
 const FOLLOW_AGAIN_MS = 1_000;
 
 export class Answer {
@@ -19,11 +21,17 @@ export class Answer {
   #markdown;
   #model = "";
   #thoughtSince = 0;
+  #frame = 0;
   #drawTimer = 0;
   #ackTimer = 0;
   #ackedSeq = 0;
+  // While a drawing is due: the last event before it.
+  #drawnSeq = 0;
   #countdown = 0;
+  // The highest that came too early.
+  #missedSeq = 0;
   #healTimer = 0;
+  #isContinuing = false;
   #isOver = false;
 
   // `onEnd(answer, event)` is called once, after the last words are drawn.
@@ -62,7 +70,7 @@ export class Answer {
     if (this.#isOver) return;
     if (event.type === "snapshot") return this.#snapshot(event);
     if (event.seq <= this.#seq) return;
-    if (event.seq > this.#seq + 1) return this.#heal();
+    if (event.seq > this.#seq + 1) return this.#heal(event.seq);
     this.#seq = event.seq;
     clearInterval(this.#countdown);
     this.#handle(event);
@@ -79,6 +87,8 @@ export class Answer {
   }
 
   #handle(event) {
+    // What is told comes after what was written before it.
+    if (!("text" in event)) this.#draw();
     switch (event.type) {
       case "queued":
         return this.#tell(event.position ? say("queuedAt", event) : say("queued"), "is-waiting");
@@ -88,10 +98,13 @@ export class Answer {
         return this.#retrying(event);
       case "switched":
         return this.#switched(event);
+      case "continued":
+        return this.#continued(event);
       case "thinking":
         this.#thinking += event.text;
         return this.#schedule();
       case "delta":
+        this.#isContinuing = false;
         this.#text += event.text;
         this.#undrawn += event.text;
         return this.#schedule();
@@ -109,12 +122,21 @@ export class Answer {
   #started({ model }) {
     if (this.#model && model !== this.#model) this.#seam(say("switched", { model }));
     this.#model = model;
-    this.#tell(say("waiting", { model }), "is-waiting");
+    if (!this.#isContinuing) this.#tell(say("waiting", { model }), "is-waiting");
   }
 
   #switched({ model, message }) {
     this.#seam(message);
     this.#model = model;
+  }
+
+  // The text stays; what follows goes on where it ends.
+  #continued({ model, message }) {
+    if (this.#model && model && model !== this.#model) this.#seam(say("switched", { model }));
+    this.#model = model || this.#model;
+    this.#isContinuing = true;
+    this.#tell(message || say("continued"), "is-waiting");
+    announce(this.#status.textContent);
   }
 
   #retrying(event) {
@@ -127,11 +149,14 @@ export class Answer {
       if (seconds <= 0) clearInterval(this.#countdown);
     };
     tick();
+    // Once: nobody wants to hear the seconds counted.
+    announce(this.#status.textContent);
     this.#countdown = setInterval(tick, 500);
   }
 
   #restarted() {
     this.#seam(say("restarted"));
+    this.#isContinuing = false;
     this.#text = this.#prefix;
     this.#thinking = "";
     this.#thoughtSince = 0;
@@ -149,7 +174,6 @@ export class Answer {
   }
 
   #ended(event) {
-    this.#draw();
     this.drop();
     this.#markdown.end();
     this.#article.classList.remove("is-active", "is-writing");
@@ -159,24 +183,29 @@ export class Answer {
     this.#onEnd(this, event);
   }
 
-  // Once for a whole burst of events that came after a gap.
-  #heal() {
+  // Once for a whole burst of events that came after a gap; again if it is still there, the burst over.
+  #heal(seq) {
+    this.#missedSeq = Math.max(this.#missedSeq, seq);
     if (this.#healTimer) return;
     this.follow();
-    this.#healTimer = setTimeout(() => { this.#healTimer = 0; }, FOLLOW_AGAIN_MS);
+    this.#healTimer = setTimeout(() => {
+      this.#healTimer = 0;
+      if (this.#seq < this.#missedSeq) this.#heal(this.#missedSeq);
+    }, FOLLOW_AGAIN_MS);
   }
 
   // -- drawing ----------------------------------------------------------------------------------
 
   #schedule() {
     if (this.#drawTimer) return;
-    // A hidden page is given no animation frames, yet its answer goes on.
-    this.#drawTimer = document.hidden ? -setTimeout(() => this.#draw(), 250) : requestAnimationFrame(() => this.#draw());
+    this.#drawnSeq = this.#seq - 1;
+    this.#frame = requestAnimationFrame(() => this.#draw());
+    this.#drawTimer = setTimeout(() => this.#draw(), FRAME_WITHIN_MS);
   }
 
   #cancelDraw() {
-    if (this.#drawTimer < 0) clearTimeout(-this.#drawTimer);
-    else cancelAnimationFrame(this.#drawTimer);
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#drawTimer);
     this.#drawTimer = 0;
   }
 
@@ -223,6 +252,8 @@ export class Answer {
 
   #tell(text, kind) {
     this.#state.className = `state ${kind || "muted"}`;
+    // Nobody writes while there is something to wait for.
+    if (kind) this.#article.classList.remove("is-writing");
     if (this.#status.textContent !== text) this.#status.textContent = text;
   }
 
@@ -232,16 +263,16 @@ export class Answer {
     line.className = "seam";
     line.textContent = text;
     this.#body.before(line);
+    announce(text);
   }
 
   #scheduleAck() {
     if (this.#ackTimer) return;
     this.#ackTimer = setTimeout(() => {
       this.#ackTimer = 0;
-      if (this.#drawTimer) return this.#scheduleAck();
-      if (this.#seq > this.#ackedSeq && this.#socket.send({ type: "ack", generation: this.generation, seq: this.#seq })) {
-        this.#ackedSeq = this.#seq;
-      }
+      const seq = this.#drawTimer ? this.#drawnSeq : this.#seq;
+      if (seq > this.#ackedSeq && this.#socket.send({ type: "ack", generation: this.generation, seq })) this.#ackedSeq = seq;
+      if (this.#drawTimer) this.#scheduleAck();
     }, ACK_EVERY_MS);
   }
 

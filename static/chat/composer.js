@@ -113,6 +113,15 @@ class ChatComposer extends HTMLElement {
     this.focus();
   }
 
+  // The same for text that was written in another conversation ("": a new one): it waits there.
+  keepFor(conversation, { text }, reason) {
+    if (!text) return;
+    const key = draftKey(conversation || NEW);
+    const draft = keptDraft(key);
+    if (!draft.text?.includes(text)) storage.set(key, JSON.stringify({ ...draft, text: draft.text ? `${text}\n\n${draft.text}` : text }));
+    this.problem(say("keptElsewhere", { reason }));
+  }
+
   problem(text) {
     const line = this.querySelector(".problem");
     line.textContent = text;
@@ -273,9 +282,7 @@ class ChatComposer extends HTMLElement {
   };
 
   #restoreDraft() {
-    const kept = storage.get(draftKey(current.id || NEW));
-    if (!kept) return;
-    const { text, edit, ...settings } = JSON.parse(kept);
+    const { text = "", edit, ...settings } = keptDraft(draftKey(current.id || NEW));
     this.settings = settings;
     if (edit && document.getElementById(`m${edit.id}`)) {
       this.#field.value = edit.aside;
@@ -302,6 +309,14 @@ class ChatComposer extends HTMLElement {
 
 function draftKey(conversation) {
   return `chatsite.draft.${config.user}.${conversation}`;
+}
+
+function keptDraft(key) {
+  try {
+    return JSON.parse(storage.get(key)) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 // As the server counts: characters, not halves of them.

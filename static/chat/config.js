@@ -28,7 +28,8 @@ export const url = {
   transcript: (id, limit) => `${config.home}c/${id}/transcript/?limit=${limit}`,
   message: (id) => `${config.home}m/${id}/`,
   stop: (id) => `${config.home}g/${id}/stop/`,
-  socket: () => new URL(`${config.home}ws/`, location.href).href.replace(/^http/, "ws"),
+  // Names the person, since somebody else may have signed in in this browser while the page was away.
+  socket: () => new URL(`${config.home}ws/?user=${config.user}`, location.href).href.replace(/^http/, "ws"),
 };
 
 // crypto.randomUUID is missing on plain-http LAN addresses; this is not.

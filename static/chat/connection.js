@@ -1,54 +1,65 @@
 // The small line at the composer that says how the connection stands.
 
-import { config, current, request, say, SignedOut } from "./config.js";
+import { announce, config, current, request, say, SignedOut } from "./config.js";
 
 // A restart of the server takes less than this; telling sooner would only flicker.
 const QUIET_MS = 1_500;
 // So many failures in a row may mean that nobody is signed in any more.
 const ASK_AFTER_TRIES = 2;
-// How the server closes a socket whose person is signed out.
+// How the server closes a socket whose person is signed out, or is not the one signed in here now.
 const SIGNED_OUT = 4401;
+const SOMEBODY_ELSE = 4403;
 
 export class Connection {
   #line;
   #socket;
   #timer = 0;
-  #isFinal = false;
+  // The sentences that hold at present; the first of them is shown.
+  #isEnded = false;
+  #isDeleted = false;
+  #isLost = false;
+  #isFailing = false;
 
   constructor(line, socket) {
     this.#line = line;
     this.#socket = socket;
-    socket.addEventListener("open", () => this.#clear());
+    socket.addEventListener("open", () => this.#found());
     socket.addEventListener("closed", ({ detail }) => this.#lost(detail));
-    addEventListener("offline", () => this.#show("offline"));
-    addEventListener("online", () => (socket.isOpen ? this.#clear() : this.#show("reconnecting")));
-    this.#later();
+    addEventListener("offline", () => socket.isOpen || this.#doubt());
+    addEventListener("online", () => (socket.isOpen ? this.#found() : this.#doubt()));
+    this.#doubt();
   }
 
   outdated() {
-    this.#end("outdated", say("reload"), location.href);
+    this.#end("outdated", "reload", location.pathname + location.search);
   }
 
   signedOut() {
-    this.#end("signedOut", say("signIn"), location.pathname);
+    this.#end("signedOut", "signIn", location.pathname);
   }
 
   deleted(isDeleted) {
-    if (!isDeleted) return this.#clear();
-    this.#show("deletedElsewhere");
-    this.#link(say("newConversation"), config.home);
+    this.#isDeleted = isDeleted;
+    this.#show();
   }
 
   // Something that was asked for over HTTP did not come.
   failed(error) {
-    if (error instanceof SignedOut) this.signedOut();
-    else if (this.#socket.isOpen) this.#show("loadFailed");
+    if (error instanceof SignedOut) return this.signedOut();
+    this.#isFailing = this.#socket.isOpen;
+    this.#show();
+  }
+
+  // What the page shows is again what the server has.
+  caughtUp() {
+    this.#isFailing = false;
+    this.deleted(false);
   }
 
   #lost({ code, tries }) {
     if (code === SIGNED_OUT) return this.signedOut();
-    if (!navigator.onLine) this.#show("offline");
-    else this.#later();
+    if (code === SOMEBODY_ELSE) return this.#end("somebodyElse", "reload", config.home);
+    this.#doubt();
     if (tries === ASK_AFTER_TRIES) this.#ask();
   }
 
@@ -60,34 +71,48 @@ export class Connection {
     }
   }
 
-  #later() {
-    this.#timer ||= setTimeout(() => this.#show("reconnecting"), QUIET_MS);
+  // Perhaps it is back before anybody needs to know.
+  #doubt() {
+    if (this.#isLost) return this.#show();
+    // Without a net it will not be.
+    const quietMs = navigator.onLine ? QUIET_MS : 0;
+    this.#timer ||= setTimeout(() => {
+      this.#isLost = true;
+      this.#show();
+    }, quietMs);
   }
 
-  #show(name) {
-    if (this.#isFinal || (name === "reconnecting" && this.#socket.isOpen)) return;
-    this.#line.textContent = say(name);
-    this.#line.hidden = false;
+  #found() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#isFailing = false;
+    if (this.#isLost && !this.#isEnded) announce(say("reconnected"));
+    this.#isLost = false;
+    this.#show();
+  }
+
+  #show() {
+    if (this.#isEnded) return;
+    if (this.#isDeleted) return this.#tell("deletedElsewhere", "newConversation", config.home);
+    if (this.#isLost) return this.#tell(navigator.onLine ? "reconnecting" : "offline");
+    this.#tell(this.#isFailing ? "loadFailed" : "");
   }
 
   #end(name, label, address) {
-    if (this.#isFinal) return;
-    this.#show(name);
-    this.#isFinal = true;
+    if (this.#isEnded) return;
+    this.#isEnded = true;
     this.#socket.end();
-    this.#link(label, address);
+    this.#tell(name, label, address);
   }
 
-  #link(label, address) {
+  #tell(name, label, address) {
+    if ((this.#line.dataset.says ?? "") === name) return;
+    this.#line.dataset.says = name;
+    this.#line.replaceChildren(name && say(name));
+    if (!label) return;
     const link = document.createElement("a");
     link.href = address;
-    link.textContent = label;
+    link.textContent = say(label);
     this.#line.append(" ", link);
-  }
-
-  #clear() {
-    clearTimeout(this.#timer);
-    this.#timer = 0;
-    if (!this.#isFinal) this.#line.hidden = true;
   }
 }

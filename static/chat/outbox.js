@@ -8,28 +8,37 @@ const PREFIX = `chatsite.outbox.${config.user}.`;
 const ORPHAN_AFTER_MS = 15_000;
 
 export class Outbox {
-  // Used where local storage fails us.
-  #memory = new Map();
+  // This tab's own, which it sends until it hears of them itself, even if another tab has sent them.
+  #mine = new Map(stored().filter(Outbox.isMine).map((item) => [item.client_id, item]));
 
   add(ask) {
     const item = { ...ask, client_id: randomId(), tab, at: Date.now() };
-    if (!storage.set(PREFIX + item.client_id, JSON.stringify(item))) this.#memory.set(item.client_id, item);
+    this.#mine.set(item.client_id, item);
+    storage.set(PREFIX + item.client_id, JSON.stringify(item));
     return item;
   }
 
   take(clientId) {
-    const item = this.#find(clientId);
-    this.#memory.delete(clientId);
+    const item = this.#mine.get(clientId) ?? parsed(PREFIX + clientId);
+    this.#mine.delete(clientId);
     storage.remove(PREFIX + clientId);
     return item;
   }
 
   // Asks that this page should send (again), oldest first.
   due() {
-    const now = Date.now();
-    return this.#all()
-      .filter((item) => item.tab === tab || now - item.at > ORPHAN_AFTER_MS)
-      .sort((a, b) => a.at - b.at);
+    const orphans = this.#others().filter((item) => msUntilOrphan(item) <= 0);
+    return [...this.#mine.values(), ...orphans].sort((a, b) => a.at - b.at);
+  }
+
+  // Milliseconds until there is more due; Infinity if nothing of other tabs is waiting.
+  get msUntilMore() {
+    return Math.min(...this.#others().map(msUntilOrphan).filter((ms) => ms > 0));
+  }
+
+  // Whether an event of local storage tells of an ask that was added by another tab.
+  static isAddedBy({ key, newValue }) {
+    return Boolean(key?.startsWith(PREFIX) && newValue);
   }
 
   static isMine(item) {
@@ -44,13 +53,25 @@ export class Outbox {
     return frame;
   }
 
-  #find(clientId) {
-    const kept = storage.get(PREFIX + clientId);
-    return this.#memory.get(clientId) ?? (kept && JSON.parse(kept)) ?? null;
+  #others() {
+    return stored().filter((item) => !Outbox.isMine(item));
   }
+}
 
-  #all() {
-    const kept = storage.keys().filter((key) => key.startsWith(PREFIX)).map((key) => JSON.parse(storage.get(key)));
-    return [...kept.filter(Boolean), ...this.#memory.values()];
+function msUntilOrphan({ at }) {
+  return at + ORPHAN_AFTER_MS - Date.now();
+}
+
+function stored() {
+  return storage.keys().filter((key) => key.startsWith(PREFIX)).map(parsed).filter(Boolean);
+}
+
+function parsed(key) {
+  try {
+    return JSON.parse(storage.get(key));
+  } catch {
+    // Nobody can send what nobody can read.
+    storage.remove(key);
+    return null;
   }
 }

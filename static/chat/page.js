@@ -17,7 +17,9 @@ const transcript = document.querySelector("chat-transcript");
 const composer = document.querySelector("chat-composer");
 const connection = new Connection(document.querySelector(".connection"), socket);
 const picker = document.getElementById("model");
-let hasBeenOpen = false;
+// Whether notices reach this page since its socket was opened.
+let isWatching = false;
+let dueTimer = 0;
 
 // -- asking ---------------------------------------------------------------------------------------
 
@@ -45,6 +47,14 @@ function sendDue() {
     if (isShownHere(item)) transcript.tellPending(item.client_id, "send");
     socket.send(Outbox.frameOf(item));
   }
+  expectMoreDue();
+}
+
+// What other tabs have asked becomes ours to send when they do not seem to.
+function expectMoreDue() {
+  clearTimeout(dueTimer);
+  const { msUntilMore } = outbox;
+  if (msUntilMore < Infinity) dueTimer = setTimeout(sendDue, msUntilMore);
 }
 
 function delayDue() {
@@ -71,16 +81,27 @@ function accepted(frame) {
   if (!Outbox.isMine(item)) return;
   if (!item.conversation && !current.id) adopt(frame.conversation);
   if (frame.conversation === current.id) transcript.accept(frame);
+  // Asked here while another new conversation was, which has this page now.
+  else transcript.refuse(frame.client_id);
 }
 
 function refused(frame) {
-  if (frame.code === "outdated") return connection.outdated();
-  if (!frame.client_id) return composer.problem(frame.code === "not_found" ? "" : frame.message);
+  if (frame.code === "outdated") return outdated();
+  // What is not found here any more, the page finds out by reading it again.
+  if (!frame.client_id) return frame.code === "not_found" ? void transcript.sync() : composer.problem(frame.message);
   const item = outbox.take(frame.client_id);
   composer.endHold();
   transcript.refuse(frame.client_id);
   if (!current.id && !transcript.childElementCount) document.querySelector(".welcome")?.removeAttribute("hidden");
-  if (item) composer.giveBack(item, frame.message);
+  if (!item) return;
+  const home = frame.code === "not_found" ? "" : (item.conversation ?? "");
+  if (Outbox.isMine(item) || home === current.id) composer.giveBack(item, frame.message);
+  else composer.keepFor(home, item, frame.message);
+}
+
+function outdated() {
+  connection.outdated();
+  delayDue();
 }
 
 // The new conversation has an address now; the page goes on under it without a reload.
@@ -103,8 +124,7 @@ function changed({ conversation, what, generation }) {
   refreshSidebar();
   if (conversation !== current.id) return;
   if (what === "deleted" || what === "restored") {
-    connection.deleted(what === "deleted");
-    composer.close(what === "deleted");
+    tellDeleted(what === "deleted");
   } else if (what === "started" || what === "selected") {
     transcript.sync();
     // Who asks may have chosen another model.
@@ -114,6 +134,11 @@ function changed({ conversation, what, generation }) {
   } else if (what === "finished" && !transcript.isFollowing(generation)) {
     transcript.sync();
   }
+}
+
+function tellDeleted(isDeleted) {
+  connection.deleted(isDeleted);
+  composer.close(isDeleted);
 }
 
 function followModel() {
@@ -129,19 +154,30 @@ function receive(frame) {
   if (frame.type === "accepted") accepted(frame);
   else if (frame.type === "refused") refused(frame);
   else if (frame.type === "changed") changed(frame);
+  else if (frame.type === "pong") catchUp();
   else if (frame.generation !== undefined) transcript.receive(frame);
 }
 
 function opened() {
+  isWatching = false;
   watch();
+  socket.ping();
   transcript.resume();
   sendDue();
-  // Notices that came while we were away are lost; the page reads again what they were about.
-  if (hasBeenOpen) {
-    transcript.sync();
-    refreshSidebar();
-  }
-  hasBeenOpen = true;
+}
+
+// Notices are lost until the first pong, which says that the page is told of them from now on: it reads
+// again what they were about.
+function catchUp() {
+  if (isWatching) return;
+  isWatching = true;
+  transcript.sync();
+  refreshSidebar();
+}
+
+function caughtUp() {
+  connection.caughtUp();
+  composer.close(false);
 }
 
 // -- wiring ---------------------------------------------------------------------------------------
@@ -152,6 +188,8 @@ transcript.addEventListener("edit", ({ detail }) => composer.beginEdit(detail));
 transcript.addEventListener("ended-early", () => composer.endHold(say("notSent")));
 transcript.addEventListener("not-now", ({ detail }) => composer.problem(detail.reason));
 transcript.addEventListener("failure", ({ detail }) => connection.failed(detail.error));
+transcript.addEventListener("caught-up", caughtUp);
+transcript.addEventListener("gone", () => tellDeleted(true));
 composer.addEventListener("send", ({ detail }) => send(detail));
 composer.addEventListener("stop", stop);
 composer.addEventListener("edit-last", () => transcript.edit());
@@ -166,6 +204,7 @@ document.getElementById("configure").addEventListener("click", (event) => {
 socket.addEventListener("open", opened);
 socket.addEventListener("closed", delayDue);
 socket.addEventListener("frame", ({ detail }) => receive(detail));
+addEventListener("storage", (event) => Outbox.isAddedBy(event) && expectMoreDue());
 
 startSidebar();
 startDialogs();

@@ -9,6 +9,8 @@ const TOAST_MS = 10_000;
 const NARROW = matchMedia("(max-width: 899px)");
 
 let refreshTimer = 0;
+// Where the keyboard was in a list that is about to be replaced.
+let focusedBefore = "";
 
 export function startSidebar() {
   const list = document.getElementById("conversations");
@@ -18,6 +20,8 @@ export function startSidebar() {
   startToasts();
   document.body.addEventListener("htmx:configRequest", (event) => tellWhatIsShown(event, list));
   document.body.addEventListener("htmx:beforeRequest", (event) => spareOpenThings(event, list));
+  document.body.addEventListener("htmx:beforeSwap", (event) => spareOpenThings(event, list));
+  document.body.addEventListener("htmx:beforeSwap", (event) => noteFocus(event, list));
   document.body.addEventListener("htmx:afterSettle", (event) => settled(event));
 }
 
@@ -46,13 +50,22 @@ function tellWhatIsShown({ detail }, list) {
 
 // A refresh would take an open menu or a half-typed name away; it comes when that is done.
 function spareOpenThings(event, list) {
-  if (event.detail.elt !== list || !list.querySelector("details[open], .rename")) return;
+  if ((event.detail.requestConfig?.elt ?? event.detail.elt) !== list || !list.querySelector("details[open], .rename")) return;
   event.preventDefault();
   setTimeout(refreshSidebar, 2_000);
 }
 
+function noteFocus({ detail }, list) {
+  if (detail.target !== list) return;
+  const { activeElement } = document;
+  const row = list.contains(activeElement) && activeElement.closest(".row");
+  focusedBefore = row ? `[data-conversation="${row.dataset.conversation}"] ${activeElement.localName}` : "";
+}
+
 function settled({ detail }) {
   const { target } = detail;
+  if (focusedBefore) target.querySelector?.(focusedBefore)?.focus({ preventScroll: true });
+  focusedBefore = "";
   const field = target.querySelector?.(".rename [name=title]");
   field?.focus();
   field?.select();

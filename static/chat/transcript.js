@@ -10,9 +10,11 @@ import { Scroller } from "./scroller.js";
 // A change is nearly always at the end; the whole page is fetched only if these do not fit on.
 const TAIL_MESSAGES = 4;
 const PAGE_MESSAGES = 50;
+const SYNC_AGAIN_MS = 5_000;
+const ACK_EVERY_MS = 250;
 
 // Tells: "ask" (regenerate, continue), "edit", "busy" (whether anything is being written), "ended-early", "not-now",
-// "failure".
+// "failure", and after each reading of the server's transcript "caught-up" or "gone".
 class ChatTranscript extends HTMLElement {
   #socket = null;
   #pending = new PendingAsks(this);
@@ -21,8 +23,11 @@ class ChatTranscript extends HTMLElement {
   // What the server says of a conversation before the latest change made here is out of date.
   #changes = 0;
   #syncing = null;
+  #syncTimer = 0;
   #older = null;
-  #unfinished = new Set();
+  // Answers that are not on this page, though the socket follows them: the latest seq of each.
+  #strays = new Map();
+  #straysTimer = 0;
 
   connectedCallback() {
     this.addEventListener("click", this.#clicked);
@@ -33,6 +38,8 @@ class ChatTranscript extends HTMLElement {
     this.removeEventListener("click", this.#clicked);
     this.removeEventListener("submit", this.#submitted);
     this.#older?.stop();
+    clearTimeout(this.#syncTimer);
+    clearTimeout(this.#straysTimer);
     for (const answer of this.#answers.values()) answer.drop();
     this.#answers.clear();
   }
@@ -74,13 +81,24 @@ class ChatTranscript extends HTMLElement {
   }
 
   receive(event) {
-    this.#answers.get(event.generation)?.apply(event);
+    const answer = this.#answers.get(event.generation);
+    if (answer) answer.apply(event);
+    else this.#stray(event);
   }
 
-  // The socket is open (again): go on where the last event left us, finish what could not be fetched.
+  // Never acknowledged, they would fill the window of those that are drawn here.
+  #stray({ generation, seq }) {
+    this.#strays.set(generation, seq);
+    this.#straysTimer ||= setTimeout(() => {
+      this.#straysTimer = 0;
+      for (const [stray, last] of this.#strays) this.#socket.send({ type: "ack", generation: stray, seq: last });
+      this.#strays.clear();
+    }, ACK_EVERY_MS);
+  }
+
+  // The socket is open (again): go on where the last event left us.
   resume() {
     for (const answer of this.#answers.values()) answer.follow();
-    for (const answer of [...this.#unfinished]) this.#finish(answer);
   }
 
   // -- asking -----------------------------------------------------------------------------------
@@ -109,6 +127,7 @@ class ChatTranscript extends HTMLElement {
       announce(say("answerStarted"));
     }
     this.#tellBusy();
+    this.removeAttribute("data-earlier");
     this.sync();
   }
 
@@ -136,17 +155,13 @@ class ChatTranscript extends HTMLElement {
   }
 
   // Put the server's final article in the place of the one that was drawn here.
-  async #finish(answer) {
-    this.#unfinished.add(answer);
-    const { article } = answer;
+  async #finish({ article }) {
     try {
       const fresh = fragmentOf(await request(url.message(article.dataset.message))).querySelector("article");
-      this.#unfinished.delete(answer);
       if (article.isConnected) this.#replace(article, fresh);
     } catch (error) {
-      // Tried again when the socket is back; until then the text that was drawn here stays.
-      this.#tellFailure(error);
-      if (error.status) this.#unfinished.delete(answer);
+      // Until then the text that was drawn here stays.
+      this.#syncLater(error);
     }
   }
 
@@ -174,12 +189,22 @@ class ChatTranscript extends HTMLElement {
 
   // Make this page's transcript what the server's is. Calls that come while one runs have it read again.
   sync(limit = TAIL_MESSAGES) {
-    if (!current.id) return Promise.resolve();
+    // Who reads far back is not thrown to the end by what happens there.
+    if (!current.id || this.hasAttribute("data-earlier")) return Promise.resolve();
+    clearTimeout(this.#syncTimer);
     this.#changes += 1;
     this.#syncing ??= this.#fetchAndReconcile(limit)
-      .catch((error) => this.#tellFailure(error))
+      .then(() => this.#tell("caught-up"))
+      .catch((error) => (error.status === 404 ? this.#tell("gone") : this.#syncLater(error)))
       .finally(() => { this.#syncing = null; });
     return this.#syncing;
+  }
+
+  #syncLater(error) {
+    this.#tellFailure(error);
+    clearTimeout(this.#syncTimer);
+    // Away from the server this is left to the socket's return.
+    if (this.#socket.isOpen) this.#syncTimer = setTimeout(() => this.sync(PAGE_MESSAGES), SYNC_AGAIN_MS);
   }
 
   async #fetchAndReconcile(limit) {
@@ -256,6 +281,7 @@ class ChatTranscript extends HTMLElement {
     versions.inert = true;
     try {
       await request(button.formAction, { method: "POST" });
+      this.removeAttribute("data-earlier");
       this.#scroller.unpin();
       await this.sync(PAGE_MESSAGES);
       // The reader chose a version; the keyboard stays with the same arrow of the new one.

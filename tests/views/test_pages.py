@@ -29,6 +29,19 @@ def test_without_a_model_the_page_says_what_to_do(client):
     assert "No model is set up" in client.get("/").content.decode()
 
 
+def test_an_answer_that_ends_while_the_page_is_made_is_shown_with_its_text(client, exchange, monkeypatch):
+    answer = exchange(answer="", status=Generation.Status.RUNNING)
+    siblings = Message.siblings
+
+    def end_after_the_messages_were_read(messages):
+        Message.objects.filter(pk=answer.pk).update(text="Whole.", html="<p>Whole.</p>")
+        answer.generations.update(status=Generation.Status.COMPLETED)
+        return siblings(messages)
+
+    monkeypatch.setattr(Message, "siblings", end_after_the_messages_were_read)
+    assert "<p>Whole.</p>" in page_of(client, answer.conversation).content.decode()
+
+
 def test_strangers_are_sent_to_sign_in_and_fragments_say_401(client, settings):
     settings.LOGIN_URL = "/accounts/signin/"
     client.logout()

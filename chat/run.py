@@ -214,10 +214,10 @@ class Run:
         except errors.UpstreamError as exc:
             self._note_failure(exc)
             logger.info("generation %d: %s", self._generation.pk, exc)
-            message = route.describe(exc, self._model_of(exc.target))
-            if self._has_new_text():
-                return events.Interrupted(exc.code, message)
-            return events.Failed(exc.code, message)
+            model = self._model_of(exc.target)
+            if self._has_new_text():  # what can be done is the button beside it
+                return events.Interrupted(exc.code, route.describe(exc, model, is_final=False))
+            return events.Failed(exc.code, route.describe(exc, model))
         except Exception:
             logger.exception("generation %d failed for a reason of our own", self._generation.pk)
             message = gettext("Something went wrong in this program, not in the model. Try again.")

@@ -137,8 +137,11 @@ async def stop() -> None:
 def readiness() -> Readiness:
     """Check the database, the writer and the tick. Sync; makes one small query."""
     checks = {"database": _database(), "writer": delta_log.trouble() or "ok", "heartbeat": _pulse()}
+    is_ready = all(word == "ok" for word in checks.values())
+    if (shared := generations.ladder().shared) is not None:
+        checks["redis"] = shared.problem or "ok"  # answers are given without it, too
     status = _heart.status if _heart is not None else {}
-    return Readiness(all(word == "ok" for word in checks.values()), checks, status)
+    return Readiness(is_ready, checks, status)
 
 
 def _database() -> str:
@@ -186,15 +189,14 @@ async def _tick(heart: _Heart) -> None:
     for generation_id in beat.to_stop:
         generations.stop_here(generation_id)
     await _close_ended_sessions()
-    if generations.is_draining():
-        return
-    if heart.kind != Process.Kind.COMMAND:
-        await _take_up(heart, beat)
-
-
-async def _take_up(heart: _Heart, beat: _Beat) -> None:
-    """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     dead = _dead(heart, beat)
+    generations.ladder().divide(1 + len(beat.processes.keys() - dead))
+    if heart.kind != Process.Kind.COMMAND and not generations.is_draining():
+        await _take_up(heart, beat, dead)
+
+
+async def _take_up(heart: _Heart, beat: _Beat, dead: list[str]) -> None:
+    """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     is_server = heart.kind == Process.Kind.SERVER
     has_worker = any(
         kind == Process.Kind.WORKER for pk, (kind, _) in beat.processes.items() if pk not in dead

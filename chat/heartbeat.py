@@ -18,6 +18,7 @@ import os
 import platform
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -91,6 +92,8 @@ class _Heart:
     url: str
     kind: str = Process.Kind.SERVER
     task: asyncio.Task[None] | None = None
+    # There is something that need not wait for the next tick.
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     last_beat_s: float = 0.0
     counter: int = 0
     # Owner -> its counter and when, by our clock, it was first seen there.
@@ -98,6 +101,7 @@ class _Heart:
     adopting: set[asyncio.Task[None]] = field(default_factory=set)
     # Those of them that are bulk.
     bulk: set[asyncio.Task[None]] = field(default_factory=set)
+    is_sweeper: bool = True
     sweep: asyncio.Task[None] | None = None
     status: dict[str, Any] = field(default_factory=dict)
     # Override -> the revision that was applied here.
@@ -134,6 +138,12 @@ async def stop() -> None:
     await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
 
 
+def look() -> None:
+    """Tick now: there is something to take up. On the event loop."""
+    if _heart is not None:
+        _heart.news.set()
+
+
 def readiness() -> Readiness:
     """Check the database, the writer and the tick. Sync; makes one small query."""
     checks = {"database": _database(), "writer": delta_log.trouble() or "ok", "heartbeat": _pulse()}
@@ -163,13 +173,16 @@ def _pulse() -> str:
 async def _beat_for_ever(heart: _Heart) -> None:
     ticks = 0
     while True:
-        await asyncio.sleep(TICK_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await heart.news.wait()
+        heart.news.clear()
         ticks += 1
         try:
             await _tick(heart)
         except Exception:
             logger.exception("a tick failed; the next one follows")
-        if ticks % SWEEP_EVERY_TICKS == 1:
+        if ticks % SWEEP_EVERY_TICKS == 1 and heart.is_sweeper:
             _begin_sweep(heart)
 
 
@@ -190,18 +203,28 @@ async def _tick(heart: _Heart) -> None:
         generations.stop_here(generation_id)
     await _close_ended_sessions()
     dead = _dead(heart, beat)
-    generations.ladder().divide(1 + len(beat.processes.keys() - dead))
+    living = {pk: kind for pk, (kind, _counter) in beat.processes.items() if pk not in dead}
+    living[PROCESS_ID] = heart.kind
+    generations.ladder().divide(len(living))
+    heart.is_sweeper = _sweeper(living) == PROCESS_ID
     if heart.kind != Process.Kind.COMMAND and not generations.is_draining():
-        await _take_up(heart, beat, dead)
+        await _take_up(heart, beat, dead, takes_bulk=_bulk_is_for(living) == heart.kind)
 
 
-async def _take_up(heart: _Heart, beat: _Beat, dead: list[str]) -> None:
+def _bulk_is_for(living: dict[str, str]) -> Process.Kind:
+    """Say which kind of process takes up bulk and sweeps."""
+    return Process.Kind.WORKER if Process.Kind.WORKER in living.values() else Process.Kind.SERVER
+
+
+def _sweeper(living: dict[str, str]) -> str | None:
+    """Return the one process that sweeps for all."""
+    kind = _bulk_is_for(living)
+    return min((pk for pk, each in living.items() if each == kind), default=None)
+
+
+async def _take_up(heart: _Heart, beat: _Beat, dead: list[str], *, takes_bulk: bool) -> None:
     """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     is_server = heart.kind == Process.Kind.SERVER
-    has_worker = any(
-        kind == Process.Kind.WORKER for pk, (kind, _) in beat.processes.items() if pk not in dead
-    )
-    takes_bulk = not is_server or not has_worker
     if is_server:
         for generation_id in beat.waiting:
             _adopt(heart, generation_id, "")

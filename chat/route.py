@@ -66,7 +66,7 @@ def new_ladder() -> upstream.Ladder:
     if settings.REDIS_URL:
         from chat.shared_slots import RedisSlots
 
-        shared = RedisSlots(settings.REDIS_URL, process=PROCESS_ID)
+        shared = RedisSlots(settings.REDIS_URL, process=PROCESS_ID, lease_s=settings.PROCESS_DEAD_AFTER_S)
     return upstream.Ladder(
         upstream.BreakerPolicy(
             failures_in_a_row=settings.BREAKER_FAILURES_IN_A_ROW,

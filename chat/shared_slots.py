@@ -1,4 +1,4 @@
-"""The slots of all processes, counted in Redis: each tells what it holds and who waits, and takes what is its.
+"""The slots of all processes, counted in Redis: each tells what it holds and who waits, and takes its own.
 
 A process's entry holds its whole state, so that telling it twice does no harm and a Redis that was emptied
 knows all again within a second. An entry that is not renewed ends, and with it what that process held.
@@ -17,8 +17,6 @@ from chat.upstream.sharing import Counts, SharingFailed, Trade
 
 logger = logging.getLogger(__name__)
 
-# A process that told nothing for so long is taken for dead, and its slots are free.
-LEASE_S = 10
 # A Redis that is slower than this is as good as none: people wait for it.
 TIMEOUT_S = 1.0
 KEY = "chatsite:slots:{endpoint}"
@@ -106,8 +104,12 @@ return {granted[1], granted[2], granted[3], total}
 class RedisSlots:
     """`SharedSlots` over Redis. Belongs to one event loop from its first use on."""
 
-    def __init__(self, url: str, *, process: str) -> None:
-        """Connects when it is first used. `process`: under which name this one holds its slots."""
+    def __init__(self, url: str, *, process: str, lease_s: float) -> None:
+        """Connects when it is first used.
+
+        `process`: under which name this one holds its slots. They are free when it told nothing for
+        `lease_s`.
+        """
         redis = Redis.from_url(
             url,
             socket_timeout=TIMEOUT_S,
@@ -116,6 +118,7 @@ class RedisSlots:
         )
         self._trade = redis.register_script(TRADE)
         self._process = process
+        self._lease_ms = round(lease_s * 1000)
         # What is wrong with Redis, in words for operators.
         self.problem: str | None = None
 
@@ -123,7 +126,7 @@ class RedisSlots:
         try:
             *granted, in_use = await self._trade(
                 keys=[KEY.format(endpoint=endpoint)],
-                args=[self._process, slots, round(LEASE_S * 1000), *held, *waiting],
+                args=[self._process, slots, self._lease_ms, *held, *waiting],
             )
         except (RedisError, OSError) as exc:
             self._tell(f"does not answer ({type(exc).__name__}): slots are divided by processes")

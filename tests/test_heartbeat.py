@@ -383,6 +383,25 @@ def test_ready_means_database_writer_and_tick(clock):
     assert "60 s ago" in late.checks["heartbeat"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "others", "is_sweeper"),
+    [
+        (Process.Kind.SERVER, {}, True),
+        (Process.Kind.SERVER, {"0": "server"}, False),
+        (Process.Kind.SERVER, {"z": "server", "0": "command"}, True),
+        (Process.Kind.SERVER, {"z": "worker"}, False),
+        (Process.Kind.WORKER, {"0": "server"}, True),
+        (Process.Kind.COMMAND, {}, False),
+    ],
+)
+async def test_one_process_of_all_sweeps(many_processes, kind, others, is_sweeper):
+    for name, each in others.items():
+        await Process.objects.acreate(id=name, kind=each, host="h", pid=1)
+    heart = heartbeat._Heart("", kind)
+    await tick(heart)
+    assert heart.is_sweeper == is_sweeper
+
+
 async def test_ticks_do_not_wait_for_a_sweep(monkeypatch):
     swept, three = asyncio.Event(), asyncio.Event()
     ticks, sweeps_begun = [], []

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 import redis
 
-from chat import shared_slots
 from chat.shared_slots import RedisSlots
 from chat.upstream.sharing import SharingFailed
 from tests.programs import free_port
@@ -19,14 +18,14 @@ PERSON, API, BULK = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 class Processes:
     """Processes that share an endpoint with so many slots."""
 
-    def __init__(self, url, slots):
-        self._url, self._slots = url, slots
+    def __init__(self, url, slots, lease_s=60):
+        self._url, self._slots, self._lease_s = url, slots, lease_s
         self._known = {}
 
     async def trade(self, name, held, waiting):
         """Return what is granted."""
         if name not in self._known:
-            self._known[name] = RedisSlots(self._url, process=name)
+            self._known[name] = RedisSlots(self._url, process=name, lease_s=self._lease_s)
         return (await self._known[name].trade("e", self._slots, held, waiting)).granted
 
 
@@ -44,8 +43,8 @@ async def test_fifty_who_ask_at_once_never_hold_more_than_there_are(redis_url):
 
     async def call(number):
         nonlocal count, most
-        slots = RedisSlots(redis_url, process=str(number))
-        while (await slots.trade("e", 5, NOBODY, PERSON)).granted != PERSON:
+        slots = RedisSlots(redis_url, process=str(number), lease_s=60)
+        while (await slots.trade("e", 5, NOBODY, PERSON)).granted != PERSON:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         count += 1
         most = max(most, count)
@@ -104,14 +103,12 @@ async def test_as_urgent_ones_share_evenly_whoever_asks_more_often(redis_url):
     assert held == {"greedy": 2, "late": 2}
 
 
-async def test_what_a_killed_process_held_is_free_when_its_lease_ends(redis_url, monkeypatch):
-    monkeypatch.setattr(shared_slots, "LEASE_S", 0.05)
-    killed = Processes(redis_url, 1)
+async def test_what_a_killed_process_held_is_free_when_its_lease_ends(redis_url):
+    killed = Processes(redis_url, 1, lease_s=0.05)
     assert await killed.trade("killed", NOBODY, PERSON) == PERSON
-    monkeypatch.setattr(shared_slots, "LEASE_S", 10)
-    slots = RedisSlots(redis_url, process="other")
+    slots = RedisSlots(redis_url, process="other", lease_s=60)
     async with asyncio.timeout(10):
-        while (await slots.trade("e", 1, NOBODY, PERSON)).granted != PERSON:
+        while (await slots.trade("e", 1, NOBODY, PERSON)).granted != PERSON:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -125,7 +122,7 @@ async def test_a_redis_that_was_emptied_knows_again_what_is_held(redis_url):
 
 
 async def test_without_redis_it_says_so_once(caplog):
-    slots = RedisSlots(f"redis://127.0.0.1:{free_port()}/0", process="a")
+    slots = RedisSlots(f"redis://127.0.0.1:{free_port()}/0", process="a", lease_s=60)
     for _ in range(2):
         with pytest.raises(SharingFailed):
             await slots.trade("e", 1, NOBODY, NOBODY)

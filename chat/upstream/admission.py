@@ -30,7 +30,7 @@ RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 60.0
 PAUSE_MAX_S = 900.0
 # How much one more call moves the mean time that a slot is held.
 MEAN_WEIGHT = 0.1
-# While somebody waits the common count is asked so often; a slot that is freed elsewhere is idle for half
+# While somebody waits the common count is asked so often; a slot freed elsewhere is idle for half
 # of that. With nobody in line it is told what is held; after a failure it is tried again.
 ASK_EVERY_S, TELL_EVERY_S, TRY_AGAIN_S = 0.05, 1.0, 1.0
 

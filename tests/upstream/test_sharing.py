@@ -1,4 +1,4 @@
-"""Slots that several processes share: nobody is let in before the common count says so, or cannot be asked."""
+"""Shared slots: let in when the common count says so and, while it cannot be asked, by one's part."""
 
 import asyncio
 

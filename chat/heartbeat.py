@@ -18,6 +18,7 @@ import os
 import platform
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -91,6 +92,8 @@ class _Heart:
     url: str
     kind: str = Process.Kind.SERVER
     task: asyncio.Task[None] | None = None
+    # There is something that need not wait for the next tick.
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     last_beat_s: float = 0.0
     counter: int = 0
     # Owner -> its counter and when, by our clock, it was first seen there.
@@ -98,6 +101,7 @@ class _Heart:
     adopting: set[asyncio.Task[None]] = field(default_factory=set)
     # Those of them that are bulk.
     bulk: set[asyncio.Task[None]] = field(default_factory=set)
+    is_sweeper: bool = True
     sweep: asyncio.Task[None] | None = None
     status: dict[str, Any] = field(default_factory=dict)
     # Override -> the revision that was applied here.
@@ -134,11 +138,20 @@ async def stop() -> None:
     await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
 
 
+def look() -> None:
+    """Tick now: there is something to take up. On the event loop."""
+    if _heart is not None:
+        _heart.news.set()
+
+
 def readiness() -> Readiness:
     """Check the database, the writer and the tick. Sync; makes one small query."""
     checks = {"database": _database(), "writer": delta_log.trouble() or "ok", "heartbeat": _pulse()}
+    is_ready = all(word == "ok" for word in checks.values())
+    if (shared := generations.ladder().shared) is not None:
+        checks["redis"] = shared.problem or "ok"  # answers are given without it, too
     status = _heart.status if _heart is not None else {}
-    return Readiness(all(word == "ok" for word in checks.values()), checks, status)
+    return Readiness(is_ready, checks, status)
 
 
 def _database() -> str:
@@ -160,13 +173,16 @@ def _pulse() -> str:
 async def _beat_for_ever(heart: _Heart) -> None:
     ticks = 0
     while True:
-        await asyncio.sleep(TICK_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await heart.news.wait()
+        heart.news.clear()
         ticks += 1
         try:
             await _tick(heart)
         except Exception:
             logger.exception("a tick failed; the next one follows")
-        if ticks % SWEEP_EVERY_TICKS == 1:
+        if ticks % SWEEP_EVERY_TICKS == 1 and heart.is_sweeper:
             _begin_sweep(heart)
 
 
@@ -186,20 +202,29 @@ async def _tick(heart: _Heart) -> None:
     for generation_id in beat.to_stop:
         generations.stop_here(generation_id)
     await _close_ended_sessions()
-    if generations.is_draining():
-        return
-    if heart.kind != Process.Kind.COMMAND:
-        await _take_up(heart, beat)
-
-
-async def _take_up(heart: _Heart, beat: _Beat) -> None:
-    """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     dead = _dead(heart, beat)
+    living = {pk: kind for pk, (kind, _counter) in beat.processes.items() if pk not in dead}
+    living[PROCESS_ID] = heart.kind
+    generations.ladder().divide(len(living))
+    heart.is_sweeper = _sweeper(living) == PROCESS_ID
+    if heart.kind != Process.Kind.COMMAND and not generations.is_draining():
+        await _take_up(heart, beat, dead, takes_bulk=_bulk_is_for(living) == heart.kind)
+
+
+def _bulk_is_for(living: dict[str, str]) -> Process.Kind:
+    """Say which kind of process takes up bulk and sweeps."""
+    return Process.Kind.WORKER if Process.Kind.WORKER in living.values() else Process.Kind.SERVER
+
+
+def _sweeper(living: dict[str, str]) -> str | None:
+    """Return the one process that sweeps for all."""
+    kind = _bulk_is_for(living)
+    return min((pk for pk, each in living.items() if each == kind), default=None)
+
+
+async def _take_up(heart: _Heart, beat: _Beat, dead: list[str], *, takes_bulk: bool) -> None:
+    """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     is_server = heart.kind == Process.Kind.SERVER
-    has_worker = any(
-        kind == Process.Kind.WORKER for pk, (kind, _) in beat.processes.items() if pk not in dead
-    )
-    takes_bulk = not is_server or not has_worker
     if is_server:
         for generation_id in beat.waiting:
             _adopt(heart, generation_id, "")

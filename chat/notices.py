@@ -5,10 +5,13 @@ Notices go over the channel layer, one group per person, and so reach every serv
 
 from __future__ import annotations
 
+import logging
 import uuid
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+
+logger = logging.getLogger(__name__)
 
 
 def group_of(user_id: int) -> str:
@@ -22,15 +25,16 @@ async def achanged(
     """Tell a person's pages `what` happened to a conversation; see `frames.Changed` for the words."""
     layer = get_channel_layer()
     assert layer is not None
-    await layer.group_send(
-        group_of(user_id),
-        {
-            "type": "changed",
-            "conversation": str(conversation_id),
-            "what": what,
-            "generation": generation_id,
-        },
-    )
+    notice = {
+        "type": "changed",
+        "conversation": str(conversation_id),
+        "what": what,
+        "generation": generation_id,
+    }
+    try:
+        await layer.group_send(group_of(user_id), notice)
+    except Exception as exc:  # noqa: BLE001 - whatever the layer raises, what happened has happened
+        logger.warning("A notice was lost: %s", type(exc).__name__)
 
 
 def changed(

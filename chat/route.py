@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 
 from chat import local_model, upstream
 from chat.models.catalog import Endpoint, Model
+from chat.models.process import PROCESS_ID
 from chat.upstream import errors
 
 
@@ -61,6 +62,11 @@ def _target_of(model: Model, base_url: str, api_key: str) -> upstream.Target:
 
 def new_ladder() -> upstream.Ladder:
     """Return breakers and lines after the settings."""
+    shared = None
+    if settings.REDIS_URL:
+        from chat.shared_slots import RedisSlots
+
+        shared = RedisSlots(settings.REDIS_URL, process=PROCESS_ID, lease_s=settings.PROCESS_DEAD_AFTER_S)
     return upstream.Ladder(
         upstream.BreakerPolicy(
             failures_in_a_row=settings.BREAKER_FAILURES_IN_A_ROW,
@@ -71,6 +77,7 @@ def new_ladder() -> upstream.Ladder:
         ),
         waiting_max=settings.ADMISSION_QUEUE_MAX,
         pause_max_s=settings.RETRY_AFTER_MAX_S,
+        shared=shared,
     )
 
 

@@ -211,6 +211,8 @@ class Run:
     def _ending(self, producer: asyncio.Task[events.Terminal]) -> events.Terminal:
         try:
             return producer.result()
+        except LeaseLost:
+            raise
         except errors.UpstreamError as exc:
             self._note_failure(exc)
             logger.info("generation %d: %s", self._generation.pk, exc)

@@ -6,26 +6,43 @@ its process, the heartbeat of this or another one finds the row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
 from django.tasks import task
 
-from chat import delta_log, generations, notices
-from chat.models.generation import Accepted, Generation
+from chat import batches, delta_log, generations, heartbeat, notices
+from chat.models.catalog import Model
+from chat.models.generation import Accepted, Generation, Request
+from chat.task_backends import Priority
 
 
-@task
+@task(backend="here")
 async def run_generation(generation_id: str) -> None:
     """Run one answer to its end."""
     await generations.run(int(generation_id))
 
 
-@task
+@task(backend="here")
 async def stop_generation(generation_id: str) -> None:
     """Stop an answer that runs in this process; others read the request from its row within a second."""
     generations.stop_here(int(generation_id))
+
+
+@task(priority=Priority.BULK)
+async def take_up_bulk() -> None:
+    """Look for bulk that waits now, and not at the next tick."""
+    heartbeat.look()
+
+
+async def abegin_bulk(
+    user: AbstractUser, model: Model, requests: Sequence[Request], *, batch_id: str
+) -> list[int]:
+    """Store bulk generations and have them begun; return their ids. See `batches.astore`."""
+    ids = await batches.astore(user, model, requests, batch_id=batch_id)
+    await take_up_bulk.aenqueue()
+    return ids
 
 
 async def abegin(user: AbstractUser, verb: Callable[[], Accepted]) -> Accepted:

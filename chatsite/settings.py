@@ -220,7 +220,13 @@ CHANNEL_LAYERS = {
     }
 }
 
-TASKS = {"default": {"BACKEND": "chat.task_backends.AsyncioBackend"}}
+HERE = "chat.task_backends.AsyncioBackend"
+TASKS = {
+    # In a worker, where there may be one.
+    "default": {"BACKEND": "chat.task_backends.celery.CeleryBackend" if REDIS_URL else HERE},
+    # In this very process.
+    "here": {"BACKEND": HERE},
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -272,11 +272,36 @@ async def test_each_tick_writes_what_operators_see(monkeypatch):
         {"endpoint": "e", "model": "m", "state": "open", "is_held": True, "wait_s": None, "waiting": 0}
     ]
     line = {"interactive": 0, "api": 0, "bulk": 0}
-    assert status["endpoints"] == [
-        {"endpoint": "e", "slots": 3, "running": 0, "waiting": line, "paused_s": 0.0}
-    ]
+    shares = {"slots": 3, "limit": 3, "running": 0, "in_use": None, "processes": 1}
+    assert status["endpoints"] == [{"endpoint": "e", **shares, "waiting": line, "paused_s": 0.0}]
     assert (status["running"], len(status["generations"]), status["sockets"]) == (60, 50, 0)
     assert status["generations"][0] == {"id": 0, "model": "m", "since": since.isoformat("T", "seconds")}
+
+
+async def test_slots_are_divided_by_the_processes_that_live(clock, many_processes):
+    target = Target(base_url="http://127.0.0.1:9/v1", api_key="", model="m", endpoint="e", slots=32)
+    admission = generations.ladder().admission(target)
+    for name in ("one", "two"):
+        await Process.objects.acreate(id=name, host="h", pid=1)
+    heart = heartbeat._Heart("")
+    await tick(heart)
+    assert (admission.limit, admission.processes) == (10, 3)
+    clock.now += 11
+    await Process.objects.filter(pk="one").aupdate(counter=1)
+    await tick(heart)
+    assert admission.limit == 16
+
+
+async def test_without_redis_a_process_is_ready_and_says_what_is_wrong(monkeypatch):
+    class Shared:
+        problem = "does not answer"
+
+    monkeypatch.setattr(generations.ladder(), "shared", Shared())
+    monkeypatch.setattr(delta_log, "trouble", lambda: None)
+    monkeypatch.setattr(heartbeat, "_pulse", lambda: "ok")
+    readiness = await sync_to_async(heartbeat.readiness)()
+    assert readiness.is_ready
+    assert readiness.checks["redis"] == "does not answer"
 
 
 def states():
@@ -356,6 +381,25 @@ def test_ready_means_database_writer_and_tick(clock):
     assert set(ready.checks.values()) == {"ok"}
     assert not late.is_ready
     assert "60 s ago" in late.checks["heartbeat"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "others", "is_sweeper"),
+    [
+        (Process.Kind.SERVER, {}, True),
+        (Process.Kind.SERVER, {"0": "server"}, False),
+        (Process.Kind.SERVER, {"z": "server", "0": "command"}, True),
+        (Process.Kind.SERVER, {"z": "worker"}, False),
+        (Process.Kind.WORKER, {"0": "server"}, True),
+        (Process.Kind.COMMAND, {}, False),
+    ],
+)
+async def test_one_process_of_all_sweeps(many_processes, kind, others, is_sweeper):
+    for name, each in others.items():
+        await Process.objects.acreate(id=name, kind=each, host="h", pid=1)
+    heart = heartbeat._Heart("", kind)
+    await tick(heart)
+    assert heart.is_sweeper == is_sweeper
 
 
 async def test_ticks_do_not_wait_for_a_sweep(monkeypatch):

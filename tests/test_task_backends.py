@@ -10,7 +10,8 @@ from django.tasks import task
 from django.tasks.base import TaskResultStatus
 
 from chat import task_backends
-from chat.task_backends import AsyncioBackend
+from chat.task_backends import AsyncioBackend, Priority
+from chat.task_backends.celery import broker_priority
 
 seen: asyncio.Queue = asyncio.Queue()
 variable = contextvars.ContextVar("variable", default="unset")
@@ -54,6 +55,12 @@ def _own_queue(settings):
 
 def test_the_backend_is_the_default_one():
     assert isinstance(tell.get_backend(), AsyncioBackend)
+
+
+def test_a_broker_reads_what_is_more_urgent_first():
+    order = [broker_priority(each) for each in (100, *sorted(Priority, reverse=True), -100)]
+    assert order == sorted(order)
+    assert (order[0], order[-1], len(set(order))) == (0, 9, 5)
 
 
 def test_without_a_server_a_task_stays_ready():

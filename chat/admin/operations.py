@@ -152,10 +152,18 @@ def _endpoint_line(told: dict[str, Any]) -> EndpointLine:
     line = ", ".join(f"{words} {waiting[name]}" for name, words in labels.items() if waiting.get(name))
     return EndpointLine(
         endpoint=told["endpoint"],
-        slots=number(f"{told['running']} / {told['slots']}"),
+        slots=_slots(told),
         line=line or NOTHING,
         pause=seconds(told["paused_s"]) if told["paused_s"] else NOTHING,
     )
+
+
+def _slots(told: dict[str, Any]) -> str:
+    if told.get("processes", 1) == 1:  # a process of an older release does not tell
+        return number(f"{told['running']} / {told['slots']}")
+    if told["in_use"] is None:
+        return _("%(running)d of %(limit)d here; %(slots)d are shared by %(processes)d processes") % told
+    return _("%(running)d here, %(in_use)d of %(slots)d in all; shared by %(processes)d processes") % told
 
 
 def _generation_line(told: dict[str, Any], stopping: set[int]) -> GenerationLine:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
@@ -229,17 +229,19 @@ class Generation(models.Model):
     def claim(cls, pk: int, *, owner: str, from_owner: str = "") -> Generation | None:
         """Make `owner` the owner of an active generation that `from_owner` has (empty: nobody).
 
-        None if it is final, gone, or somebody else's by now. Raises nothing.
+        None if it is final, gone, or somebody else's by now. Raises nothing. In a transaction.
         """
-        won = (
-            cls.objects.active()
-            .filter(pk=pk, owner=from_owner)
-            .update(
-                owner=owner,
-                epoch=F("epoch") + 1,
-                status=cls.Status.RUNNING,
-                started_at=Coalesce("started_at", timezone.now()),
+        free = cls.objects.active().filter(pk=pk, owner=from_owner)
+        if connection.features.has_select_for_update_skip_locked:
+            # Who waited for another claimer, with other rows claimed, could be waited for by it in turn.
+            free = cls.objects.filter(
+                pk__in=list(free.select_for_update(skip_locked=True).values_list("pk", flat=True))
             )
+        won = free.update(
+            owner=owner,
+            epoch=F("epoch") + 1,
+            status=cls.Status.RUNNING,
+            started_at=Coalesce("started_at", timezone.now()),
         )
         if not won:
             return None

@@ -3,18 +3,24 @@
 Who is next: people before programs before bulk; within these, users take turns, so that somebody with
 three hundred calls waits for nobody's fourth. While bulk waits, one slot is its own: it always moves on.
 A 429 that says when to come back pauses the door for everyone: one line waits, nobody hammers.
+
+Where several processes call the endpoint, each has its own line. With shared slots a process takes from
+the common count before it lets its next one in; without them, or while they cannot be reached, it has its
+part of the slots.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from enum import IntEnum
 from itertools import chain, zip_longest
 
 from chat.upstream import errors
+from chat.upstream.sharing import Counts, SharedSlots, SharingFailed
 
 # With a single slot none can be reserved: bulk goes after this many others.
 PASSED_OVER_MAX = 8
@@ -24,6 +30,9 @@ RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 60.0
 PAUSE_MAX_S = 900.0
 # How much one more call moves the mean time that a slot is held.
 MEAN_WEIGHT = 0.1
+# While somebody waits the common count is asked so often; a slot freed elsewhere is idle for half
+# of that. With nobody in line it is told what is held; after a failure it is tried again.
+ASK_EVERY_S, TELL_EVERY_S, TRY_AGAIN_S = 0.05, 1.0, 1.0
 
 
 class Priority(IntEnum):
@@ -86,7 +95,8 @@ class Admission:
 
     `waiting_max`: nobody is taken into the line behind so many. Those of lower priority are not in the
     way: a full line of bulk keeps nobody out who talks to a model. `pause_max_s`: a pause that is
-    longer is not waited for, but refused with the time named.
+    longer is not waited for, but refused with the time named. `shared`: the count of all processes for
+    `endpoint`.
     """
 
     def __init__(
@@ -96,6 +106,8 @@ class Admission:
         waiting_max: int = 500,
         pause_max_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
+        endpoint: str = "",
+        shared: SharedSlots | None = None,
     ) -> None:
         self._slots = slots
         self._waiting_max = waiting_max
@@ -110,6 +122,13 @@ class Admission:
         self._paused_until_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._mean_held_s = 1.0
+        self._processes = 1
+        self._endpoint = endpoint
+        self._shared = shared
+        self._is_shared = shared is not None
+        self._in_use: int | None = None
+        self._news = asyncio.Event()
+        self._trading: asyncio.Task[None] | None = None
 
     # -- what it is like now -------------------------------------------------------------------------
 
@@ -125,8 +144,29 @@ class Admission:
             self._admit()
 
     @property
+    def processes(self) -> int:
+        """How many processes call this endpoint."""
+        return self._processes
+
+    @processes.setter
+    def processes(self, processes: int) -> None:
+        if processes != self._processes:
+            self._processes = processes
+            self._admit()
+
+    @property
+    def limit(self) -> int:
+        """How many may run here: all slots where they are counted in common, else this process's part."""
+        return self._slots if self._is_shared else max(1, self._slots // self._processes)
+
+    @property
     def running(self) -> int:
         return len(self._running)
+
+    @property
+    def in_use(self) -> int | None:
+        """How many run in all processes, as far as it is known."""
+        return self._in_use if self._is_shared else None
 
     @property
     def paused_s(self) -> float:
@@ -157,7 +197,9 @@ class Admission:
         place = Place(self, priority, user)
         self._lines[priority].setdefault(user, deque()).append(place)
         self._admit()
-        if before >= self._waiting_max and not place.is_admitted:
+        # Where the count is asked first, those who will be let in are in line for a moment, too.
+        expected = max(0, self._slots - self.running) if self._is_shared else 0
+        if before - expected >= self._waiting_max and not place.is_admitted:
             self.leave(place)
             raise errors.QueueFull(f"{before} wait", retry_after_s=self._until_it_moves_s(before))
         return place
@@ -199,15 +241,24 @@ class Admission:
         if self.paused_s:
             if any(self._lines.values()):
                 self._timer = asyncio.get_running_loop().call_later(self.paused_s, self._admit)
+            self._trade()
             return
-        while len(self._running) < self._slots and (place := self._next()) is not None:
-            line = self._lines[place.priority]
-            self._take_out(place)
-            if place.user in line:
-                # This was their turn: the next one comes after everybody else's.
-                line[place.user] = line.pop(place.user)
-            self._running.add(place)
-            place.admit(self._clock())
+        self._trade()
+        if not self._is_shared:
+            self._fill()
+
+    def _fill(self) -> None:
+        while len(self._running) < self.limit and (place := self._next()) is not None:
+            self._let_in(place)
+
+    def _let_in(self, place: Place) -> None:
+        line = self._lines[place.priority]
+        self._take_out(place)
+        if place.user in line:
+            # This was their turn: the next one comes after everybody else's.
+            line[place.user] = line.pop(place.user)
+        self._running.add(place)
+        place.admit(self._clock())
 
     def _next(self) -> Place | None:
         people_first = [each for each in Priority if self._lines[each]]
@@ -216,10 +267,13 @@ class Admission:
         is_passed_over = len(people_first) > 1 and people_first[-1] is Priority.BULK
         priority = Priority.BULK if is_passed_over and self._is_bulk_due() else people_first[0]
         self._passed_over = self._passed_over + 1 if is_passed_over and priority is not Priority.BULK else 0
-        return next(iter(self._lines[priority].values()))[0]
+        return self._first(priority)
+
+    def _first(self, priority: Priority) -> Place | None:
+        return next((places[0] for places in self._lines[priority].values()), None)
 
     def _is_bulk_due(self) -> bool:
-        if self._slots == 1:
+        if self.limit == 1:
             return self._passed_over >= PASSED_OVER_MAX
         return not any(place.priority is Priority.BULK for place in self._running)
 
@@ -231,3 +285,52 @@ class Admission:
             line[place.user].remove(place)
             if not places:
                 del line[place.user]
+
+    # -- with the other processes --------------------------------------------------------------------
+
+    def _trade(self) -> None:
+        """See to it that the common count hears of what moved; it may then let somebody in."""
+        self._news.set()
+        if self._shared is not None and self._trading is None:
+            self._trading = asyncio.create_task(self._go_on_trading(self._shared), name="shared slots")
+
+    async def _go_on_trading(self, shared: SharedSlots) -> None:
+        """Tell and ask, until nothing is held here and nobody waits."""
+        try:
+            while self._news.is_set() or self._running or any(self._lines.values()):
+                self._news.clear()
+                held, waiting = self._held(), self._asking()
+                try:
+                    trade = await shared.trade(self._endpoint, self._slots, held, waiting)
+                except SharingFailed:
+                    self._is_shared = False
+                    self._admit()
+                    await asyncio.sleep(TRY_AGAIN_S)
+                    continue
+                self._is_shared, self._in_use = True, trade.in_use
+                self._use(trade.granted)
+                await self._news_within(ASK_EVERY_S if any(self._asking()) else TELL_EVERY_S)
+        finally:
+            self._trading = None
+
+    async def _news_within(self, timeout_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+
+    def _use(self, granted: Counts) -> None:
+        self._positions = None
+        for priority, count in zip(Priority, granted, strict=True):
+            for _ in range(count):
+                place = self._first(priority)
+                if place is None or self.paused_s:
+                    self._news.set()  # it is given back at once
+                else:
+                    self._let_in(place)
+
+    def _held(self) -> Counts:
+        held = Counter(place.priority for place in self._running)
+        return tuple(held[each] for each in Priority)
+
+    def _asking(self) -> Counts:
+        return tuple(0 if self.paused_s else self.waiting(each) for each in Priority)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from chat.upstream.admission import Admission, Priority
 from chat.upstream.attempt import Target
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, State
+from chat.upstream.sharing import SharedSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,18 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """`waiting` counts by priority, in words; `paused_s`: the rest of a pause it asked for."""
+    """`waiting` counts by priority, in words; `paused_s`: the rest of a pause it asked for.
+
+    `limit`: how many of its `slots` may be in use here, where `running` are; `in_use`: in all
+    `processes` together, None where nobody counts that.
+    """
 
     endpoint: str
     slots: int
+    limit: int
     running: int
+    in_use: int | None
+    processes: int
     waiting: dict[str, int]
     paused_s: float
 
@@ -44,6 +52,9 @@ class Ladder:
     pause_max_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform
+    # Where slots are counted for all processes; without it each takes its part.
+    shared: SharedSlots | None = None
+    processes: int = 1
     # Targets (see `Target.key`) that refused to continue a partial answer.
     without_prefill: set[tuple[str, str]] = field(default_factory=set)
     _breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict)
@@ -58,11 +69,23 @@ class Ladder:
         name, _model = target.key
         if name not in self._admissions:
             self._admissions[name] = Admission(
-                target.slots, waiting_max=self.waiting_max, pause_max_s=self.pause_max_s, clock=self.clock
+                target.slots,
+                waiting_max=self.waiting_max,
+                pause_max_s=self.pause_max_s,
+                clock=self.clock,
+                endpoint=name,
+                shared=self.shared,
             )
+            self._admissions[name].processes = self.processes
         admission = self._admissions[name]
         admission.slots = target.slots
         return admission
+
+    def divide(self, processes: int) -> None:
+        """Share the slots of all endpoints with so many processes, this one included."""
+        self.processes = processes
+        for admission in self._admissions.values():
+            admission.processes = processes
 
     def _breaker(self, endpoint: str, model: str) -> Breaker:
         key = (endpoint, model)
@@ -98,7 +121,10 @@ class Ladder:
             EndpointStatus(
                 endpoint,
                 admission.slots,
+                admission.limit,
                 admission.running,
+                admission.in_use,
+                admission.processes,
                 {each.name.lower(): admission.waiting(each) for each in Priority},
                 round(admission.paused_s, 1),
             )

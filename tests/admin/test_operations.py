@@ -211,3 +211,16 @@ def test_an_attempt_tells_its_time_in_line_apart_from_its_wait(desk, user, model
 
     assert "8.5 s" in html
     assert "1.2 s" in html
+
+
+@pytest.mark.parametrize(
+    ("in_use", "expected"),
+    [
+        (12, "5 here, 12 of 32 in all; shared by 3 processes"),
+        (None, "5 of 10 here; 32 are shared by 3 processes"),
+    ],
+)
+def test_it_shows_how_slots_are_shared(desk, in_use, expected):
+    shares = {"slots": 32, "limit": 10, "running": 5, "in_use": in_use, "processes": 3}
+    process(endpoints=[{"endpoint": "e", **shares, "waiting": {}, "paused_s": 0}])
+    assert expected in text_of(desk.get(URL).content.decode())

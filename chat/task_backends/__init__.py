@@ -1,4 +1,4 @@
-"""Where the tasks of django.tasks run.
+"""Where the tasks of django.tasks run: on the event loop of this process, or in a worker (see `.celery`).
 
 A task only says that there is work; work that must not be lost has a row, which a server's heartbeat
 finds. So a backend may drop a task, and never keeps results.
@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import logging
 import traceback
+from enum import IntEnum
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -18,8 +19,18 @@ from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.base import Task, TaskContext, TaskResult, TaskResultStatus
 from django.utils import timezone
 from django.utils.crypto import get_random_string
+from django.utils.module_loading import import_string
 
 logger = logging.getLogger(__name__)
+
+
+class Priority(IntEnum):
+    """The priorities of tasks, as django.tasks counts them: of those that wait, a higher one goes first."""
+
+    INTERACTIVE = 50
+    API = 0
+    BULK = -50
+
 
 # More tasks than this at a time are not started; their rows wait for the heartbeat.
 MAX_TASKS = 10_000
@@ -34,15 +45,22 @@ class Home:
         self.loop = loop
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, result: TaskResult[..., Any]) -> None:
-        """Start a task; called on the loop."""
+    def start(self, result: TaskResult[..., Any]) -> asyncio.Task[None] | None:
+        """Start a task; called on the loop. None if it was not started."""
         if self is not _home or len(self.tasks) >= MAX_TASKS:
             logger.warning("%s was not started: %s", _name_of(result), "full" if self is _home else "closing")
-            return
+            return None
         # A context of its own: that of a request ends with the request, and so do its threads.
         task = self.loop.create_task(_run(result), name=_name_of(result), context=contextvars.Context())
         self.tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
+
+    async def run(self, result: TaskResult[..., Any]) -> None:
+        """Start a task and wait for its end; what it raises is logged."""
+        task = self.start(result)
+        if task is not None:
+            await asyncio.wait({task})
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
@@ -72,6 +90,17 @@ async def close_home(timeout_s: float = 1.0) -> None:
         await asyncio.wait(late, timeout=CANCEL_S)
 
 
+def run_and_wait(path: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Run the task at `path` on the home loop; called from another thread, which waits for its end."""
+    home = _home
+    if home is None:
+        logger.warning("%s was not started: closing", path)
+        return
+    task: Task[..., Any] = import_string(path)
+    result = ready(task, args, kwargs)
+    asyncio.run_coroutine_threadsafe(home.run(result), home.loop).result()
+
+
 class AsyncioBackend(BaseTaskBackend):
     """Run tasks on the server's own event loop: coroutines there, functions in threads.
 
@@ -86,7 +115,7 @@ class AsyncioBackend(BaseTaskBackend):
     def enqueue[**P, R](self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]) -> TaskResult[P, R]:
         """Start `task` on the home loop; may be called from any thread."""
         self.validate_task(task)
-        result = self._ready(task, args, kwargs)
+        result = ready(task, args, kwargs)
         home = _home
         if home is None:
             logger.debug("%s is left to a server", _name_of(result))
@@ -101,21 +130,23 @@ class AsyncioBackend(BaseTaskBackend):
     ) -> TaskResult[P, R]:
         return self.enqueue(task, args, kwargs)
 
-    def _ready[**P, R](self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]) -> TaskResult[P, R]:
-        return TaskResult(
-            task=task,
-            id=get_random_string(32),
-            status=TaskResultStatus.READY,
-            enqueued_at=timezone.now(),
-            started_at=None,
-            finished_at=None,
-            last_attempted_at=None,
-            args=args,
-            kwargs=kwargs,
-            backend=self.alias,
-            errors=[],
-            worker_ids=[],
-        )
+
+def ready[**P, R](task: Task[P, R], args: list[Any], kwargs: dict[str, Any]) -> TaskResult[P, R]:
+    """Return the result of a task that has not begun."""
+    return TaskResult(
+        task=task,
+        id=get_random_string(32),
+        status=TaskResultStatus.READY,
+        enqueued_at=timezone.now(),
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=args,
+        kwargs=kwargs,
+        backend=task.backend,
+        errors=[],
+        worker_ids=[],
+    )
 
 
 async def _run(result: TaskResult[..., Any]) -> None:

@@ -37,6 +37,7 @@ FLOORS = {
     "chat.heartbeat": BACKGROUND,
     "chat.sweeps": BACKGROUND,
     "chat.operations": BACKGROUND,
+    "chat.patterns": BACKGROUND,
     "chat.consumers": DOORS,
     "chat.api": DOORS,
     "chat.views": DOORS,

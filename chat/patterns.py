@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from math import ceil
+from typing import TYPE_CHECKING
 
 from django.db.models import Case, CharField, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.generation import Generation
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
 
 # How many of the newest answers a table from the log looks at, however many there are.
 ROWS_MAX = 20_000
@@ -28,9 +32,9 @@ class Pattern:
     """A way to run calls, in words."""
 
     name: str
-    label: str
-    complexity: str
-    best_for: str
+    label: StrPromise
+    complexity: StrPromise
+    best_for: StrPromise
 
 
 SYNC = Pattern("sync", _("sync"), _("low: one call after the other"), _("scripts, the command line"))

@@ -55,6 +55,8 @@ class Plan:
     def cost_usd(self) -> Decimal | None:
         """What it costs at most, None where the model's row has no prices."""
         model = self.model
+        if model.endpoint.is_embedded:
+            return Decimal()
         if model.input_usd_per_million is None or model.output_usd_per_million is None:
             return None
         costs = model.input_usd_per_million * self.input_tokens

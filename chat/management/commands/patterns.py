@@ -74,8 +74,8 @@ class Command(BaseCommand):
 
     def _confirm(self, plan: trial.Plan, *, is_asked: bool) -> None:
         self._say(
-            f"{plan.calls} calls to {plan.model} at {plan.model.endpoint}: about {plan.input_tokens} tokens in, "
-            f"at most {plan.output_tokens} out; cost at most {_dollars(plan.cost_usd)}."
+            f"{plan.calls} calls to {plan.model} at {plan.model.endpoint}: about {plan.input_tokens} tokens "
+            f"in, at most {plan.output_tokens} out; cost at most {_dollars(plan.cost_usd)}."
         )
         if not is_asked or plan.cost_usd == 0:
             return
@@ -95,8 +95,9 @@ class Command(BaseCommand):
             self.stdout.write(line.rstrip())
         self.stdout.write(
             f"\nMeasured (*): {plan.prompts} prompts each, {plan.model} at {plan.model.endpoint}, at most "
-            f"{plan.concurrency} at once in async. Times are medians and 95th percentiles of complete answers, "
-            "in seconds; sync and async give their text at the end. Complexity and “best for” are our words."
+            f"{plan.concurrency} at once in async. Times are medians and 95th percentiles of complete "
+            "answers, in seconds; sync and async give their text at the end. Complexity and “best for” are "
+            "text, the rest is measured."
         )
 
     def _say(self, words: str) -> None:
@@ -115,7 +116,7 @@ def _cells(
         _starred(measured.first_p95_s),
         _starred(measured.end_median_s),
         _starred(measured.end_p95_s),
-        _starred(result and result.answers_per_s),
+        _starred(result.answers_per_s if result else None),
         _starred(result.tokens_per_s if result else measured.tokens_per_s),
         _dollars(measured.cost_usd) + ("*" if measured.cost_usd is not None else ""),
         f"{measured.failures} of {measured.answers}*",

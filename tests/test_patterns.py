@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.commands import on_a_terminal, run
+from tests.programs import until
 from tests.test_never_lost import control
 
 PRICES = "Model.objects.update(input_usd_per_million={0}, output_usd_per_million={0})"
@@ -15,7 +16,8 @@ PRICES = "Model.objects.update(input_usd_per_million={0}, output_usd_per_million
 @pytest.fixture
 def site(serve, provider):
     return serve(
-        provider.env_for_server | {"OPENAI_MODEL": "fake-rate-200,fake-status-401"}, is_started=False
+        provider.env_for_server | {"OPENAI_MODEL": "fake-rate-200,fake-status-401,fake-first-s-60"},
+        is_started=False,
     )
 
 
@@ -103,3 +105,15 @@ def test_a_number_of_prompts_that_makes_no_sense_is_refused(site):
 
     assert done.returncode == 2
     assert "from 1 to 1000" in done.stderr
+
+
+def test_ctrl_c_stops_all_that_was_asked(site, provider):
+    arguments = ("patterns", "--prompts", "1", "--yes", "--model", "fake-first-s-60")
+    with on_a_terminal(site.env, *arguments) as terminal:
+        until(lambda: requests(provider), "the first call")
+        terminal.press("\x03")
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.shown
+    statuses = "from chat.models import Generation as G; print(*G.objects.values_list('status', flat=True))"
+    assert site.shell(statuses) == "stopped"
+    assert [each["outcome"] for each in requests(provider)] == ["left"]

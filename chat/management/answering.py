@@ -21,8 +21,11 @@ from chat.local_model import LocalModel
 from chat.management import owner
 from chat.management.exits import Exit
 from chat.models.catalog import Model, seed_from_environment
-from chat.models.process import Process
+from chat.models.generation import Generation
+from chat.models.process import PROCESS_ID, Process
 
+# How long answers may take to end when the command does; what is left is ended by a server.
+STOP_S = 2.0
 # An unknown name is answered with those that exist, as far as they fit on a screen.
 NAMES_SHOWN = 20
 
@@ -73,7 +76,7 @@ def _model(name: str | None) -> Model:
 
 @asynccontextmanager
 async def process(model: Model) -> AsyncIterator[None]:
-    """Be a process that can run answers of `model`; what still runs at the end is left to a server.
+    """Be a process that can run answers of `model`; those that still run at the end are stopped.
 
     The demo model of a server belongs to that server: a second child is started here, and ended.
     """
@@ -89,9 +92,18 @@ async def process(model: Model) -> AsyncIterator[None]:
         await heartbeat.start(kind=Process.Kind.COMMAND)
         yield
     finally:
-        await generations.drain(0)
+        await _stop_all()
         await heartbeat.stop()
         await task_backends.close_home()
         await asyncio.to_thread(delta_log.close_writer)
         if child is not None:
             await child.stop()
+
+
+async def _stop_all() -> None:
+    """Stop what this process still runs: nobody is left to read it."""
+    ours = Generation.objects.active().filter(owner=PROCESS_ID)
+    await delta_log.awrite(ours.request_stop)
+    for running in generations.running():
+        generations.stop_here(running.id)
+    await generations.drain(STOP_S)

@@ -80,4 +80,4 @@ def test_the_lines_to_run_do_run(serve, provider, tmp_path, document, block):
 
     assert done.returncode == 0, done.stderr
     assert "failed:" not in done.stdout, done.stderr
-    assert "Error" not in done.stderr
+    assert "error" not in done.stderr.lower()

@@ -6,7 +6,9 @@ its process, the heartbeat of this or another one finds the row.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
@@ -15,6 +17,7 @@ from django.tasks import task
 from chat import batches, delta_log, generations, heartbeat, notices
 from chat.models.catalog import Model
 from chat.models.generation import Accepted, Generation, Request
+from chat.models.process import PROCESS_ID
 from chat.task_backends import Priority
 
 
@@ -61,6 +64,23 @@ async def abegin(user: AbstractUser, verb: Callable[[], Accepted]) -> Accepted:
 
 
 begin = async_to_sync(abegin)
+
+
+async def abegin_here(verb: Callable[[], Accepted]) -> tuple[Accepted, asyncio.Task[None]]:
+    """`abegin` for a command: its answer is this process's from the first moment, and runs in it.
+
+    No server takes it up while this process's heart beats; when it stops, one does. Returns the task that
+    runs it, too, to be held until the end.
+    """
+    accepted = await delta_log.awrite(partial(_as_ours, verb))
+    run = generations.run(accepted.generation_id, from_owner=PROCESS_ID)
+    return accepted, asyncio.create_task(run, name=f"generation {accepted.generation_id}")
+
+
+def _as_ours(verb: Callable[[], Accepted]) -> Accepted:
+    accepted = verb()
+    Generation.objects.active().filter(pk=accepted.generation_id, owner="").update(owner=PROCESS_ID)
+    return accepted
 
 
 async def astop(user: AbstractUser, generation_id: int) -> bool:

@@ -39,6 +39,7 @@ FLOORS = {
     "chat.sweeps": BACKGROUND,
     "chat.operations": BACKGROUND,
     "chat.worker": BACKGROUND,
+    "chat.patterns": BACKGROUND,
     "chat.consumers": DOORS,
     "chat.api": DOORS,
     "chat.views": DOORS,

@@ -1,9 +1,15 @@
-"""What the documents say about the wire is what the wire says."""
+"""What the documents say is so: the words of the wire, and the lines to run."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from chat import events, frames
+from chat.management import exits
 
 ROOT = Path(__file__).resolve().parent.parent
 SOCKET = (ROOT / "docs/socket.md").read_text()
@@ -30,3 +36,48 @@ def test_every_code_of_a_refusal_over_the_socket_is_listed():
     code = "".join((ROOT / source).read_text() for source in sources)
     for name in re.findall(r'Refused\(\s*"(\w+)"', code):
         assert f"`{name}`" in SOCKET, name
+
+
+def test_every_exit_code_is_listed():
+    patterns = (ROOT / "docs/patterns.md").read_text()
+    for each in exits.Exit:
+        meaning = each.meaning.replace("stderr", "standard error")
+        assert f"| {each} | {meaning} |" in patterns
+
+
+def blocks_to_run(document):
+    """Return the blocks of a document that a reader is to run, marked so before them."""
+    text = (ROOT / document).read_text()
+    return re.findall(r"<!-- run -->\n```sh\n(.*?)```", text, re.S)
+
+
+BLOCKS = [(name, block) for name in ("README.md", "docs/patterns.md") for block in blocks_to_run(name)]
+
+
+@pytest.mark.parametrize(("document", "block"), BLOCKS)
+def test_the_lines_to_run_do_run(serve, provider, tmp_path, document, block):
+    """In a copy of nothing but links, so that they may write files; the paths are a reader's."""
+    server = serve(provider.env_for_server | {"OPENAI_MODEL": "fake-rate-200"})
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for path in ROOT.iterdir():
+        if path.name not in {".venv", "data"}:
+            (folder / path.name).symlink_to(path)
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (folder / ".venv/bin/python").chmod(0o755)
+    script = block.replace("http://127.0.0.1:8000", server.base_url)
+
+    done = subprocess.run(
+        ["sh", "-e", "-c", script],
+        cwd=folder,
+        env=server.env | {"PATH": os.environ["PATH"]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "failed:" not in done.stdout, done.stderr
+    assert "error" not in done.stderr.lower()

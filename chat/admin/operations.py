@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from chat import delta_log
 from chat.admin.logs import NOTHING, ago, number, seconds, state
-from chat.models import BreakerOverride, Generation, Model, Process
+from chat.models import BreakerOverride, Endpoint, Generation, Model, Process
 
 
 def may_operate(user: AbstractUser | AnonymousUser) -> bool:
@@ -73,13 +75,25 @@ class ProcessBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitLine:
+    """One limit: of what, whose it is, how high it is now, and where to change it."""
+
+    of: str
+    name: str
+    value: str
+    where: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Operations:
     models: list[ModelLine]
+    limits: list[LimitLine]
     processes: list[ProcessBlock]
 
 
 def operations() -> Operations:
-    """Read the page: four queries, however many processes, models and generations there are."""
+    """Read the page: five queries, however many processes, models and generations there are."""
     words = {(row.endpoint_name, row.model_name): row for row in BreakerOverride.objects.select_related("by")}
     processes = list(Process.objects.all())
     running = [each["id"] for process in processes for each in process.status.get("generations", ())]
@@ -95,8 +109,38 @@ def operations() -> Operations:
     }
     return Operations(
         [_model_line(endpoint, model, words.get((endpoint, model))) for endpoint, model in sorted(known)],
+        _limits(),
         [_process_block(process, words, stopping) for process in processes],
     )
+
+
+def _limits() -> list[LimitLine]:
+    """Return the limits of how much runs at once, by what they are for, with where each is changed."""
+    per_endpoint, per_person = _("per endpoint"), _("per person")
+    return [
+        *(
+            LimitLine(
+                per_endpoint,
+                _("slots of %(endpoint)s") % {"endpoint": endpoint},
+                number(endpoint.slots),
+                _("its page"),
+                reverse("admin:chat_endpoint_change", args=[endpoint.pk]),
+            )
+            for endpoint in Endpoint.objects.filter(is_enabled=True)
+        ),
+        LimitLine(
+            per_endpoint,
+            _("line before them"),
+            number(settings.ADMISSION_QUEUE_MAX),
+            "CHATSITE_ADMISSION_QUEUE_MAX",
+        ),
+        LimitLine(
+            per_person, _("answers at once"), number(settings.RUNNING_PER_USER), "CHATSITE_RUNNING_PER_USER"
+        ),
+        LimitLine(
+            per_person, _("questions a minute"), number(settings.ASKS_PER_MINUTE), "CHATSITE_ASKS_PER_MINUTE"
+        ),
+    ]
 
 
 def _model_line(endpoint: str, model: str, override: BreakerOverride | None) -> ModelLine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
@@ -11,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import LogAdmin, ago, number, pretty
 from chat.admin.operations import WordForm, may_operate, operations
+from chat.admin.patterns import table
 from chat.models import Process
 
 
@@ -21,8 +24,12 @@ class ProcessAdmin(LogAdmin):
     change_list_template = "admin/chat/process/change_list.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.operations_view)
-        return [path("operations/", view, name="chat_process_operations"), *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("operations/", view(self.operations_view), name="chat_process_operations"),
+            path("patterns/", view(self.patterns_view), name="chat_process_patterns"),
+            *super().get_urls(),
+        ]
 
     def operations_view(self, request: HttpRequest) -> HttpResponse:
         """Show how all processes are; take an operator's word to them."""
@@ -31,15 +38,22 @@ class ProcessAdmin(LogAdmin):
         if request.method == "POST":
             return self._say(request)
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Operations"),
-            "opts": self.opts,
-            "media": self.media,
             "operations": operations(),
             "may_operate": may_operate(request.user),
             "is_still": "still" in request.GET,
         }
-        page = TemplateResponse(request, "admin/chat/process/operations.html", context)
+        return self._page(request, "operations", context)
+
+    def patterns_view(self, request: HttpRequest) -> HttpResponse:
+        """Show how the ways to ask did in the last days."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self._page(request, "patterns", {"title": _("Patterns"), "table": table(request)})
+
+    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
+        context |= {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        page = TemplateResponse(request, f"admin/chat/process/{name}.html", context)
         page.headers["Cache-Control"] = "no-store"
         return page
 

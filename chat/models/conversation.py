@@ -504,7 +504,10 @@ def _check_limits(user: AbstractUser) -> None:
     if mine.active().count() >= settings.RUNNING_PER_USER:
         raise Refused(
             "too_many_running",
-            _("%(limit)s answers are being written for you already. Wait for one or stop one.")
+            _(
+                "%(limit)s answers are being written for you already, the most for one person. "
+                "Wait for one or stop one."
+            )
             % {"limit": settings.RUNNING_PER_USER},
         )
     window = timezone.now() - timedelta(minutes=1)
@@ -514,7 +517,7 @@ def _check_limits(user: AbstractUser) -> None:
         wait_s = max(1.0, (times[0] - window).total_seconds())
         raise Refused(
             "too_many_asks",
-            _("That is more than %(limit)s messages in a minute. Try again in %(wait)s s.")
+            _("That is more than the %(limit)s messages a minute for one person. Try again in %(wait)s s.")
             % {"limit": settings.ASKS_PER_MINUTE, "wait": round(wait_s)},
             retry_after_s=wait_s,
         )

@@ -102,7 +102,6 @@ class _Heart:
     # Those of them that are bulk.
     bulk: set[asyncio.Task[None]] = field(default_factory=set)
     is_sweeper: bool = True
-    sweep: asyncio.Task[None] | None = None
     status: dict[str, Any] = field(default_factory=dict)
     # Override -> the revision that was applied here.
     obeyed: dict[int, int] = field(default_factory=dict)
@@ -133,8 +132,6 @@ async def stop() -> None:
         heart.task.cancel()
     for task in heart.adopting:
         task.cancel()
-    if heart.sweep is not None:
-        heart.sweep.cancel()
     await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
 
 
@@ -183,14 +180,7 @@ async def _beat_for_ever(heart: _Heart) -> None:
         except Exception:
             logger.exception("a tick failed; the next one follows")
         if ticks % SWEEP_EVERY_TICKS == 1 and heart.is_sweeper:
-            _begin_sweep(heart)
-
-
-def _begin_sweep(heart: _Heart) -> None:
-    """Sweep beside the ticks, which must not wait for it; one that is still at it goes on."""
-    if heart.sweep is None or heart.sweep.done():
-        heart.sweep = asyncio.create_task(sweeps.sweep(), name="sweep")
-        heart.sweep.add_done_callback(_log_failure)
+            await sweeps.sweep.aenqueue()
 
 
 async def _tick(heart: _Heart) -> None:

@@ -15,11 +15,13 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.tasks import task
 from django.utils import timezone
 
 from chat import delta_log
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Generation
+from chat.task_backends import Priority
 
 # What a slice aims at. A delta may wait 50 ms: rows differ, the commit comes on top, and so does other load.
 SLICE_S = 0.015
@@ -34,10 +36,18 @@ DELETED_KEPT = timedelta(days=1)
 type Sweep = Callable[[int], int]
 
 
+# One of a process is enough; it may take longer than it is until the next one is asked for.
+_one_at_a_time = asyncio.Semaphore()
+
+
+@task(priority=Priority.BULK)
 async def sweep() -> None:
     """Prune old logs, erase what was deleted long ago, forget ended sessions; a slice at a time."""
-    for each in (prune_logs, erase_deleted, forget_sessions):
-        await _in_slices(each)
+    if _one_at_a_time.locked():
+        return
+    async with _one_at_a_time:
+        for each in (prune_logs, erase_deleted, forget_sessions):
+            await _in_slices(each)
 
 
 async def _in_slices(each: Sweep) -> None:

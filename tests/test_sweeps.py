@@ -1,6 +1,7 @@
 """What is thrown away after a while, in slices that nobody has to wait for."""
 
 import contextlib
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -52,7 +53,7 @@ async def test_sweeps_take_what_is_old_and_nothing_else(user, model):
         return new
 
     new = await sync_to_async(arrange)()
-    await sweeps.sweep()
+    await sweeps.sweep.acall()
 
     assert {row.generation_id async for row in LoggedEvent.objects.all()} == {new.pk}
     assert {row.pk async for row in Conversation.objects.all()} == {new.message.conversation_id}
@@ -104,3 +105,21 @@ def test_slices_grow_and_shrink_with_the_time_they_take(monkeypatch):
     assert sweeps._rows_next(100, sweeps.SLICE_S / 1000) == 200
     assert sweeps._rows_next(800, sweeps.SLICE_S / 1000) == 1000
     assert sweeps._rows_next(100, sweeps.SLICE_S * 1000) == 10
+
+
+async def test_a_sweep_that_takes_long_is_not_joined_by_another(monkeypatch):
+    begun, over = [], asyncio.Event()
+
+    async def take_long(each):
+        begun.append(each)
+        await over.wait()
+
+    monkeypatch.setattr(sweeps, "_in_slices", take_long)
+    first = asyncio.create_task(sweeps.sweep.acall())
+    while not begun:  # noqa: ASYNC110 - turns of the loop, not a time
+        await asyncio.sleep(0)
+    await sweeps.sweep.acall()
+    assert len(begun) == 1
+    over.set()
+    await first
+    assert len(begun) == 3

@@ -8,7 +8,7 @@ export PYTHON VENV
 python := $(VENV)/bin/python
 install := @sh requirements/install
 
-.PHONY: help run test check browser-test services-test postgres-test bench screenshots lock clean
+.PHONY: help run test check browser-test services-test postgres-test chaos bench screenshots lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -31,6 +31,10 @@ check: ## Lint, format check, types, architecture: what pre-commit and CI check
 browser-test: ## Only the tests that drive Chromium
 	$(install) test
 	@$(python) -m pytest -m browser $(ARGS)
+
+chaos: ## Storms in full force against real servers; prints a table (docs/chaos.md; ARGS="kill --seed 7")
+	$(install) test
+	@$(python) -m tests.chaos $(ARGS)
 
 services-test: ## Only the tests with real nginx, PostgreSQL and Redis
 	$(install) test

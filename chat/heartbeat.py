@@ -251,7 +251,8 @@ def _beat(heart: _Heart) -> _Beat:
     Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
     # Of bulk that waits there may be very much.
     active = Generation.objects.active().exclude(owner="", source=Generation.Source.BATCH)
-    for pk, owner, source, stop_requested_at in active.values_list(
+    # Claimed in the order in which a writer locks them: one that wakes up meanwhile makes no deadlock.
+    for pk, owner, source, stop_requested_at in active.order_by("pk").values_list(
         "pk", "owner", "source", "stop_requested_at"
     ):
         if owner == PROCESS_ID:

@@ -181,14 +181,24 @@ TEMPLATES = [
     },
 ]
 
+# A process whose counter stood still for this long, by the observer's own clock, is dead.
+PROCESS_DEAD_AFTER_S = env_number("CHATSITE_PROCESS_DEAD_AFTER_S", 10.0, minimum=2, maximum=600)
+
 # Scale switch 1 of 2. Empty: SQLite in DATA_DIR, which needs no other service.
 DATABASE_URL = env_url("DATABASE_URL", "postgres", "postgresql", "sqlite")
 if DATABASE_URL.startswith("postgres"):
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_health_checks=True)}
-    DATABASES["default"]["OPTIONS"] = {
-        # A connection a request would be held by its thread under ASGI; the pool takes it back.
-        "pool": {"min_size": 1, "max_size": env_number("CHATSITE_DB_POOL_SIZE", 10, minimum=2, maximum=500)},
+    options = DATABASES["default"].setdefault("OPTIONS", {})
+    # A connection a request would be held by its thread under ASGI; the pool takes it back.
+    options["pool"] = {
+        "min_size": 1,
+        "max_size": env_number("CHATSITE_DB_POOL_SIZE", 10, minimum=2, maximum=500),
     }
+    # Who stands still in a transaction keeps its locks, and those who take its answers over would wait.
+    idle_ms = round(PROCESS_DEAD_AFTER_S * 1000)
+    options["options"] = (
+        f"{options.get('options', '')} -c idle_in_transaction_session_timeout={idle_ms}".strip()
+    )
 else:
     # NORMAL survives the death of our processes; FULL survives loss of power, at about 4 ms a commit.
     SQLITE_SYNCHRONOUS = env_choice("CHATSITE_SQLITE_SYNCHRONOUS", "normal", "full")
@@ -326,8 +336,6 @@ ADMISSION_QUEUE_MAX = env_number("CHATSITE_ADMISSION_QUEUE_MAX", 500, minimum=0,
 BULK_RUNNING_MAX = env_number("CHATSITE_BULK_RUNNING_MAX", 200, minimum=1, maximum=100_000)
 
 # -- the process ----------------------------------------------------------------------------------
-# A process whose counter stood still for this long, by the observer's own clock, is dead.
-PROCESS_DEAD_AFTER_S = env_number("CHATSITE_PROCESS_DEAD_AFTER_S", 10.0, minimum=2, maximum=600)
 DRAIN_S = env_number("CHATSITE_DRAIN_S", 10.0, minimum=0, maximum=3600)
 # Finished answers keep their replayable log this long, for pages that are still drawing them.
 LOG_KEPT_S = env_number("CHATSITE_LOG_KEPT_S", 600.0, minimum=0, maximum=30 * 86_400)

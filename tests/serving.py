@@ -203,18 +203,17 @@ class Provider(Program):
         return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
 
 
-@pytest.fixture(scope="session")
-def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepare(folder: Path) -> Path:
     """Return a data folder with empty tables and collected static files, which take seconds to make."""
-    server = Server(tmp_path_factory.mktemp("prepared"), {}, ())
+    server = Server(folder, {}, ())
     server.manage("migrate", "-v", "0")
     server.shell("from chat.management import static_files; static_files.collect()")
     return server.data_dir
 
 
-@pytest.fixture
-def serve(tmp_path: Path, prepared_data: Path) -> Iterator[Callable[..., Server]]:
-    """Return a function that starts a server: `serve(env, "--option")`.
+@contextlib.contextmanager
+def serving(folder: Path, prepared_data: Path) -> Iterator[Callable[..., Server]]:
+    """Give a function that starts a server: `serve(env, "--option")`.
 
     `data_of=server` shares an earlier server's data folder; `is_prepared=False` gives an empty one in
     place of one that has tables and static files; `is_started=False` leaves starting to the test. All
@@ -229,26 +228,27 @@ def serve(tmp_path: Path, prepared_data: Path) -> Iterator[Callable[..., Server]
         is_prepared: bool = True,
         is_started: bool = True,
     ) -> Server:
-        folder = tmp_path / f"server{len(servers)}"
-        folder.mkdir()
+        own_folder = folder / f"server{len(servers)}"
+        own_folder.mkdir()
         if is_prepared and data_of is None:
-            shutil.copytree(prepared_data, folder / "data")
+            shutil.copytree(prepared_data, own_folder / "data")
         own = {"CHATSITE_DATA_DIR": str(data_of.data_dir)} if data_of else {}
-        server = Server(folder, (env or {}) | own, options)
+        server = Server(own_folder, (env or {}) | own, options)
         servers.append(server)
         if is_started:
             server.start()
         return server
 
-    yield make
-    for server in servers:
-        server.stop()
+    try:
+        yield make
+    finally:
+        for server in servers:
+            server.stop()
 
 
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Provider]:
-    """Return a running fake provider."""
-    folder = tmp_path / "provider"
+@contextlib.contextmanager
+def providing(folder: Path) -> Iterator[Provider]:
+    """Run a fake provider."""
     (folder / "data").mkdir(parents=True)
     program = Provider(folder, ())
     try:
@@ -256,3 +256,22 @@ def provider(tmp_path: Path) -> Iterator[Provider]:
         yield program
     finally:
         program.stop()
+
+
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture
+def serve(tmp_path: Path, prepared_data: Path) -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a server, as `serving` says."""
+    with serving(tmp_path, prepared_data) as make:
+        yield make
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[Provider]:
+    """Return a running fake provider."""
+    with providing(tmp_path / "provider") as program:
+        yield program

@@ -132,6 +132,14 @@ def test_a_password_in_a_wrong_url_is_not_shown(load):
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_frozen_process_loses_its_locks_on_postgresql_when_it_is_taken_for_dead(load):
+    url = "postgres://here/x?sslmode=require&options=-c%20jit%3Doff"
+    settings = load({"DATABASE_URL": url, "CHATSITE_PROCESS_DEAD_AFTER_S": "3"})
+    options = settings["DATABASES"]["default"]["OPTIONS"]
+    assert options["options"] == "-c jit=off -c idle_in_transaction_session_timeout=3000"
+    assert options["sslmode"] == "require"
+
+
 def test_the_message_reaches_the_person_in_one_line():
     environ = environment.cleaned({"PATH": "/usr/bin:/bin"}) | {"CHATSITE_DEBUG": "perhaps"}
     done = subprocess.run(

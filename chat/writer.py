@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import batched
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -61,6 +62,9 @@ _TERMINAL_STARTS = tuple(
     b'{"type":"%s"' % kind.__struct_config__.tag.encode()  # type: ignore[union-attr]
     for kind in events.TERMINAL
 )
+
+# SQLite takes 32,766 values in one statement.
+INSERT_ROWS = 1000
 
 
 @dataclass(eq=False, slots=True)
@@ -362,10 +366,17 @@ def _held(leases: set[Lease]) -> set[Lease]:
 
 
 def _insert(rows: list[tuple[int, int, str]]) -> None:
-    if rows:
-        sql = f"INSERT INTO {LoggedEvent._meta.db_table} (generation_id, seq, payload) VALUES (%s, %s, %s)"  # noqa: S608
-        with connection.cursor() as cursor:
-            cursor.executemany(sql, rows)
+    """Insert rows, many with one statement.
+
+    Not with `executemany`: on PostgreSQL that is a pipeline, and who stands still in its midst is not
+    idle in its transaction, so that the server would never end it and its locks.
+    """
+    table = LoggedEvent._meta.db_table
+    with connection.cursor() as cursor:
+        for some in batched(rows, INSERT_ROWS):
+            values = ", ".join(["(%s, %s, %s)"] * len(some))
+            sql = f"INSERT INTO {table} (generation_id, seq, payload) VALUES {values}"  # noqa: S608
+            cursor.execute(sql, [value for row in some for value in row])
 
 
 def _events_by_lease(items: Iterable[_Item]) -> Iterator[tuple[Lease, list[events.Event]]]:

@@ -1,7 +1,7 @@
 """What is thrown away after a while, in slices that nobody has to wait for."""
 
-import contextlib
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest

@@ -19,5 +19,6 @@ urlpatterns = [
     path("password/changed/", accounts.password_changed, name="password_changed"),
     path("password/new/", accounts.password_set, name="password_set"),
     path("admin/", admin.site.urls),
+    path("v1/", include("chat.api.urls")),
     path("", include("chat.urls")),
 ]

@@ -1,0 +1,155 @@
+"""The official client, sync and async, unmodified, against the real server."""
+
+import contextlib
+
+import openai
+import pytest
+
+from tests.programs import until
+
+
+def ask(client, text, model="fake", **more):
+    return client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
+
+
+def text_of(chunks):
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def test_completions_streams_and_models(api):
+    api = api()
+    client = api.client()
+    done = ask(client, "hello [[deltas=20]]", seed=7, max_completion_tokens=50)
+    assert done.choices[0].finish_reason == "stop"
+    assert done.choices[0].message.content
+    assert done.model == "fake"
+    assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
+    assert done._request_id.startswith("req_")
+    [record] = api.requests()
+    chunks = list(ask(client, "hello [[deltas=20]]", stream=True, stream_options={"include_usage": True}))
+    assert text_of(chunks) == done.choices[0].message.content
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert (chunks[-1].choices, chunks[-1].usage) == ([], done.usage)
+    assert {chunk.model for chunk in chunks} == {"fake"}
+    names = [model.id for model in client.models.list()]
+    assert {"fake", "fake:second"} <= set(names)
+    assert client.models.retrieve("fake:second").owned_by == "environment"
+    parsed = client.chat.completions.with_raw_response.create(
+        model="fake", messages=[{"role": "user", "content": "raw"}]
+    )
+    assert parsed.headers["x-generation-id"] == parsed.parse().id
+
+
+def test_reasoning_is_streamed_apart(api):
+    chunks = list(ask(api().client(), "think [[reasoning=3]] [[deltas=3]]", stream=True))
+    thought = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert any(getattr(delta, "reasoning_content", None) for delta in thought)
+
+
+def test_its_error_classes(api):
+    api = api()
+    client = api.client()
+    wanted = {
+        openai.BadRequestError: lambda: ask(client, "hello", temperature=9),
+        openai.AuthenticationError: lambda: ask(api.client(api_key="cs-wrong"), "hello"),
+        openai.NotFoundError: lambda: ask(client, "hello", model="nobody"),
+        openai.RateLimitError: lambda: ask(client, "hello [[status=429 retry_after=90]]"),
+        openai.InternalServerError: lambda: ask(client, "hello [[status=500]]"),
+        openai.APITimeoutError: lambda: ask(api.client(timeout=1), "hello [[hold=never after=0]]"),
+    }
+    for kind, call in wanted.items():
+        with pytest.raises(kind) as caught:
+            call()
+        if kind is not openai.APITimeoutError:
+            assert caught.value.code
+            assert caught.value.body["message"]
+            assert caught.value.request_id.startswith("req_")
+        if kind is openai.RateLimitError:
+            assert 80 < int(caught.value.response.headers["retry-after"]) <= 90
+
+
+def test_a_stream_that_is_closed_early_ends_at_the_provider(api):
+    api = api()
+    stream = ask(api.client(), "hello [[hold=gate after=3]]", stream=True)
+    next(iter(stream))
+    stream.close()
+    until(lambda: api.requests()[-1]["client_left"], "the provider to see it", deadline_s=5)
+
+
+def test_a_plain_request_that_is_given_up_ends_at_the_provider(api):
+    api = api()
+    with pytest.raises(openai.APITimeoutError):
+        ask(api.client(timeout=1), "hello [[hold=gate after=3]]")
+    until(lambda: api.requests()[-1]["client_left"], "the provider to see it", deadline_s=5)
+
+
+async def test_the_async_client(api):
+    api = await _started(api)
+    async with api.async_client() as client:
+        done = await ask(client, "hello [[deltas=20]]")
+        stream = await ask(client, "hello [[deltas=20]]", stream=True)
+        chunks = [chunk async for chunk in stream]
+        assert text_of(chunks) == done.choices[0].message.content
+        assert [model.id async for model in client.models.list()]
+        with pytest.raises(openai.NotFoundError):
+            await ask(client, "hello", model="nobody")
+
+
+async def _started(api):
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(api)()
+
+
+FAULTS = [
+    "status=400", "status=401", "status=403", "status=404", "status=408", "status=409", "status=413",
+    "status=422", "status=500", "status=502", "status=503", "status=529", "quota", "filtered",
+    "status=429 retry_after=90",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_every_failure_before_the_first_word_has_a_status(api, is_stream):
+    api = api(CHATSITE_BREAKER_FAILURES_IN_A_ROW="1000", CHATSITE_BREAKER_CALLS_MIN="1000")
+    client = api.client()
+    for fault in FAULTS:
+        with pytest.raises(openai.APIStatusError) as caught:
+            ask(client, f"{fault.replace('=', ' ')} [[{fault}]]", stream=is_stream)
+        assert caught.value.status_code >= 400
+        assert caught.value.body["type"]
+        assert caught.value.body["code"]
+
+
+@pytest.mark.parametrize("fault", ["cut", "malformed", "reset"])
+def test_a_cut_answer_is_never_a_whole_one(api, fault):
+    api = api(CHATSITE_RECOVERY="keep")
+    client = api.client()
+    with pytest.raises(openai.InternalServerError):
+        ask(client, f"hello [[{fault} after=5]]")
+    shown = []
+    with contextlib.suppress(StopIteration), pytest.raises(openai.APIError) as caught:
+        for chunk in ask(client, f"hello [[{fault} after=5]]", stream=True):
+            shown.append(chunk)
+    assert text_of(shown)
+    assert all(chunk.choices[0].finish_reason is None for chunk in shown)
+    assert caught.value.body["generation"].startswith("gen-")
+
+
+@pytest.mark.parametrize("name", ["cut", "malformed"])
+def test_a_cut_stream_is_completed_by_a_fallback_on_the_stream_the_client_holds(api, name):
+    api = api()
+    model = f"fake-{name}-after-5:{name}"
+    chunks = list(
+        ask(
+            api.client(),
+            "hello [[text=The very same words from whoever is asked.]]",
+            model,
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={"fallbacks": ["fake"]},
+        )
+    )
+    assert text_of(chunks) == "The very same words from whoever is asked."
+    assert chunks[-1].model == "fake"
+    assert chunks[-1].usage.completion_tokens

@@ -80,14 +80,14 @@ def _json(body: bytes) -> dict[str, Any]:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as exc:
         raise ApiError(
-            "malformed",
+            "malformed_request",
             _("The body is not JSON that can be read: %(why)s.") % {"why": str(exc) or "too deep"},
         ) from exc
     if not isinstance(value, dict):
-        raise ApiError("malformed", _("The body is a JSON object with “model” and “messages”."))
+        raise ApiError("malformed_request", _("The body is a JSON object with “model” and “messages”."))
     if _is_deep(value):
         raise ApiError(
-            "malformed", _("The body is nested deeper than %(limit)s levels.") % {"limit": DEPTH_MAX}
+            "malformed_request", _("The body is nested deeper than %(limit)s levels.") % {"limit": DEPTH_MAX}
         )
     return value
 

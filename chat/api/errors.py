@@ -13,7 +13,7 @@ from chat.refusal import Refused
 
 # Refusals, and errors of a generation, by code: the status.
 STATUS_OF = {
-    "malformed": 400,
+    "malformed_request": 400,
     "invalid_value": 400,
     "unknown_parameter": 400,
     "unsupported_parameter": 400,

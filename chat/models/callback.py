@@ -54,6 +54,10 @@ class Receiver(models.Model):
         digest = salted_hmac("chat.Receiver", f"{self.pk}:{self.salt}", algorithm="sha256").digest()
         return "whsec_" + base64.b64encode(digest).decode()
 
+    def renew_secret(self) -> None:
+        self.salt = new_salt()
+        self.save(update_fields=["salt"])
+
 
 class CallbackQuerySet(models.QuerySet["Callback"]):
     def due(self) -> CallbackQuerySet:

@@ -1,9 +1,14 @@
 """A server with a fake provider behind it, and the official client, unmodified, in front."""
 
+import json
+import urllib.request
+
 import openai
 import pytest
 
-MANY_MODELS = "fake,fake:second,fake-cut-after-5:cut,fake-stall-after-5:stall,fake-malformed-after-5:malformed"
+MANY_MODELS = (
+    "fake,fake:second,fake-cut-after-5:cut,fake-stall-after-5:stall,fake-malformed-after-5:malformed"
+)
 
 
 class Api:
@@ -28,12 +33,9 @@ class Api:
 
     def requests(self):
         """Return what the provider was asked, oldest first."""
-        import json
-        import urllib.request
-
         root = self.provider.base_url.removesuffix("/v1")
         with urllib.request.urlopen(f"{root}/control/requests") as reply:
-            return json.load(reply)
+            return json.load(reply)["requests"]
 
 
 @pytest.fixture
@@ -43,7 +45,11 @@ def api(serve, provider):
     def start(**env):
         server = serve(
             provider.env_for_server
-            | {"OPENAI_MODEL": MANY_MODELS, "CHATSITE_BACKOFF_FIRST_S": "0.05", "CHATSITE_BACKOFF_CAP_S": "0.1"}
+            | {
+                "OPENAI_MODEL": MANY_MODELS,
+                "CHATSITE_BACKOFF_FIRST_S": "0.05",
+                "CHATSITE_BACKOFF_CAP_S": "0.1",
+            }
             | env
         )
         server.sign_in()

@@ -7,7 +7,8 @@ import openai
 import pytest
 
 MANY_MODELS = (
-    "fake,fake:second,fake-cut-after-5:cut,fake-stall-after-5:stall,fake-malformed-after-5:malformed"
+    "fake,fake:second,fake-cut-after-5:cut,fake-stall-after-5:stall,fake-malformed-after-5:malformed,"
+    "fake-seed-9+hold-gate-after-30:other"
 )
 
 

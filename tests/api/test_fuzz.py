@@ -1,4 +1,4 @@
-"""The OpenAPI description against the server: a fuzzer makes requests from it, and reads every reply by it."""
+"""A fuzzer makes requests from the OpenAPI description, and reads every reply by it."""
 
 import subprocess
 import sys

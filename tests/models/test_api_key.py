@@ -89,3 +89,9 @@ def test_a_receivers_secret_is_its_own_and_can_be_renewed():
     assert secret == Receiver.objects.get(pk=receiver.pk).secret != other.secret
     receiver.renew_secret()
     assert receiver.secret != secret
+
+
+def test_a_persons_programs_do_not_see_what_that_person_says_in_the_chat(key, model):
+    Conversation.ask(key.user, "a secret of mine", client_id="mine")
+    accepted = ask(key, model, "one")
+    assert [each.pk for each in Generation.objects.of_programs(key.user)] == [accepted.generation_id]

@@ -82,10 +82,11 @@ class Stopped(_Event, frozen=True, tag="stopped"):
 
 
 class Failed(_Event, frozen=True, tag="failed"):
-    """It cannot be answered; `message` says what to do."""
+    """It cannot be answered; `message` says what to do. `retry_after_s`: when that may help, if known."""
 
     code: str
     message: str
+    retry_after_s: float | None = None
 
 
 class Interrupted(_Event, frozen=True, tag="interrupted"):

@@ -18,6 +18,7 @@ _running: dict[int, Run] = {}
 # Claims that wait for the writer; in a rush the heartbeat finds their rows unclaimed and would begin again.
 _claiming: set[int] = set()
 _is_draining = False
+_has_drained = False
 _client = upstream.Client()
 # The breakers, slots and lines of this process.
 _ladder = route.new_ladder()
@@ -68,6 +69,11 @@ def is_draining() -> bool:
     return _is_draining
 
 
+def has_drained() -> bool:
+    """Say whether the drain is over: answers go on elsewhere, or at the next start."""
+    return _has_drained
+
+
 def stop_here(generation_id: int) -> bool:
     """Stop a generation if it runs in this process; the row says already that it was asked for."""
     found = _running.get(generation_id)
@@ -82,7 +88,7 @@ async def drain(timeout_s: float) -> None:
     No answer begins here any more. Those that can be written on go first: the others would begin again,
     and may still end meanwhile.
     """
-    global _is_draining
+    global _is_draining, _has_drained
     _is_draining = True
     tasks = [found.task for found in _running.values() if found.task is not None]
     if tasks:
@@ -93,6 +99,7 @@ async def drain(timeout_s: float) -> None:
             await _hand_over({id_ for id_ in _running if id_ in continuing})
             await _hand_over(set(_running))
     await _client.close()
+    _has_drained = True
 
 
 def _continuing() -> set[int]:

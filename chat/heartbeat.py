@@ -28,8 +28,9 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from chat import delta_log, generations, operations, sweeps
+from chat import callbacks, delta_log, generations, operations, sweeps
 from chat.models.access import sessions_in_force
+from chat.models.api_key import ApiKey
 from chat.models.generation import Generation
 from chat.models.process import PROCESS_ID, BreakerOverride, Process
 
@@ -48,6 +49,14 @@ class OpenSocket:
     user_id: int
     session_key: str
     close: Callable[[], Awaitable[None]]
+
+
+@dataclass(eq=False, slots=True)
+class OpenStream:
+    """A stream of events to a program. `close` is called, on the loop, with the code of why it must end."""
+
+    api_key_id: int
+    close: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,7 @@ class _Beat:
 
 
 open_sockets: set[OpenSocket] = set()
+open_streams: set[OpenStream] = set()
 
 
 @dataclass(slots=True)
@@ -105,6 +115,7 @@ class _Heart:
     status: dict[str, Any] = field(default_factory=dict)
     # Override -> the revision that was applied here.
     obeyed: dict[int, int] = field(default_factory=dict)
+    delivering: asyncio.Task[None] | None = None
 
 
 _heart: _Heart | None = None
@@ -130,6 +141,8 @@ async def stop() -> None:
         return
     if heart.task is not None:
         heart.task.cancel()
+    if heart.delivering is not None:
+        heart.delivering.cancel()
     for task in heart.adopting:
         task.cancel()
     await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
@@ -192,6 +205,7 @@ async def _tick(heart: _Heart) -> None:
     for generation_id in beat.to_stop:
         generations.stop_here(generation_id)
     await _close_ended_sessions()
+    await _close_ended_streams()
     dead = _dead(heart, beat)
     living = {pk: kind for pk, (kind, _counter) in beat.processes.items() if pk not in dead}
     living[PROCESS_ID] = heart.kind
@@ -216,6 +230,7 @@ async def _take_up(heart: _Heart, beat: _Beat, dead: list[str], *, takes_bulk: b
     """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     is_server = heart.kind == Process.Kind.SERVER
     if is_server:
+        _deliver_callbacks(heart)
         for generation_id in beat.waiting:
             _adopt(heart, generation_id, "")
     for owner in dead:
@@ -318,3 +333,29 @@ async def _close_ended_sessions() -> None:
         if (socket.session_key, socket.user_id) not in valid:
             open_sockets.discard(socket)
             await socket.close()
+
+
+async def _close_ended_streams() -> None:
+    """Close the streams of keys that are not in force any more; all, once a drain has let go of answers."""
+    streams = list(open_streams)
+    if not streams:
+        return
+    if generations.has_drained():
+        for stream in streams:
+            stream.close("restarting")
+        return
+    valid = await database_sync_to_async(_keys_in_force)({stream.api_key_id for stream in streams})
+    for stream in streams:
+        if stream.api_key_id not in valid:
+            stream.close("invalid_api_key")
+
+
+def _keys_in_force(ids: set[int]) -> set[int]:
+    return set(ApiKey.objects.in_force().filter(pk__in=ids).values_list("pk", flat=True))
+
+
+def _deliver_callbacks(heart: _Heart) -> None:
+    """See to it that what is due is sent, beside the tick; one round at a time."""
+    if heart.delivering is None or heart.delivering.done():
+        heart.delivering = asyncio.create_task(callbacks.deliver_due(), name="call-backs")
+        heart.delivering.add_done_callback(_log_failure)

@@ -219,7 +219,7 @@ class Run:
             model = self._model_of(exc.target)
             if self._has_new_text():  # what can be done is the button beside it
                 return events.Interrupted(exc.code, route.describe(exc, model, is_final=False))
-            return events.Failed(exc.code, route.describe(exc, model))
+            return events.Failed(exc.code, route.describe(exc, model), exc.retry_after_s)
         except Exception:
             logger.exception("generation %d failed for a reason of our own", self._generation.pk)
             message = gettext("Something went wrong in this program, not in the model. Try again.")

@@ -298,6 +298,13 @@ MESSAGE_MAX_CHARS = env_number("CHATSITE_MESSAGE_MAX_CHARS", 50_000, minimum=100
 FRAME_MAX_BYTES = 4 * (MESSAGE_MAX_CHARS + 20_000) + 16 * 1024
 ASKS_PER_MINUTE = env_number("CHATSITE_ASKS_PER_MINUTE", 30, minimum=1, maximum=100_000)
 RUNNING_PER_USER = env_number("CHATSITE_RUNNING_PER_USER", 3, minimum=1, maximum=10_000)
+# Of programs, by API key, and by person for all of their keys together.
+RUNNING_PER_KEY = env_number("CHATSITE_RUNNING_PER_KEY", 20, minimum=1, maximum=10_000)
+API_RUNNING_PER_USER = env_number("CHATSITE_API_RUNNING_PER_USER", 100, minimum=1, maximum=10_000)
+ASKS_PER_MINUTE_PER_KEY = env_number("CHATSITE_ASKS_PER_MINUTE_PER_KEY", 600, minimum=1, maximum=1_000_000)
+API_BODY_MAX_BYTES = env_number(
+    "CHATSITE_API_BODY_MAX_BYTES", 20_971_520, minimum=1024, maximum=1_073_741_824
+)
 ANSWER_MAX_CHARS = env_number("CHATSITE_ANSWER_MAX_CHARS", 1_000_000, minimum=1_000, maximum=100_000_000)
 # A socket that has been sent this much without acknowledging it is sent no more until it does.
 ACK_WINDOW_BYTES = env_number(

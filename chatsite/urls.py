@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
-from chat.views import accounts, health
+from chat.views import accounts, api_keys, health
 
 handler500 = "chat.views.errors.server_error"
 
@@ -18,6 +18,9 @@ urlpatterns = [
     path("password/", accounts.PasswordChange.as_view(), name="password_change"),
     path("password/changed/", accounts.password_changed, name="password_changed"),
     path("password/new/", accounts.password_set, name="password_set"),
+    path("keys/", api_keys.api_keys, name="api_keys"),
+    path("keys/<int:pk>/revoke/", api_keys.revoke, name="api_key_revoke"),
     path("admin/", admin.site.urls),
+    path("v1/", include("chat.api.urls")),
     path("", include("chat.urls")),
 ]

@@ -35,6 +35,7 @@ FLOORS = {
     "chat.prompt": VERBS,
     "chat.route": VERBS,
     "chat.tasks": BACKGROUND,
+    "chat.callbacks": BACKGROUND,
     "chat.heartbeat": BACKGROUND,
     "chat.sweeps": BACKGROUND,
     "chat.operations": BACKGROUND,

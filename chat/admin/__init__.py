@@ -1,5 +1,5 @@
 """The review desk and the operators' pages. Importing this registers them."""
 
-from chat.admin import accounts, catalog, conversations, generations, processes
+from chat.admin import accounts, catalog, conversations, generations, processes, programs
 
-__all__ = ["accounts", "catalog", "conversations", "generations", "processes"]
+__all__ = ["accounts", "catalog", "conversations", "generations", "processes", "programs"]

@@ -1,14 +1,18 @@
 """The tables, by noun. Import them from here: `from chat.models import Conversation`."""
 
 from chat.models.access import SigninFailure, SigninLink
+from chat.models.api_key import ApiKey
+from chat.models.callback import Callback, Receiver
 from chat.models.catalog import Endpoint, Fallback, Model
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Attempt, Generation, LoggedEvent
 from chat.models.process import BreakerOverride, Process
 
 __all__ = [
+    "ApiKey",
     "Attempt",
     "BreakerOverride",
+    "Callback",
     "Conversation",
     "Endpoint",
     "Fallback",
@@ -17,6 +21,7 @@ __all__ = [
     "Message",
     "Model",
     "Process",
+    "Receiver",
     "SigninFailure",
     "SigninLink",
 ]

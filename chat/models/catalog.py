@@ -102,6 +102,19 @@ class ModelQuerySet(models.QuerySet["Model"]):
             .order_by("-is_default", "label", "name")
         )
 
+    def named(self) -> dict[str, Model]:
+        """Return what programs can choose from, by name; a name that is taken has its endpoint before it."""
+        found: dict[str, Model] = {}
+        for model in self.offered():
+            found[model.name if model.name not in found else model.full_name] = model
+        return found
+
+    def find(self, name: str) -> Model | None:
+        """Return the model that programs call `name`, or `endpoint/name`."""
+        offered = list(self.offered())
+        by_full_name = (model for model in offered if model.full_name == name)
+        return next((model for model in offered if model.name == name), next(by_full_name, None))
+
 
 class Model(models.Model):
     """A model as its endpoint names it, and what we need to know to use it well."""
@@ -183,6 +196,11 @@ class Model(models.Model):
             if self.is_default:
                 Model.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
             super().save(*args, **kwargs)  # type: ignore[arg-type]  # Django's own untyped pass-through
+
+    @property
+    def full_name(self) -> str:
+        """Its name and where it is, as only one model has it."""
+        return f"{self.endpoint.name}/{self.name}"
 
     def route(self) -> list[Model]:
         """Return this model and those that may answer in its place, in order. One query.

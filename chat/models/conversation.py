@@ -30,6 +30,9 @@ from chat.text import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from chat.models.api_key import ApiKey
+    from chat.models.callback import Receiver
+
 TITLE_MAX_CHARS = 80
 CLIENT_ID_MAX_CHARS = 64
 SYSTEM_PROMPT_MAX_CHARS = 20_000
@@ -226,12 +229,21 @@ class Conversation(models.Model):
     @classmethod
     @transaction.atomic
     def ask_once(
-        cls, user: AbstractUser, request: Request, *, model: Model, client_id: str, source: str
+        cls,
+        user: AbstractUser,
+        request: Request,
+        *,
+        model: Model,
+        client_id: str,
+        source: str,
+        api_key: ApiKey | None = None,
+        receiver: Receiver | None = None,
     ) -> Accepted:
         """Store what a program asks, as a conversation of its own that no page lists, and a generation.
 
-        The same `client_id` again returns what it made the first time. Raises Refused: `conflict` if that
-        was something else, `bad_client_id`.
+        `api_key`: whose limits hold. `receiver`: who is told of its end. The same `client_id` again
+        returns what it made the first time. Raises Refused: `conflict` if that was something else,
+        `bad_client_id`, `too_many_running`, `too_many_asks`.
         """
         _check_client_id(client_id)
         request = request.cleaned()
@@ -241,12 +253,19 @@ class Conversation(models.Model):
             if (earlier.request, earlier.model_id) != (stored, model.pk):
                 raise _conflict()
             return earlier.as_accepted(is_repeat=True)
+        if api_key is not None:
+            api_key.check_limits()
         text = request.text
         conversation = cls.objects.create(
             user_id=user.pk, title=title_from(text), model=model, is_listed=False
         )
         asked = conversation.messages.create(role=Message.Role.USER, text=text)
-        return conversation._start(user, asked, model, client_id=client_id, source=source, request=stored)
+        accepted = conversation._start(
+            user, asked, model, client_id=client_id, source=source, request=stored, api_key=api_key
+        )
+        if receiver is not None:
+            receiver.callbacks.create(generation_id=accepted.generation_id)
+        return accepted
 
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:
         if is_at_leaf:
@@ -276,6 +295,7 @@ class Conversation(models.Model):
         client_id: str,
         source: str,
         request: dict[str, Any] | None = None,
+        api_key: ApiKey | None = None,
     ) -> Accepted:
         answer = self.messages.create(role=Message.Role.ASSISTANT, parent=asked)
         generation = answer.generations.create(
@@ -285,6 +305,7 @@ class Conversation(models.Model):
             model=model,
             model_name=model.name,
             request=request,
+            api_key=api_key,
         )
         self._touch(answer)
         return generation.as_accepted()

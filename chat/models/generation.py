@@ -88,6 +88,10 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Return those in conversations that `user` may see."""
         return self.filter(message__conversation__user_id=user.pk, message__conversation__deleted_at=None)
 
+    def of_programs(self, user: AbstractUser) -> GenerationQuerySet:
+        """Return those that this person's keys asked for, and not what they say in the chat."""
+        return self.of(user).filter(source=Generation.Source.API)
+
 
 class Generation(models.Model):
     class Status(models.TextChoices):
@@ -106,9 +110,14 @@ class Generation(models.Model):
         BATCH = "batch", _("batch")
 
     ACTIVE = (Status.QUEUED, Status.RUNNING)
+    WIRE_PREFIX = "gen-"
 
     message = models.ForeignKey("chat.Message", models.CASCADE, related_name="generations")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="generations")
+    # The key that a program asked with.
+    api_key = models.ForeignKey(
+        "chat.ApiKey", models.SET_NULL, null=True, blank=True, related_name="generations"
+    )
     client_id = models.CharField(_("client id"), max_length=64)
     source = models.CharField(_("source"), max_length=10, choices=Source, default=Source.WEBSOCKET)
     status = models.CharField(_("status"), max_length=12, choices=Status, default=Status.QUEUED)
@@ -162,10 +171,23 @@ class Generation(models.Model):
                 fields=["owner"], condition=Q(status__in=["queued", "running"]), name="active_by_owner"
             ),
             models.Index(fields=["finished_at"], condition=Q(has_log=True), name="logs_to_prune"),
+            models.Index(fields=["api_key", "created_at"]),
         ]
 
     def __str__(self) -> str:
         return f"generation {self.pk}"
+
+    @property
+    def wire_id(self) -> str:
+        """What programs know it by."""
+        return f"{self.WIRE_PREFIX}{self.pk}"
+
+    @classmethod
+    def id_from(cls, wire_id: str) -> int | None:
+        """Return the id in `wire_id`; None if there is none that a row could have."""
+        digits = wire_id.removeprefix(cls.WIRE_PREFIX)
+        is_id = digits != wire_id and digits.isascii() and digits.isdigit() and len(digits) <= 18
+        return int(digits) if is_id else None
 
     @property
     def is_active(self) -> bool:

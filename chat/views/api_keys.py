@@ -1,0 +1,42 @@
+"""A person's API keys: made, shown once, listed with their limits, revoked."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from chat.models import ApiKey
+from chat.refusal import Refused
+from chat.views.access import AuthedRequest, signed_in, status_of
+
+
+@signed_in("GET", "POST")
+def api_keys(request: AuthedRequest) -> HttpResponse:
+    """List the keys; by POST, make one and show it, this once."""
+    key, refused = "", None
+    if request.method == "POST":
+        try:
+            _row, key = ApiKey.make(request.user, request.POST.get("name", ""))
+        except Refused as error:
+            refused = error
+    context = {
+        "keys": ApiKey.objects.filter(user=request.user, revoked_at=None),
+        "new_key": key,
+        "refused": refused,
+        "base_url": (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + "/v1",
+        "per_minute": settings.ASKS_PER_MINUTE_PER_KEY,
+        "running_of_person": settings.API_RUNNING_PER_USER,
+    }
+    return render(request, "accounts/api_keys.html", context, status=status_of(refused) if refused else 200)
+
+
+@signed_in("POST")
+def revoke(request: AuthedRequest, pk: int) -> HttpResponse:
+    """Let a key open no door any more."""
+    found = ApiKey.objects.filter(user=request.user, pk=pk).first()
+    if found is None:
+        raise Http404
+    found.revoke()
+    return redirect(reverse("api_keys"))

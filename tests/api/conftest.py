@@ -1,0 +1,59 @@
+"""A server with a fake provider behind it, and the official client, unmodified, in front."""
+
+import json
+import urllib.request
+
+import openai
+import pytest
+
+MANY_MODELS = (
+    "fake,fake:second,fake-cut-after-5:cut,fake-stall-after-5:stall,fake-malformed-after-5:malformed,"
+    "fake-seed-9+hold-gate-after-30:other"
+)
+
+
+class Api:
+    """A running server and a key of one of its people's."""
+
+    def __init__(self, server, provider):
+        self.server, self.provider = server, provider
+        self.key = self.new_key()
+        self.base_url = f"{server.base_url}/v1"
+
+    def new_key(self, user="ada"):
+        return self.server.manage("api_key", "--user", user, "--name", "tests").strip()
+
+    def client(self, **options):
+        return openai.OpenAI(**self._options(options))
+
+    def async_client(self, **options):
+        return openai.AsyncOpenAI(**self._options(options))
+
+    def _options(self, options):
+        return {"base_url": self.base_url, "api_key": self.key, "max_retries": 0, "timeout": 30} | options
+
+    def requests(self):
+        """Return what the provider was asked, oldest first."""
+        root = self.provider.base_url.removesuffix("/v1")
+        with urllib.request.urlopen(f"{root}/control/requests") as reply:
+            return json.load(reply)["requests"]
+
+
+@pytest.fixture
+def api(serve, provider):
+    """Return a function that starts an Api: `api(env)`."""
+
+    def start(**env):
+        server = serve(
+            provider.env_for_server
+            | {
+                "OPENAI_MODEL": MANY_MODELS,
+                "CHATSITE_BACKOFF_FIRST_S": "0.05",
+                "CHATSITE_BACKOFF_CAP_S": "0.1",
+            }
+            | env
+        )
+        server.sign_in()
+        return Api(server, provider)
+
+    return start

@@ -1,0 +1,94 @@
+"""Two hundred calls of programs at an endpoint with fifty slots, and twenty people's chats beside them."""
+
+import asyncio
+import json
+import threading
+
+import openai
+
+from tests.programs import until
+from tests.test_never_lost import ask
+
+CALLS, PEOPLE, SLOTS = 200, 20, 50
+LIMITS = {
+    "CHATSITE_RUNNING_PER_USER": "1000",
+    "CHATSITE_RUNNING_PER_KEY": "1000",
+    "CHATSITE_API_RUNNING_PER_USER": "1000",
+}
+# The first delta comes at once, the last after a second.
+TEXT = "call {} [[deltas=9 rate=8]]"
+READ = """
+import json
+from chat.models import Attempt
+rows = Attempt.objects.select_related("generation").order_by("started_at")
+print(json.dumps([
+    [row.generation.source, row.started_at.timestamp() - row.queued_s, row.started_at.timestamp(),
+     row.finished_at.timestamp()]
+    for row in rows
+]))
+"""
+COUNT = "from chat.models import Generation; print(Generation.objects.filter({}).count())"
+
+
+async def call_all(api):
+    async with api.async_client(timeout=60) as client:
+        calls = (
+            client.chat.completions.create(
+                model="fake", messages=[{"role": "user", "content": TEXT.format(n)}], stream=bool(n % 2)
+            )
+            for n in range(CALLS)
+        )
+        return await asyncio.gather(*map(whole, calls), return_exceptions=True)
+
+
+async def whole(call):
+    """Return the finish reason, of a stream too."""
+    reply = await call
+    if isinstance(reply, openai.AsyncStream):
+        reasons = [chunk.choices[0].finish_reason async for chunk in reply if chunk.choices]
+        return reasons[-1]
+    return reply.choices[0].finish_reason
+
+
+def most_at_once(records):
+    moments = sorted([(each["at_s"], 1) for each in records] + [(each["ended_s"], -1) for each in records])
+    now = most = 0
+    for _at_s, change in moments:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def test_programs_fill_the_slots_and_people_pass_them_in_line(api):
+    api = api(**LIMITS)
+    api.server.shell(f"from chat.models import Endpoint; Endpoint.objects.update(slots={SLOTS})")
+    replies = []
+    calling = threading.Thread(target=lambda: replies.extend(asyncio.run(call_all(api))))
+    calling.start()
+    until(lambda: len(api.requests()) >= SLOTS, "the slots to be full", deadline_s=30)
+    with api.server.sign_in().socket() as socket:
+        for n in range(PEOPLE):
+            ask(socket, TEXT.format(f"of person {n}"))
+        done = "source='websocket', status='completed'"
+        until(lambda: int(api.server.shell(COUNT.format(done))) == PEOPLE, "the people", deadline_s=60)
+    calling.join(60)
+    assert replies == ["stop"] * CALLS
+    assert most_at_once(api.requests()) == SLOTS
+    attempts = json.loads(api.server.shell(READ))
+    people = [row for row in attempts if row[0] == "websocket"]
+    assert len(people) == PEOPLE
+    for _source, in_line_since, begun_at, _ended_at in people:
+        # Calls that ended while this one waited: those that were in flight, and people's before it.
+        waited_for = [row for row in attempts if in_line_since < row[3] < begun_at]
+        before = [row for row in people if row[1] < in_line_since]
+        assert len(waited_for) <= SLOTS + len(before)
+
+
+def test_programs_beyond_the_limits_of_their_key_are_refused(api):
+    api = api(CHATSITE_RUNNING_PER_KEY="5")
+    replies = asyncio.run(call_all(api))
+    refused = [reply for reply in replies if isinstance(reply, openai.RateLimitError)]
+    assert replies.count("stop") + len(refused) == CALLS
+    assert replies.count("stop") >= 5
+    assert {error.code for error in refused} == {"too_many_running"}
+    assert most_at_once(api.requests()) <= 5

@@ -1,0 +1,53 @@
+"""The page where people make, see and revoke their API keys."""
+
+import re
+
+from django.urls import reverse
+
+from chat.models import ApiKey
+
+
+def test_a_key_is_shown_once_and_only_its_digest_is_kept(client, user):
+    page = client.post(reverse("api_keys"), {"name": "nightly report"}).content.decode()
+    key = re.search(r'id="new-key" value="(cs-[\w-]{43})"', page)[1]
+    row = ApiKey.objects.get()
+    assert (row.user, row.name, key[:9]) == (user, "nightly report", row.prefix)
+    assert ApiKey.find(key) == row
+    assert key not in str(ApiKey.objects.values())
+    later = client.get(reverse("api_keys")).content.decode()
+    assert key not in later
+    assert row.prefix in later
+    assert "nightly report" in later
+
+
+def test_a_key_needs_a_name_and_there_are_not_too_many(client, monkeypatch):
+    assert client.post(reverse("api_keys"), {"name": " "}).status_code == 422
+    monkeypatch.setattr(ApiKey, "PER_USER", 1)
+    client.post(reverse("api_keys"), {"name": "one"})
+    refused = client.post(reverse("api_keys"), {"name": "two"})
+    assert refused.status_code == 422
+    assert "Revoke one" in refused.content.decode()
+
+
+def test_a_revoked_key_opens_nothing(client, user):
+    row, key = ApiKey.make(user, "one")
+    assert client.post(reverse("api_key_revoke", args=[row.pk])).status_code == 302
+    assert ApiKey.find(key) is None
+    assert row.prefix not in client.get(reverse("api_keys")).content.decode()
+
+
+def test_nobody_revokes_what_is_not_theirs(client, other_user):
+    row, key = ApiKey.make(other_user, "not mine")
+    assert client.post(reverse("api_key_revoke", args=[row.pk])).status_code == 404
+    assert ApiKey.find(key) == row
+
+
+def test_the_key_of_somebody_who_is_disabled_or_that_expired_opens_nothing(user):
+    _row, key = ApiKey.make(user, "one")
+    user.is_active = False
+    user.save()
+    assert ApiKey.find(key) is None
+    user.is_active = True
+    user.save()
+    ApiKey.objects.update(expires_at=user.date_joined)
+    assert ApiKey.find(key) is None

@@ -57,7 +57,7 @@ BLOCKS = [(name, block) for name in ("README.md", "docs/patterns.md") for block 
 @pytest.mark.parametrize(("document", "block"), BLOCKS)
 def test_the_lines_to_run_do_run(serve, provider, tmp_path, document, block):
     """In a copy of nothing but links, so that they may write files; the paths are a reader's."""
-    server = serve(provider.env_for_server | {"OPENAI_MODEL": "fake-rate-200"})
+    server = serve(provider.env_for_server | {"OPENAI_MODEL": "gpt-4o-mini"})
     folder = tmp_path / "checkout"
     folder.mkdir()
     for path in ROOT.iterdir():

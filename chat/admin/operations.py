@@ -116,7 +116,7 @@ def operations() -> Operations:
 
 def _limits() -> list[LimitLine]:
     """Return the limits of how much runs at once, by what they are for, with where each is changed."""
-    per_endpoint, per_person = _("per endpoint"), _("per person")
+    per_endpoint, per_person, per_key = _("per endpoint"), _("per person"), _("per API key")
     return [
         *(
             LimitLine(
@@ -139,6 +139,24 @@ def _limits() -> list[LimitLine]:
         ),
         LimitLine(
             per_person, _("questions a minute"), number(settings.ASKS_PER_MINUTE), "CHATSITE_ASKS_PER_MINUTE"
+        ),
+        LimitLine(
+            per_person,
+            _("answers at once, of all keys"),
+            number(settings.API_RUNNING_PER_USER),
+            "CHATSITE_API_RUNNING_PER_USER",
+        ),
+        LimitLine(
+            per_key,
+            _("answers at once, where its page says nothing else"),
+            number(settings.RUNNING_PER_KEY),
+            "CHATSITE_RUNNING_PER_KEY",
+        ),
+        LimitLine(
+            per_key,
+            _("requests a minute"),
+            number(settings.ASKS_PER_MINUTE_PER_KEY),
+            "CHATSITE_ASKS_PER_MINUTE_PER_KEY",
         ),
     ]
 

@@ -108,7 +108,7 @@ def test_who_may_not_see_processes_sees_no_patterns(client_of, db):
 
 
 def test_operations_lead_to_it_and_show_the_limits_with_where_to_change_them(desk, model, settings):
-    settings.RUNNING_PER_USER = 17
+    settings.RUNNING_PER_USER, settings.RUNNING_PER_KEY = 17, 29
     Endpoint.objects.update(slots=23)
 
     html = desk.get(reverse("admin:chat_process_operations")).content.decode()
@@ -119,6 +119,7 @@ def test_operations_lead_to_it_and_show_the_limits_with_where_to_change_them(des
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", limits))
     assert "slots of nowhere 23 its page" in text
     assert "answers at once 17 CHATSITE_RUNNING_PER_USER" in text
+    assert "29 CHATSITE_RUNNING_PER_KEY" in text
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 10), (95, 19), (100, 20), (1, 1)])

@@ -26,7 +26,7 @@ REPEATS = 3
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 TERMINAL = {"completed", "stopped", "failed", "interrupted"}
 # As the page's own code does.
-ACK_EVERY_S = 0.25
+ACK_EVERY_S, ACK_SOON_S, ACK_SOON_CHARS = 1.0, 0.25, 32 * 1024
 # Limits that keep one person from asking much are not what is measured.
 UNLIMITED = {"CHATSITE_ASKS_PER_MINUTE": "100000", "CHATSITE_RUNNING_PER_USER": "10000"}
 
@@ -129,6 +129,23 @@ class Answer:
         return "".join(self.texts)
 
 
+class Acks:
+    """When a page acknowledges: rarely, sooner when much has come (static/chat/answer.js)."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+        self._chars = 0
+
+    def are_due(self, chars: int) -> bool:
+        """Say whether to acknowledge now, after so many characters more."""
+        self._chars += chars
+        passed_s = time.monotonic() - self._last_s
+        is_due = passed_s > (ACK_SOON_S if self._chars > ACK_SOON_CHARS else ACK_EVERY_S)
+        if is_due:
+            self._last_s, self._chars = time.monotonic(), 0
+        return is_due
+
+
 class Page:
     """One open socket of a person's."""
 
@@ -140,7 +157,7 @@ class Page:
         answer = answer or Answer()
         answer.asked = time.monotonic()
         await self._socket.send(json.dumps({"type": "ask", "client_id": uuid4().hex, "text": text}))
-        acknowledged = answer.asked
+        acks = Acks()
         async for message in self._socket:
             now = time.monotonic()
             frame = json.loads(message)
@@ -150,8 +167,7 @@ class Page:
                 answer.first_text = answer.first_text or now
                 answer.texts.append(frame["text"])
                 answer.came.append(now)
-                if now - acknowledged > ACK_EVERY_S and "seq" in frame:
-                    acknowledged = now
+                if "seq" in frame and acks.are_due(len(frame["text"])):
                     await self._socket.send(
                         json.dumps({"type": "ack", "generation": frame["generation"], "seq": frame["seq"]})
                     )
@@ -168,14 +184,13 @@ class Page:
 
     async def frames(self, *, until_seq: int) -> AsyncIterator[dict[str, Any]]:
         """Yield events up to `until_seq`, and acknowledge them as a page does."""
-        acknowledged = time.monotonic()
+        acks = Acks()
         async for message in self._socket:
             frame = json.loads(message)
             yield frame
             if frame["seq"] == until_seq:
                 return
-            if time.monotonic() - acknowledged > ACK_EVERY_S:
-                acknowledged = time.monotonic()
+            if acks.are_due(len(message)):
                 await self.send(type="ack", generation=frame["generation"], seq=frame["seq"])
 
 

@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 EVENT_MAX_CHARS = 64 * 1024
 # A question costs a millisecond or two; this many per group keep deltas from waiting longer than ~25 ms.
 VERBS_PER_GROUP = 16
-# A group costs a transaction and two thread switches whatever is in it, and nobody sees five milliseconds:
-# deltas alone begin no new group earlier than this after the one before.
-GROUP_EVERY_S = 0.005
+# A group costs a transaction and two thread switches whatever is in it, and no screen shows more than sixty
+# pictures a second: deltas alone begin no new group earlier than this after the one before.
+GROUP_EVERY_S = 0.016
 # A run that is this far ahead of the disk waits for it.
 BACKLOG_MAX_CHARS = 256 * 1024
 # A database that is locked, full or restarting is tried again for this long before its runs fail.

@@ -3,7 +3,11 @@
 import { announce, say } from "./config.js";
 import { MarkdownStream } from "./markdown.js";
 
-const ACK_EVERY_MS = 250;
+// The server waits for a page that is far behind, and has work with each acknowledgement: so they are rare
+// while little is outstanding.
+const ACK_EVERY_MS = 1_000;
+const ACK_SOON_MS = 250;
+const ACK_SOON_CHARS = 32 * 1024;
 // A page that is hidden, or becomes so before its next frame, is given none; yet its answer goes on.
 const FRAME_WITHIN_MS = 500;
 const FOLLOW_AGAIN_MS = 1_000;
@@ -25,6 +29,7 @@ export class Answer {
   #drawTimer = 0;
   #ackTimer = 0;
   #ackedSeq = 0;
+  #unackedChars = 0;
   // While a drawing is due: the last event before it.
   #drawnSeq = 0;
   #countdown = 0;
@@ -74,6 +79,7 @@ export class Answer {
     this.#seq = event.seq;
     clearInterval(this.#countdown);
     this.#handle(event);
+    this.#unackedChars += event.text?.length ?? 0;
     this.#scheduleAck();
   }
 
@@ -267,13 +273,17 @@ export class Answer {
   }
 
   #scheduleAck() {
-    if (this.#ackTimer) return;
+    const isSoon = this.#unackedChars > ACK_SOON_CHARS;
+    if (this.#ackTimer && !isSoon) return;
+    if (isSoon) this.#unackedChars = 0;
+    clearTimeout(this.#ackTimer);
     this.#ackTimer = setTimeout(() => {
       this.#ackTimer = 0;
+      this.#unackedChars = 0;
       const seq = this.#drawTimer ? this.#drawnSeq : this.#seq;
       if (seq > this.#ackedSeq && this.#socket.send({ type: "ack", generation: this.generation, seq })) this.#ackedSeq = seq;
       if (this.#drawTimer) this.#scheduleAck();
-    }, ACK_EVERY_MS);
+    }, isSoon ? ACK_SOON_MS : ACK_EVERY_MS);
   }
 
   get #body() { return this.#article.querySelector(".streaming"); }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import functools
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any
 
 from chat import delta_log
 
+# The writer and the loop have let go of an answer by then.
+GIVE_BACK_AFTER_S = 2.0
 # The longest answer that is allowed by default; only sites that allow more read from the log.
 KEPT_MAX_CHARS = 1_000_000
 
@@ -59,7 +62,7 @@ class Answer:
     def give_back(self) -> None:
         """Return to the system what a very long answer took; glibc would keep it for later."""
         if not self._is_in_memory and (trim := _malloc_trim()) is not None:
-            trim(0)
+            asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_S, trim, 0)
 
     async def committed(self) -> tuple[str, str]:
         """Return text and thinking as the log has them: only what was ever shown."""

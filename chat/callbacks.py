@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from channels.db import database_sync_to_async
+from django.tasks import task
 
 from chat import delta_log
 from chat.models.callback import Callback
+from chat.task_backends import Priority
 
 if TYPE_CHECKING:
     import aiohttp
@@ -53,8 +55,14 @@ def signed(callback: Callback, now_s: int) -> tuple[bytes, dict[str, str]]:
     }
 
 
+def are_due() -> bool:
+    """Say whether there is anything to deliver now."""
+    return Callback.objects.due().exists()
+
+
+@task(priority=Priority.API)
 async def deliver_due() -> None:
-    """Send what is due; what fails comes again later."""
+    """Send what is due; what fails comes again later. Whoever takes a row first sends it."""
     due = await database_sync_to_async(_due)()
     if not due:
         return

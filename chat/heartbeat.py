@@ -115,7 +115,6 @@ class _Heart:
     status: dict[str, Any] = field(default_factory=dict)
     # Override -> the revision that was applied here.
     obeyed: dict[int, int] = field(default_factory=dict)
-    delivering: asyncio.Task[None] | None = None
 
 
 _heart: _Heart | None = None
@@ -141,8 +140,6 @@ async def stop() -> None:
         return
     if heart.task is not None:
         heart.task.cancel()
-    if heart.delivering is not None:
-        heart.delivering.cancel()
     for task in heart.adopting:
         task.cancel()
     await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
@@ -230,7 +227,8 @@ async def _take_up(heart: _Heart, beat: _Beat, dead: list[str], *, takes_bulk: b
     """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     is_server = heart.kind == Process.Kind.SERVER
     if is_server:
-        _deliver_callbacks(heart)
+        if await database_sync_to_async(callbacks.are_due)():
+            await callbacks.deliver_due.aenqueue()
         for generation_id in beat.waiting:
             _adopt(heart, generation_id, "")
     for owner in dead:
@@ -352,10 +350,3 @@ async def _close_ended_streams() -> None:
 
 def _keys_in_force(ids: set[int]) -> set[int]:
     return set(ApiKey.objects.in_force().filter(pk__in=ids).values_list("pk", flat=True))
-
-
-def _deliver_callbacks(heart: _Heart) -> None:
-    """See to it that what is due is sent, beside the tick; one round at a time."""
-    if heart.delivering is None or heart.delivering.done():
-        heart.delivering = asyncio.create_task(callbacks.deliver_due(), name="call-backs")
-        heart.delivering.add_done_callback(_log_failure)

@@ -328,16 +328,20 @@ class ThreadWriter(Writer):
     def _loop(self) -> None:
         while (items := self._take()) is not None:
             self._busy_since = time.monotonic()
-            for item in items:
-                if item.lease is not None:
-                    item.lease.pending_chars = 0
-            try:
-                self._commit(items)
-            except Exception as exc:  # a follower's or caller's callback; the thread must live
-                logger.exception("announcing a commit failed")
-                _fail(items, exc)
+            self._write(items)
+            del items  # before the wait for more: a whole answer may hang on it
             self._busy_since = None
         connection.close()
+
+    def _write(self, items: list[_Item]) -> None:
+        for item in items:
+            if item.lease is not None:
+                item.lease.pending_chars = 0
+        try:
+            self._commit(items)
+        except Exception as exc:  # a follower's or caller's callback; the thread must live
+            logger.exception("announcing a commit failed")
+            _fail(items, exc)
 
 
 def _held(leases: set[Lease]) -> set[Lease]:

@@ -59,9 +59,14 @@ class Answer:
         await delta_log.awrite(lambda: None)
         return await self.committed()
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it is too long to be kept in memory."""
+        return not self._is_in_memory
+
     def give_back(self) -> None:
         """Return to the system what a very long answer took; glibc would keep it for later."""
-        if not self._is_in_memory and (trim := _malloc_trim()) is not None:
+        if (trim := _malloc_trim()) is not None:
             asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_S, trim, 0)
 
     async def committed(self) -> tuple[str, str]:

@@ -429,7 +429,10 @@ class Run:
         else:
             await delta_log.awrite(save)
         del text, new_text, thinking, save
-        self._answer.give_back()
+        if self._answer.is_long:
+            # SQLite's module keeps what was bound to a statement until that is used again.
+            await delta_log.awrite(partial(_store_text, 0, "", "", ""))
+            self._answer.give_back()
 
     def _save(self, ending: events.Terminal, text: str, thinking: str, html: str) -> None:
         """Write the final state; runs in the transaction of the last event."""
@@ -445,7 +448,7 @@ class Run:
         generation.calls -= self._is_first_call  # counted by the claim, and never made
         if not mine.update(**{name: getattr(generation, name) for name in _FINAL_FIELDS}):
             raise LeaseLost
-        Message.objects.filter(pk=generation.message_id).update(text=text, thinking=thinking, html=html)
+        _store_text(generation.message_id, text, thinking, html)
         if self._is_first_call and self._attempt is not None:
             self._attempt.delete()
         elif self._attempt is not None:
@@ -468,6 +471,10 @@ class Run:
             asked = sum(map(prompt.tokens_in, texts))
             answered = prompt.tokens_in(text[len(self._generation.prefix) :])
             self._generation.set_usage(asked, answered, is_estimated=True, model=model)
+
+
+def _store_text(message_id: int, text: str, thinking: str, html: str) -> None:
+    Message.objects.filter(pk=message_id).update(text=text, thinking=thinking, html=html)
 
 
 _PRIORITY: dict[str, upstream.Priority] = {

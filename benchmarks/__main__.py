@@ -14,6 +14,7 @@ NAMES = (
     "durability",
     "erase",
     "replay",
+    "beside_api",
     "outage",
 )
 

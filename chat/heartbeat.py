@@ -187,10 +187,10 @@ async def _beat_for_ever(heart: _Heart) -> None:
         ticks += 1
         try:
             await _tick(heart)
+            if ticks % SWEEP_EVERY_TICKS == 1 and heart.is_sweeper:
+                await sweeps.sweep.aenqueue()
         except Exception:
             logger.exception("a tick failed; the next one follows")
-        if ticks % SWEEP_EVERY_TICKS == 1 and heart.is_sweeper:
-            await sweeps.sweep.aenqueue()
 
 
 async def _tick(heart: _Heart) -> None:

@@ -403,6 +403,31 @@ async def test_one_process_of_all_sweeps(many_processes, kind, others, is_sweepe
     assert heart.is_sweeper == is_sweeper
 
 
+async def test_a_sweep_that_cannot_be_sent_on_its_way_does_not_stop_the_heart(monkeypatch):
+    ticks = []
+    three = asyncio.Event()
+
+    async def count(heart):
+        ticks.append(heart)
+        if len(ticks) == 3:
+            three.set()
+
+    async def fail():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(heartbeat, "_tick", count)
+    monkeypatch.setattr(heartbeat.sweeps, "sweep", types.SimpleNamespace(aenqueue=fail))
+    monkeypatch.setattr(heartbeat, "TICK_S", 0)
+    beating = asyncio.create_task(heartbeat._beat_for_ever(heartbeat._Heart("")))
+    waiting = asyncio.create_task(three.wait())
+    await asyncio.wait({beating, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    is_beating = not beating.done()
+    for task in (beating, waiting):
+        task.cancel()
+    await asyncio.gather(beating, waiting, return_exceptions=True)
+    assert is_beating
+
+
 async def test_a_tick_that_fails_is_followed_by_the_next(monkeypatch):
     ticks = []
     three = asyncio.Event()

@@ -14,11 +14,15 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
 from django.tasks import task
 
-from chat import batches, delta_log, generations, heartbeat, notices
+from chat import notifications
+from chat.batches import local as batches
+from chat.event_log import log as delta_log
+from chat.generation import runner as generations
 from chat.models.catalog import Model
-from chat.models.generation import Accepted, Generation, Request
+from chat.models.generation import ApiRequest, Generation, StartedGeneration
 from chat.models.process import PROCESS_ID
-from chat.task_backends import Priority
+from chat.runtime import heartbeat
+from chat.runtime.task_backends.local import TaskPriority
 
 
 @task(backend="here")
@@ -33,14 +37,14 @@ async def stop_generation(generation_id: str) -> None:
     generations.stop_here(int(generation_id))
 
 
-@task(priority=Priority.BULK)
+@task(priority=TaskPriority.BULK)
 async def take_up_bulk() -> None:
     """Look for bulk that waits now, and not at the next tick."""
     heartbeat.look()
 
 
 async def abegin_bulk(
-    user: AbstractUser, model: Model, requests: Sequence[Request], *, batch_id: str
+    user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
 ) -> list[int]:
     """Store bulk generations and have them begun; return their ids. See `batches.astore`."""
     ids = await batches.astore(user, model, requests, batch_id=batch_id)
@@ -48,16 +52,16 @@ async def abegin_bulk(
     return ids
 
 
-async def abegin(user: AbstractUser, verb: Callable[[], Accepted]) -> Accepted:
+async def abegin(user: AbstractUser, verb: Callable[[], StartedGeneration]) -> StartedGeneration:
     """Run `verb` (a Conversation verb that asks for an answer) in one transaction, then start its answer.
 
-    Whatever `verb` refuses is raised as Refused and leaves nothing behind.
+    Whatever `verb` refuses is raised as RequestRefused and leaves nothing behind.
     """
     accepted = await delta_log.awrite(verb)
     if not accepted.is_repeat:
         await run_generation.aenqueue(str(accepted.generation_id))
         if accepted.is_listed:
-            await notices.achanged(
+            await notifications.achanged(
                 user.pk, accepted.conversation_id, "started", generation_id=accepted.generation_id
             )
     return accepted
@@ -66,7 +70,7 @@ async def abegin(user: AbstractUser, verb: Callable[[], Accepted]) -> Accepted:
 begin = async_to_sync(abegin)
 
 
-async def abegin_here(verb: Callable[[], Accepted]) -> tuple[Accepted, asyncio.Task[None]]:
+async def abegin_here(verb: Callable[[], StartedGeneration]) -> tuple[StartedGeneration, asyncio.Task[None]]:
     """`abegin` for a command: its answer is this process's from the first moment, and runs in it.
 
     No server takes it up while this process's heart beats; when it stops, one does. Returns the task that
@@ -77,7 +81,7 @@ async def abegin_here(verb: Callable[[], Accepted]) -> tuple[Accepted, asyncio.T
     return accepted, asyncio.create_task(run, name=f"generation {accepted.generation_id}")
 
 
-def _as_ours(verb: Callable[[], Accepted]) -> Accepted:
+def _as_ours(verb: Callable[[], StartedGeneration]) -> StartedGeneration:
     accepted = verb()
     Generation.objects.active().filter(pk=accepted.generation_id, owner="").update(owner=PROCESS_ID)
     return accepted

@@ -16,7 +16,7 @@ from django.urls import path, re_path
 
 http = get_asgi_application()
 
-from chat.consumers import ChatConsumer  # noqa: E402 - models can be imported only after the line above
+from chat.websocket.consumer import ChatConsumer  # noqa: E402 - models can be imported only after the line above
 from chatsite.forwarded import Application, Forwarded  # noqa: E402
 
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -13,8 +13,8 @@ if not settings.REDIS_URL:
 
 from django.db import DatabaseError  # noqa: E402 - the settings come first
 
-from chat.task_backends.celery import app  # noqa: E402
-from chat.worker import Worker  # noqa: E402
+from chat.runtime.task_backends.celery import app  # noqa: E402
+from chat.runtime.worker import Worker  # noqa: E402
 
 __all__ = ["app"]
 

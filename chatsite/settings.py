@@ -230,10 +230,10 @@ CHANNEL_LAYERS = {
     }
 }
 
-HERE = "chat.task_backends.AsyncioBackend"
+HERE = "chat.runtime.task_backends.local.AsyncioBackend"
 TASKS = {
     # In a worker, where there may be one.
-    "default": {"BACKEND": "chat.task_backends.celery.CeleryBackend" if REDIS_URL else HERE},
+    "default": {"BACKEND": "chat.runtime.task_backends.celery.CeleryBackend" if REDIS_URL else HERE},
     # In this very process.
     "here": {"BACKEND": HERE},
 }

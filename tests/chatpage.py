@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.serving import SIGN_IN, Provider, Server, Session
-from tests.test_never_lost import control
+from tests.system.test_never_lost import control
 
 PEOPLE = 40
 WORDS = " ".join(f"word{n}" for n in range(60))

@@ -13,7 +13,9 @@ from django.core.cache import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
-from chat import delta_log, generations, route
+from chat.event_log import log as delta_log
+from chat.generation import routing as route
+from chat.generation import runner as generations
 from chat.models import Endpoint, Model
 from tests import programs
 

@@ -15,33 +15,33 @@ GROUND, VERBS, BACKGROUND, DOORS, WIRING = 1, 2, 3, 4, 5
 FLOORS = {
     "chat.events": GROUND,
     "chat.text": GROUND,
-    "chat.refusal": GROUND,
-    "chat.frames": GROUND,
-    "chat.notices": GROUND,
+    "chat.errors": GROUND,
+    "chat.websocket.frames": GROUND,
+    "chat.notifications": GROUND,
     "chat.models": GROUND,
-    "chat.writer": GROUND,
-    "chat.delta_log": GROUND,
+    "chat.event_log.writer": GROUND,
+    "chat.event_log.log": GROUND,
     "chat.upstream": GROUND,
-    "chat.rendering": GROUND,
-    "chat.task_backends": GROUND,
-    "chat.shared_slots": GROUND,
-    "chat.server": GROUND,
-    "chat.local_model": GROUND,
+    "chat.rendering.markdown": GROUND,
+    "chat.runtime.task_backends.local": GROUND,
+    "chat.runtime.redis_slots": GROUND,
+    "chat.runtime.asgi_server": GROUND,
+    "chat.local_model.supervisor": GROUND,
     "chat.fakeprovider": GROUND,
-    "chat.generations": VERBS,
+    "chat.generation.runner": VERBS,
     "chat.run": VERBS,
-    "chat.answer": VERBS,
-    "chat.batches": VERBS,
-    "chat.prompt": VERBS,
-    "chat.route": VERBS,
+    "chat.generation.text_buffer": VERBS,
+    "chat.batches.local": VERBS,
+    "chat.generation.prompt": VERBS,
+    "chat.generation.routing": VERBS,
     "chat.tasks": BACKGROUND,
-    "chat.callbacks": BACKGROUND,
-    "chat.heartbeat": BACKGROUND,
-    "chat.sweeps": BACKGROUND,
-    "chat.operations": BACKGROUND,
-    "chat.worker": BACKGROUND,
-    "chat.patterns": BACKGROUND,
-    "chat.consumers": DOORS,
+    "chat.webhooks.delivery": BACKGROUND,
+    "chat.runtime.heartbeat": BACKGROUND,
+    "chat.runtime.cleanup": BACKGROUND,
+    "chat.runtime.operator": BACKGROUND,
+    "chat.runtime.worker": BACKGROUND,
+    "chat.usage.patterns": BACKGROUND,
+    "chat.websocket.consumer": DOORS,
     "chat.api": DOORS,
     "chat.views": DOORS,
     "chat.forms": DOORS,
@@ -149,12 +149,12 @@ def test_no_door_holds_a_model_stream():
 
 
 def test_frames_are_spoken_by_doors_only():
-    speakers = {name for name, target in OURS if is_in(target, "chat.frames")}
+    speakers = {name for name, target in OURS if is_in(target, "chat.websocket.frames")}
     assert {name for name in speakers if floor_of(name) < DOORS} == set()
 
 
 def test_notices_are_sent_by_those_who_change_things():
-    senders = {name for name, target in OURS if is_in(target, "chat.notices")}
+    senders = {name for name, target in OURS if is_in(target, "chat.notifications")}
     assert {name for name in senders if floor_of(name) < VERBS} == set()
 
 

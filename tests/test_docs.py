@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chat import events, frames
+from chat import events
 from chat.management import exits
+from chat.websocket import frames
 
 ROOT = Path(__file__).resolve().parent.parent
 SOCKET = (ROOT / "docs/socket.md").read_text()
@@ -32,9 +33,9 @@ def test_every_field_of_an_event_is_described():
 
 
 def test_every_code_of_a_refusal_over_the_socket_is_listed():
-    sources = ["chat/frames.py", "chat/consumers.py", "chat/models/conversation.py"]
+    sources = ["chat/websocket/frames.py", "chat/websocket/consumer.py", "chat/models/conversation.py"]
     code = "".join((ROOT / source).read_text() for source in sources)
-    for name in re.findall(r'Refused\(\s*"(\w+)"', code):
+    for name in re.findall(r'RequestRefused\(\s*"(\w+)"', code):
         assert f"`{name}`" in SOCKET, name
 
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 
-from chat.server import Server
+from chat.runtime.asgi_server import Server
 
 go_on = asyncio.Event()
 

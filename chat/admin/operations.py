@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from chat import delta_log
 from chat.admin.logs import NOTHING, ago, number, seconds, state
+from chat.event_log import log as delta_log
 from chat.models import BreakerOverride, Endpoint, Generation, Model, Process
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
-from chat import patterns
 from chat.admin.logs import NOTHING, number
+from chat.usage import patterns
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as StrPromise

@@ -15,12 +15,13 @@ from django.utils.translation import gettext as _
 from msgspec import UNSET, UnsetType
 
 from chat import events, tasks
-from chat.api import asked, results, wire
-from chat.api.entry import key_of
+from chat.api import requests, serializers
+from chat.api import schemas as wire
+from chat.api.auth import key_of
 from chat.api.errors import ApiError, json_response
-from chat.api.following import Following
+from chat.api.streaming import Following
 from chat.models import ApiKey
-from chat.models.generation import Accepted
+from chat.models.generation import StartedGeneration
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,11 @@ PULSE = b": waiting\n\n"
 async def create(request: HttpRequest) -> HttpResponseBase:
     """Answer a question."""
     key = await key_of(request, ApiKey.Scope.CHAT)
-    question = asked.read(request)
+    question = requests.read(request)
     accepted = await _begin(key, question)
     if question.request.background:
-        generation = await database_sync_to_async(results.find)(key, accepted.generation_id)
-        response = json_response(results.as_wire(generation), status=202)
+        generation = await database_sync_to_async(serializers.find)(key, accepted.generation_id)
+        response = json_response(serializers.as_wire(generation), status=202)
         response["Location"] = f"/v1/generations/{generation.wire_id}"
         return response
     following = Following(
@@ -56,7 +57,7 @@ async def create(request: HttpRequest) -> HttpResponseBase:
         raise
 
 
-async def _begin(key: ApiKey, question: asked.Asked) -> Accepted:
+async def _begin(key: ApiKey, question: requests.Asked) -> StartedGeneration:
     try:
         return await tasks.abegin(key.user, partial(question.begin, key))
     except IntegrityError:
@@ -68,24 +69,24 @@ async def _whole(key: ApiKey, following: Following) -> HttpResponseBase:
     error: ApiError | None = None
     async for rows in following.rows():
         if rows and rows[-1].is_terminal:
-            error = results.error_of(events.decode(rows[-1].payload), following.generation_id)
+            error = serializers.error_of(events.decode(rows[-1].payload), following.generation_id)
     following.left()
     if error is not None:
         raise error
-    generation = await database_sync_to_async(results.find)(key, following.generation_id)
-    completion = results.completion(generation)
+    generation = await database_sync_to_async(serializers.find)(key, following.generation_id)
+    completion = serializers.completion(generation)
     assert completion is not None
     response = json_response(completion)
     response["x-generation-id"] = generation.wire_id
     return response
 
 
-async def _streamed(question: asked.Asked, key: ApiKey, following: Following) -> HttpResponseBase:
+async def _streamed(question: requests.Asked, key: ApiKey, following: Following) -> HttpResponseBase:
     stream = _Stream(question.request, key, following)
     await stream.begin()
     response = StreamingHttpResponse(stream, content_type="text/event-stream; charset=utf-8")
     response["X-Accel-Buffering"] = "no"
-    response["x-generation-id"] = results.wire_id(following.generation_id)
+    response["x-generation-id"] = serializers.wire_id(following.generation_id)
     return response
 
 
@@ -97,7 +98,7 @@ class _Stream:
         self._following = following
         self._rows = following.rows()
         self._has_usage = bool(request.stream_options and request.stream_options.include_usage)
-        self._id = results.wire_id(following.generation_id)
+        self._id = serializers.wire_id(following.generation_id)
         self._model = request.model
         self._created = 0
         self._first: list[bytes] = []
@@ -107,7 +108,7 @@ class _Stream:
 
     async def begin(self) -> None:
         """Wait for the first word, but not for ever. Raises ApiError if there will be none."""
-        self._created = await database_sync_to_async(results.created)(self._following.generation_id)
+        self._created = await database_sync_to_async(serializers.created)(self._following.generation_id)
         loop = asyncio.get_running_loop()
         until_s = loop.time() + SILENT_S
         async for rows in self._rows:
@@ -153,17 +154,17 @@ class _Stream:
             case events.Completed(finish_reason):
                 return await self._ended(finish_reason)
             case events.Stopped() | events.Failed() | events.Interrupted():
-                error = results.error_of(event, self._following.generation_id)
+                error = serializers.error_of(event, self._following.generation_id)
                 assert error is not None
                 raise error
         return []
 
     async def _replayed(self, event: events.Snapshot) -> list[bytes]:
-        error = results.error_of(event, self._following.generation_id)
+        error = serializers.error_of(event, self._following.generation_id)
         if error is not None:
             raise error
-        generation = await database_sync_to_async(results.find)(self._key, self._following.generation_id)
-        self._model = results.answered_by(generation)
+        generation = await database_sync_to_async(serializers.find)(self._key, self._following.generation_id)
+        self._model = serializers.answered_by(generation)
         delta = wire.Delta(content=event.text, reasoning_content=event.thinking or None)
         return [*self._opened(delta), *await self._ended(event.finish_reason)]
 
@@ -178,8 +179,10 @@ class _Stream:
         self._has_begun = True
         pieces.append(self._chunk(wire.Delta(), finish_reason))
         if self._has_usage:
-            generation = await database_sync_to_async(results.find)(self._key, self._following.generation_id)
-            pieces.append(_data(self._of([], results.usage(generation))))
+            generation = await database_sync_to_async(serializers.find)(
+                self._key, self._following.generation_id
+            )
+            pieces.append(_data(self._of([], serializers.usage(generation))))
         return [*pieces, DONE]
 
     def _chunk(self, delta: wire.Delta, finish_reason: str | None = None) -> bytes:

@@ -8,8 +8,8 @@ import msgspec
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
-from chat.api import wire
-from chat.refusal import Refused
+from chat.api import schemas as wire
+from chat.errors import RequestRefused
 
 # Refusals, and errors of a generation, by code: the status.
 STATUS_OF = {
@@ -87,7 +87,7 @@ class ApiError(Exception):
         self.generation = generation
 
     @classmethod
-    def of(cls, refused: Refused) -> ApiError:
+    def of(cls, refused: RequestRefused) -> ApiError:
         return cls(refused.code, refused.message, retry_after_s=refused.retry_after_s)
 
     @property

@@ -10,11 +10,13 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from chat import delta_log, events, tasks
-from chat.api import results, wire
-from chat.api.entry import key_of
+from chat import events, tasks
+from chat.api import schemas as wire
+from chat.api import serializers
+from chat.api.auth import key_of
 from chat.api.errors import ApiError, json_response
-from chat.api.following import Following
+from chat.api.streaming import Following
+from chat.event_log import log as delta_log
 from chat.models import ApiKey, Generation
 
 logger = logging.getLogger(__name__)
@@ -25,13 +27,13 @@ SEQ_MAX = 2**31 - 1
 
 async def _find(request: HttpRequest, wire_id: str) -> tuple[ApiKey, Generation]:
     key = await key_of(request, ApiKey.Scope.CHAT)
-    return key, await database_sync_to_async(results.find)(key, Generation.id_from(wire_id))
+    return key, await database_sync_to_async(serializers.find)(key, Generation.id_from(wire_id))
 
 
 async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
     """Say what a generation is now."""
     _key, generation = await _find(request, wire_id)
-    return json_response(await database_sync_to_async(results.as_wire)(generation))
+    return json_response(await database_sync_to_async(serializers.as_wire)(generation))
 
 
 async def cancel(request: HttpRequest, wire_id: str) -> HttpResponseBase:

@@ -9,7 +9,7 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from chat.api import wire
+from chat.api import schemas as wire
 
 ERRORS = {
     400: "The request does not make sense, or the model refused it; `param` says where.",

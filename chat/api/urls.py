@@ -2,13 +2,13 @@
 
 from django.urls import path
 
-from chat.api import completions, generations, models, openapi
-from chat.api.entry import entry, unknown
+from chat.api import completions, generations, model_list, openapi
+from chat.api.auth import entry, unknown
 
 urlpatterns = [
     path("chat/completions", entry(POST=completions.create)),
-    path("models", entry(GET=models.index)),
-    path("models/<path:name>", entry(GET=models.show)),
+    path("models", entry(GET=model_list.index)),
+    path("models/<path:name>", entry(GET=model_list.show)),
     path("generations/<str:wire_id>", entry(GET=generations.show)),
     path("generations/<str:wire_id>/events", entry(GET=generations.events_of)),
     path("generations/<str:wire_id>/cancel", entry(POST=generations.cancel)),

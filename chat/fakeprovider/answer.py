@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
-from chat.fakeprovider import prose
+from chat.fakeprovider import sample_text
 from chat.fakeprovider.behaviours import Behaviour
 from chat.fakeprovider.question import Question
 
@@ -32,7 +32,7 @@ class Answer:
     def text_of(self, deltas: int, *keys: str) -> str:
         """Return the text that the first `deltas` deltas carry."""
         wanted = keys or ("content", "refusal")
-        return prose.whole("".join(piece for key, piece in self.parts[:deltas] if key in wanted))
+        return sample_text.whole("".join(piece for key, piece in self.parts[:deltas] if key in wanted))
 
     def usage(self, deltas: int) -> dict[str, int]:
         asked = self.question.prompt_words
@@ -45,9 +45,9 @@ def full_text(behaviour: Behaviour, question: Question, attempt: int) -> str:
         return behaviour.text
     if behaviour.echo:
         return question.subject
-    seed = prose.seed_of(question.subject) if behaviour.seed is None else behaviour.seed
+    seed = sample_text.seed_of(question.subject) if behaviour.seed is None else behaviour.seed
     seed += attempt if behaviour.vary else 0
-    return prose.write(seed, (behaviour.deltas or 0) * behaviour.chars)
+    return sample_text.write(seed, (behaviour.deltas or 0) * behaviour.chars)
 
 
 def prepare(id: str, behaviour: Behaviour, question: Question, attempt: int) -> Answer:
@@ -70,7 +70,7 @@ def prepare(id: str, behaviour: Behaviour, question: Question, attempt: int) -> 
 
 
 def _parts(behaviour: Behaviour, text: str) -> list[tuple[str, str]]:
-    thoughts = prose.write(prose.seed_of("thoughts"), behaviour.reasoning * behaviour.chars)
+    thoughts = sample_text.write(sample_text.seed_of("thoughts"), behaviour.reasoning * behaviour.chars)
     parts = [("reasoning", piece) for piece in _pieces(behaviour, thoughts)]
     if behaviour.tool_calls:
         return parts + [part for n in range(behaviour.tool_calls) for part in _tool_call(n)]
@@ -90,7 +90,7 @@ def _pieces(behaviour: Behaviour, text: str) -> list[str]:
 def _split(piece: str) -> list[str]:
     """Cut a piece inside each of its surrogate pairs."""
     parts = [""]
-    for unit in prose.halves(piece):
+    for unit in sample_text.halves(piece):
         if "\udc00" <= unit <= "\udfff" and parts[-1]:
             parts.append("")
         parts[-1] += unit

@@ -6,7 +6,7 @@ from typing import Any
 from chat.fakeprovider import refusals
 from chat.fakeprovider.directives import Unknown
 from chat.fakeprovider.journal import Journal
-from chat.fakeprovider.script import Gates, Script, read_entry
+from chat.fakeprovider.schedule import Gates, Script, read_entry
 from chat.fakeprovider.wire import Request
 
 

@@ -24,7 +24,7 @@ from chat.fakeprovider.behaviours import (
     When,
     reader,
 )
-from chat.fakeprovider.prose import whole
+from chat.fakeprovider.sample_text import whole
 
 _DIRECTIVE = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _ITEM = re.compile(r"\s*([^\s=]+)(=?)")

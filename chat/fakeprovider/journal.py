@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chat.fakeprovider import prose
+from chat.fakeprovider import sample_text
 from chat.fakeprovider.answer import Answer
 from chat.fakeprovider.wire import Request
 
@@ -106,7 +106,7 @@ class Journal:
 
     def count_attempt(self, record: Record, question: str) -> None:
         """Number this attempt at the question, whatever model it goes to."""
-        key = prose.seed_of(question)
+        key = sample_text.seed_of(question)
         record.question = question
         record.attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
         if (ended_s := self._ended_s.get(key)) is not None:
@@ -116,7 +116,7 @@ class Journal:
         record.state, record.outcome, record.ended_s = "ended", outcome, self.now_s()
         record.gate = ""
         record.settle()
-        self._ended_s[prose.seed_of(record.question)] = record.ended_s
+        self._ended_s[sample_text.seed_of(record.question)] = record.ended_s
         self.ring()
 
     def clear(self) -> None:

@@ -15,11 +15,11 @@ from chat.fakeprovider.behaviours import PRESETS, Behaviour, describe
 from chat.fakeprovider.control import Control
 from chat.fakeprovider.directives import Unknown
 from chat.fakeprovider.journal import Journal, Record
-from chat.fakeprovider.metronome import Metronome
-from chat.fakeprovider.player import Player, Stage
 from chat.fakeprovider.question import BadRequest, Question
-from chat.fakeprovider.script import CHAT, Entry, Gates, Script, dice_for
+from chat.fakeprovider.responder import Player, Stage
+from chat.fakeprovider.schedule import CHAT, Entry, Gates, Script, dice_for
 from chat.fakeprovider.threaded import ThreadedProvider
+from chat.fakeprovider.timer import Metronome
 from chat.fakeprovider.wire import ClientLeft, Malformed, Request, Wire, listen
 
 MODELS = (

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 
 from chat.management import server_lock
-from chat.models.access import SigninLink
+from chat.models.sign_in import SigninLink
 
 NAME = "owner"
 DEFAULT_URL = "http://127.0.0.1:8000"

@@ -1,12 +1,12 @@
 """The tables, by noun. Import them from here: `from chat.models import Conversation`."""
 
-from chat.models.access import SigninFailure, SigninLink
 from chat.models.api_key import ApiKey
-from chat.models.callback import Callback, Receiver
 from chat.models.catalog import Endpoint, Fallback, Model
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Attempt, Generation, LoggedEvent
 from chat.models.process import BreakerOverride, Process
+from chat.models.sign_in import SigninFailure, SigninLink
+from chat.models.webhook import Callback, Receiver
 
 __all__ = [
     "ApiKey",

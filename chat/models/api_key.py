@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from chat.errors import RequestRefused
 from chat.models.generation import Generation
-from chat.refusal import Refused
 from chat.text import clean
 
 # When a key was last used is written down at most so often.
@@ -30,7 +30,7 @@ def every_scope() -> list[str]:
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    def in_force(self) -> ApiKeyQuerySet:
+    def valid(self) -> ApiKeyQuerySet:
         """Return those that open the door now."""
         lasting = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
         return self.filter(lasting, revoked_at=None, user__is_active=True)
@@ -80,13 +80,13 @@ class ApiKey(models.Model):
     def make(cls, user: AbstractUser, name: str, *, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
         """Return a new key's row, and the key itself, which cannot be had again.
 
-        Raises Refused: `empty` without a name, `too_many_keys`.
+        Raises RequestRefused: `empty` without a name, `too_many_keys`.
         """
         name = " ".join(clean(name).split())[:80]
         if not name:
-            raise Refused("empty", gettext("Give the key a name that says what it is for."))
-        if cls.objects.in_force().filter(user_id=user.pk).count() >= cls.PER_USER:
-            raise Refused(
+            raise RequestRefused("empty", gettext("Give the key a name that says what it is for."))
+        if cls.objects.valid().filter(user_id=user.pk).count() >= cls.PER_USER:
+            raise RequestRefused(
                 "too_many_keys",
                 gettext("You have %(limit)s keys. Revoke one that is not needed any more.")
                 % {"limit": cls.PER_USER},
@@ -108,7 +108,7 @@ class ApiKey(models.Model):
     @classmethod
     def find(cls, key: str) -> ApiKey | None:
         """Return the row of a key that is in force, with its person."""
-        return cls.objects.in_force().select_related("user").filter(digest=cls._digest(key)).first()
+        return cls.objects.valid().select_related("user").filter(digest=cls._digest(key)).first()
 
     @property
     def is_use_to_be_noted(self) -> bool:
@@ -129,7 +129,7 @@ class ApiKey(models.Model):
         return self.running_max or settings.RUNNING_PER_KEY
 
     def check_limits(self) -> None:
-        """Raise Refused: `too_many_running`, `too_many_asks`, if it may not ask for another answer now."""
+        """Raise RequestRefused: `too_many_running`, `too_many_asks`, if it may not ask for another answer now."""
         mine = Generation.objects.filter(api_key=self)
         if mine.active().count() >= self.running_limit:
             raise _too_many_running(
@@ -147,12 +147,12 @@ class ApiKey(models.Model):
         limit = settings.ASKS_PER_MINUTE_PER_KEY
         if recent.count() >= limit:
             first = recent.values_list("created_at", flat=True)[0]
-            raise Refused(
+            raise RequestRefused(
                 "too_many_asks",
                 gettext("That is more than %(limit)s requests in a minute with this key.") % {"limit": limit},
                 retry_after_s=max(1.0, (first - window).total_seconds()),
             )
 
 
-def _too_many_running(text: str, limit: int) -> Refused:
-    return Refused("too_many_running", text % {"limit": limit}, retry_after_s=RUNNING_RETRY_AFTER_S)
+def _too_many_running(text: str, limit: int) -> RequestRefused:
+    return RequestRefused("too_many_running", text % {"limit": limit}, retry_after_s=RUNNING_RETRY_AFTER_S)

@@ -22,16 +22,16 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from chat.errors import RequestRefused
 from chat.models.catalog import Model
-from chat.models.generation import Accepted, Generation, Request
-from chat.refusal import Refused
+from chat.models.generation import ApiRequest, Generation, StartedGeneration
 from chat.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chat.models.api_key import ApiKey
-    from chat.models.callback import Receiver
+    from chat.models.webhook import Receiver
 
 TITLE_MAX_CHARS = 80
 CLIENT_ID_MAX_CHARS = 64
@@ -117,7 +117,7 @@ class Conversation(models.Model):
         system_prompt: str = "",
         temperature: float | None = None,
         source: str = Generation.Source.WEBSOCKET,
-    ) -> Accepted:
+    ) -> StartedGeneration:
         """Store a person's message, an empty answer and a queued generation, all or nothing.
 
         `conversation_id` None starts a conversation. The message goes after the end of the shown
@@ -125,16 +125,16 @@ class Conversation(models.Model):
         which is how an edit becomes a sibling. `system_prompt` and `temperature` are for a conversation
         that begins; one that exists keeps its own.
 
-        The same `client_id` again returns what it made the first time. Raises Refused: `not_found`,
+        The same `client_id` again returns what it made the first time. Raises RequestRefused: `not_found`,
         `empty`, `too_long`, `conflict`, `busy`, `too_many_running`, `too_many_asks`, `no_model`,
         `bad_parent`, `bad_client_id`, `bad_settings`.
         """
         text = clean(text)
         _check_client_id(client_id)
         if not text.strip():
-            raise Refused("empty", _("Write something first."))
+            raise RequestRefused("empty", _("Write something first."))
         if len(text) > settings.MESSAGE_MAX_CHARS:
-            raise Refused(
+            raise RequestRefused(
                 "too_long",
                 _("This message has %(length)s characters; the limit is %(limit)s. Shorten it or split it.")
                 % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
@@ -144,14 +144,14 @@ class Conversation(models.Model):
             asked = earlier.message.parent
             if asked is None or asked.text != text:
                 raise _conflict()
-            return earlier.as_accepted(is_repeat=True)
+            return earlier.as_started(is_repeat=True)
         if conversation_id is None:
             conversation = None
         else:
             conversation = cls.get_for(user, conversation_id)
         parent = conversation._parent(parent_id, is_at_leaf) if conversation else None
         if conversation is None and parent_id is not None:
-            raise Refused("bad_parent", _("A new conversation has no earlier message to answer."))
+            raise RequestRefused("bad_parent", _("A new conversation has no earlier message to answer."))
         _check_limits(user)
         model = _model(model_id, conversation)
         if conversation is None:
@@ -175,17 +175,17 @@ class Conversation(models.Model):
         client_id: str,
         model_id: int | None = None,
         source: str = Generation.Source.WEBSOCKET,
-    ) -> Accepted:
+    ) -> StartedGeneration:
         """Answer a person's message once more; the earlier answers stay as siblings. Raises as `ask`."""
         _check_client_id(client_id)
         earlier = Generation.objects.made_by(user, client_id)
         if earlier is not None:
             if earlier.message.parent_id != user_message_id:
                 raise _conflict()
-            return earlier.as_accepted(is_repeat=True)
+            return earlier.as_started(is_repeat=True)
         asked = Message.get_for(user, user_message_id)
         if asked.role != Message.Role.USER:
-            raise Refused("bad_parent", _("Only an answer to a message can be made anew."))
+            raise RequestRefused("bad_parent", _("Only an answer to a message can be made anew."))
         _check_limits(user)
         conversation = asked.conversation
         return conversation._start(
@@ -201,18 +201,18 @@ class Conversation(models.Model):
         *,
         client_id: str,
         source: str = Generation.Source.WEBSOCKET,
-    ) -> Accepted:
+    ) -> StartedGeneration:
         """Write on at an answer that ended early, from where its text ends. Raises as `ask`."""
         _check_client_id(client_id)
         earlier = Generation.objects.made_by(user, client_id)
         if earlier is not None:
             if earlier.message_id != message_id:
                 raise _conflict()
-            return earlier.as_accepted(is_repeat=True)
+            return earlier.as_started(is_repeat=True)
         message = Message.get_for(user, message_id)
         last = message.generations.order_by("-id").first()
         if last is None or not last.can_resume:
-            raise Refused("bad_parent", _("This answer is complete; there is nothing to continue."))
+            raise RequestRefused("bad_parent", _("This answer is complete; there is nothing to continue."))
         _check_limits(user)
         conversation = message.conversation
         generation = message.generations.create(
@@ -224,25 +224,25 @@ class Conversation(models.Model):
             prefix=message.text,
         )
         conversation._touch(message)
-        return generation.as_accepted()
+        return generation.as_started()
 
     @classmethod
     @transaction.atomic
     def ask_once(
         cls,
         user: AbstractUser,
-        request: Request,
+        request: ApiRequest,
         *,
         model: Model,
         client_id: str,
         source: str,
         api_key: ApiKey | None = None,
         receiver: Receiver | None = None,
-    ) -> Accepted:
+    ) -> StartedGeneration:
         """Store what a program asks, as a conversation of its own that no page lists, and a generation.
 
         `api_key`: whose limits hold. `receiver`: who is told of its end. The same `client_id` again
-        returns what it made the first time. Raises Refused: `conflict` if that was something else,
+        returns what it made the first time. Raises RequestRefused: `conflict` if that was something else,
         `bad_client_id`, `too_many_running`, `too_many_asks`.
         """
         _check_client_id(client_id)
@@ -252,7 +252,7 @@ class Conversation(models.Model):
         if earlier is not None:
             if (earlier.request, earlier.model_id) != (stored, model.pk):
                 raise _conflict()
-            return earlier.as_accepted(is_repeat=True)
+            return earlier.as_started(is_repeat=True)
         if api_key is not None:
             api_key.check_limits()
         text = request.text
@@ -279,11 +279,13 @@ class Conversation(models.Model):
         if parent is None:
             return None
         if parent.role != Message.Role.ASSISTANT:
-            raise Refused(
+            raise RequestRefused(
                 "bad_parent", _("A message follows an answer, not another message. Reload the page.")
             )
         if parent.generations.active().exists():
-            raise Refused("busy", _("The answer before is still being written. Wait for it or stop it."))
+            raise RequestRefused(
+                "busy", _("The answer before is still being written. Wait for it or stop it.")
+            )
         return parent
 
     def _start(
@@ -296,7 +298,7 @@ class Conversation(models.Model):
         source: str,
         request: dict[str, Any] | None = None,
         api_key: ApiKey | None = None,
-    ) -> Accepted:
+    ) -> StartedGeneration:
         answer = self.messages.create(role=Message.Role.ASSISTANT, parent=asked)
         generation = answer.generations.create(
             user_id=user.pk,
@@ -308,7 +310,7 @@ class Conversation(models.Model):
             api_key=api_key,
         )
         self._touch(answer)
-        return generation.as_accepted()
+        return generation.as_started()
 
     def _touch(self, leaf: Message) -> None:
         self.leaf = leaf
@@ -319,7 +321,7 @@ class Conversation(models.Model):
 
     @classmethod
     def get_for(cls, user: AbstractUser, conversation_id: uuid.UUID | str) -> Conversation:
-        """Return the person's conversation; someone else's and a missing one are both Refused `not_found`."""
+        """Return the person's conversation; someone else's and a missing one are both RequestRefused `not_found`."""
         try:
             found = cls.objects.of(user).filter(pk=conversation_id).first()
         except (ValidationError, ValueError) as exc:  # not a UUID at all
@@ -443,7 +445,7 @@ class Message(models.Model):
 
     @classmethod
     def get_for(cls, user: AbstractUser, message_id: int) -> Message:
-        """Return a message of the person's own conversations, or raise Refused `not_found`."""
+        """Return a message of the person's own conversations, or raise RequestRefused `not_found`."""
         try:
             found = (
                 cls.objects.select_related("conversation")
@@ -485,12 +487,14 @@ def title_from(text: str) -> str:
     return (head if space and len(head) > TITLE_MAX_CHARS // 2 else cut) + "…"
 
 
-def not_found() -> Refused:
-    return Refused("not_found", _("There is no such conversation."))
+def not_found() -> RequestRefused:
+    return RequestRefused("not_found", _("There is no such conversation."))
 
 
-def _conflict() -> Refused:
-    return Refused("conflict", _("This id was used for another message. Reload the page and send it again."))
+def _conflict() -> RequestRefused:
+    return RequestRefused(
+        "conflict", _("This id was used for another message. Reload the page and send it again.")
+    )
 
 
 def _check_client_id(client_id: str) -> None:
@@ -500,13 +504,13 @@ def _check_client_id(client_id: str) -> None:
         or not client_id.isascii()
         or not client_id.isprintable()
     ):
-        raise Refused("bad_client_id", _("client_id is 1 to 64 printable ASCII characters."))
+        raise RequestRefused("bad_client_id", _("client_id is 1 to 64 printable ASCII characters."))
 
 
 def _system_prompt(text: str) -> str:
     text = clean(text).replace("\r\n", "\n").strip()
     if len(text) > SYSTEM_PROMPT_MAX_CHARS:
-        raise Refused(
+        raise RequestRefused(
             "bad_settings",
             _("This system prompt has %(length)s characters; the limit is %(limit)s.")
             % {"length": len(text), "limit": SYSTEM_PROMPT_MAX_CHARS},
@@ -516,14 +520,14 @@ def _system_prompt(text: str) -> str:
 
 def _temperature(value: float | None) -> float | None:
     if value is not None and not 0 <= value <= TEMPERATURE_MAX:
-        raise Refused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
+        raise RequestRefused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
     return value
 
 
 def _check_limits(user: AbstractUser) -> None:
     mine = Generation.objects.filter(user_id=user.pk, request__isnull=True)
     if mine.active().count() >= settings.RUNNING_PER_USER:
-        raise Refused(
+        raise RequestRefused(
             "too_many_running",
             _(
                 "%(limit)s answers are being written for you already, the most for one person. "
@@ -536,7 +540,7 @@ def _check_limits(user: AbstractUser) -> None:
     times = list(recent.values_list("created_at", flat=True)[: settings.ASKS_PER_MINUTE])
     if len(times) >= settings.ASKS_PER_MINUTE:
         wait_s = max(1.0, (times[0] - window).total_seconds())
-        raise Refused(
+        raise RequestRefused(
             "too_many_asks",
             _("That is more than the %(limit)s messages a minute for one person. Try again in %(wait)s s.")
             % {"limit": settings.ASKS_PER_MINUTE, "wait": round(wait_s)},
@@ -550,7 +554,7 @@ def _model(model_id: int | None, conversation: Conversation | None) -> Model:
     if model_id is not None:
         model = offered.filter(pk=model_id).first()
         if model is None:
-            raise Refused("no_model", _("This model is not available any more. Choose another one."))
+            raise RequestRefused("no_model", _("This model is not available any more. Choose another one."))
         if conversation is not None and conversation.model_id != model.pk:
             conversation.model = model
             conversation.save(update_fields=["model"])
@@ -561,7 +565,7 @@ def _model(model_id: int | None, conversation: Conversation | None) -> Model:
             return model
     model = offered.first()
     if model is None:
-        raise Refused(
+        raise RequestRefused(
             "no_model",
             _("No model is set up. Staff can add one in the admin, or set OPENAI_API_KEY and restart."),
         )

@@ -25,7 +25,7 @@ from chat.text import clean_json
 MILLION = Decimal(1_000_000)
 
 
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+class ApiRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a program asked: sent to the model as it is, in place of a conversation's newest turns.
 
     `messages` and `parameters` are in the words of the OpenAI protocol; a limit of the answer's tokens
@@ -37,9 +37,9 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, Any] = {}
     fallbacks: list[int] | None = None
 
-    def cleaned(self) -> Request:
+    def cleaned(self) -> ApiRequest:
         """Return it with every text in it cleaned."""
-        return Request(clean_json(self.messages), clean_json(self.parameters), self.fallbacks)
+        return ApiRequest(clean_json(self.messages), clean_json(self.parameters), self.fallbacks)
 
     @property
     def text(self) -> str:
@@ -58,7 +58,7 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class StartedGeneration:
     """What `ask`, `regenerate` and `resume` made, or had made when they saw the same client id before."""
 
     conversation_id: uuid.UUID
@@ -132,7 +132,7 @@ class Generation(models.Model):
     recoveries = models.PositiveSmallIntegerField(_("recoveries"), default=0, db_default=0)
     stop_requested_at = models.DateTimeField(null=True, blank=True)
 
-    # A `Request`; null: the conversation is what is asked.
+    # A `ApiRequest`; null: the conversation is what is asked.
     request = models.JSONField(_("request"), null=True, blank=True, editable=False)
     # The message's text from before this generation, which it writes on to.
     prefix = models.TextField(blank=True)
@@ -224,9 +224,9 @@ class Generation(models.Model):
         """Seconds from the question to the first word."""
         return (self.first_delta_at - self.created_at).total_seconds() if self.first_delta_at else None
 
-    def as_accepted(self, *, is_repeat: bool = False) -> Accepted:
+    def as_started(self, *, is_repeat: bool = False) -> StartedGeneration:
         message = self.message
-        return Accepted(
+        return StartedGeneration(
             conversation_id=message.conversation_id,
             generation_id=self.pk,
             message_id=message.pk,
@@ -236,9 +236,9 @@ class Generation(models.Model):
         )
 
     @property
-    def asked(self) -> Request | None:
+    def asked(self) -> ApiRequest | None:
         """What a program asked, if it was one."""
-        return None if self.request is None else msgspec.convert(self.request, Request)
+        return None if self.request is None else msgspec.convert(self.request, ApiRequest)
 
     def route(self) -> list[Model]:
         """Return the models that may answer, in order; none if its model is gone. One query."""
@@ -343,7 +343,7 @@ class Attempt(models.Model):
 
 
 class LoggedEvent(models.Model):
-    """One row of a delta log. Written and read by `chat.delta_log` alone."""
+    """One row of a delta log. Written and read by `chat.event_log.log` alone."""
 
     pk = models.CompositePrimaryKey("generation_id", "seq")
     # No foreign key: one deleted generation must not fail the commit of fifty others.

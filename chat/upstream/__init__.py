@@ -1,12 +1,12 @@
 """Calling models: plain asyncio that knows neither the database, nor requests, nor settings."""
 
-from chat.upstream.admission import Priority
-from chat.upstream.attempt import Finished, Prompt, Target, Timeouts, Usage
+from chat.upstream.admission import QueuePriority
 from chat.upstream.breaker import BreakerPolicy
+from chat.upstream.call import Finished, Prompt, Target, Timeouts, Usage
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
-from chat.upstream.ladder import BreakerStatus, EndpointStatus, Ladder
-from chat.upstream.seam import Recovery
+from chat.upstream.splice import Recovery
+from chat.upstream.state import BreakerStatus, EndpointStatus, Ladder
 from chat.upstream.steps import Continued, Retrying, Started, Step, Switched
 from chat.upstream.stream import Budget, Policy, stream
 
@@ -20,8 +20,8 @@ __all__ = [
     "Finished",
     "Ladder",
     "Policy",
-    "Priority",
     "Prompt",
+    "QueuePriority",
     "Recovery",
     "Retrying",
     "Started",

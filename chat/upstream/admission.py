@@ -20,7 +20,7 @@ from enum import IntEnum
 from itertools import chain, zip_longest
 
 from chat.upstream import errors
-from chat.upstream.sharing import Counts, SharedSlots, SharingFailed
+from chat.upstream.shared_slots import Counts, SharedSlots, SharingFailed
 
 # With a single slot none can be reserved: bulk goes after this many others.
 PASSED_OVER_MAX = 8
@@ -35,7 +35,7 @@ MEAN_WEIGHT = 0.1
 ASK_EVERY_S, TELL_EVERY_S, TRY_AGAIN_S = 0.05, 1.0, 1.0
 
 
-class Priority(IntEnum):
+class QueuePriority(IntEnum):
     INTERACTIVE = 0
     API = 1
     BULK = 2
@@ -44,7 +44,7 @@ class Priority(IntEnum):
 class Place:
     """One call's place in line, then its slot. Given back by `leave`, whatever happened."""
 
-    def __init__(self, admission: Admission, priority: Priority, user: Hashable) -> None:
+    def __init__(self, admission: Admission, priority: QueuePriority, user: Hashable) -> None:
         self.priority = priority
         self.user = user
         self.admitted_at_s: float | None = None
@@ -115,7 +115,7 @@ class Admission:
         self._clock = clock
         self._running: set[Place] = set()
         # Users in the order of their turns, each with its places.
-        self._lines: dict[Priority, dict[Hashable, deque[Place]]] = {each: {} for each in Priority}
+        self._lines: dict[QueuePriority, dict[Hashable, deque[Place]]] = {each: {} for each in QueuePriority}
         # Worked out when asked for, and kept until something moves.
         self._positions: dict[Place, int] | None = None
         self._passed_over = 0
@@ -173,27 +173,27 @@ class Admission:
         """For how long nobody is let in yet."""
         return max(0.0, self._paused_until_s - self._clock())
 
-    def waiting(self, priority: Priority) -> int:
+    def waiting(self, priority: QueuePriority) -> int:
         return sum(map(len, self._lines[priority].values()))
 
     def position(self, place: Place) -> int:
         if self._positions is None:
-            in_line = chain.from_iterable(map(self._in_line, Priority))
+            in_line = chain.from_iterable(map(self._in_line, QueuePriority))
             self._positions = {each: number for number, each in enumerate(in_line, start=1)}
         return self._positions.get(place, 0)
 
-    def _in_line(self, priority: Priority) -> Iterator[Place]:
+    def _in_line(self, priority: QueuePriority) -> Iterator[Place]:
         """Yield those who wait, in the order of their turns."""
         for turn in zip_longest(*self._lines[priority].values()):
             yield from (place for place in turn if place is not None)
 
     # -- coming and going ----------------------------------------------------------------------------
 
-    def enter(self, priority: Priority, user: Hashable = None) -> Place:
+    def enter(self, priority: QueuePriority, user: Hashable = None) -> Place:
         """Take a place in line, which may be a slot at once. Raises QueueFull, RateLimited."""
         if self.paused_s > self._pause_max_s:
             raise self._closed()
-        before = sum(self.waiting(each) for each in Priority if each <= priority)
+        before = sum(self.waiting(each) for each in QueuePriority if each <= priority)
         place = Place(self, priority, user)
         self._lines[priority].setdefault(user, deque()).append(place)
         self._admit()
@@ -217,7 +217,7 @@ class Admission:
         """Let nobody in for so long; the longest such wish counts."""
         self._paused_until_s = max(self._paused_until_s, self._clock() + min(for_s, PAUSE_MAX_S))
         if self.paused_s > self._pause_max_s:
-            for place in list(chain.from_iterable(map(self._in_line, Priority))):
+            for place in list(chain.from_iterable(map(self._in_line, QueuePriority))):
                 self._take_out(place)
                 place.refuse(self._closed())
         self._admit()
@@ -261,21 +261,23 @@ class Admission:
         place.admit(self._clock())
 
     def _next(self) -> Place | None:
-        people_first = [each for each in Priority if self._lines[each]]
+        people_first = [each for each in QueuePriority if self._lines[each]]
         if not people_first:
             return None
-        is_passed_over = len(people_first) > 1 and people_first[-1] is Priority.BULK
-        priority = Priority.BULK if is_passed_over and self._is_bulk_due() else people_first[0]
-        self._passed_over = self._passed_over + 1 if is_passed_over and priority is not Priority.BULK else 0
+        is_passed_over = len(people_first) > 1 and people_first[-1] is QueuePriority.BULK
+        priority = QueuePriority.BULK if is_passed_over and self._is_bulk_due() else people_first[0]
+        self._passed_over = (
+            self._passed_over + 1 if is_passed_over and priority is not QueuePriority.BULK else 0
+        )
         return self._first(priority)
 
-    def _first(self, priority: Priority) -> Place | None:
+    def _first(self, priority: QueuePriority) -> Place | None:
         return next((places[0] for places in self._lines[priority].values()), None)
 
     def _is_bulk_due(self) -> bool:
         if self.limit == 1:
             return self._passed_over >= PASSED_OVER_MAX
-        return not any(place.priority is Priority.BULK for place in self._running)
+        return not any(place.priority is QueuePriority.BULK for place in self._running)
 
     def _take_out(self, place: Place) -> None:
         line = self._lines[place.priority]
@@ -320,7 +322,7 @@ class Admission:
 
     def _use(self, granted: Counts) -> None:
         self._positions = None
-        for priority, count in zip(Priority, granted, strict=True):
+        for priority, count in zip(QueuePriority, granted, strict=True):
             for _ in range(count):
                 place = self._first(priority)
                 if place is None or self.paused_s:
@@ -330,7 +332,7 @@ class Admission:
 
     def _held(self) -> Counts:
         held = Counter(place.priority for place in self._running)
-        return tuple(held[each] for each in Priority)
+        return tuple(held[each] for each in QueuePriority)
 
     def _asking(self) -> Counts:
-        return tuple(0 if self.paused_s else self.waiting(each) for each in Priority)
+        return tuple(0 if self.paused_s else self.waiting(each) for each in QueuePriority)

@@ -25,7 +25,7 @@ from enum import StrEnum
 INFINITE_S = float("inf")
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
@@ -82,10 +82,10 @@ class Breaker:
     _timer: asyncio.TimerHandle | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         if self.opened_at_s is None:
-            return State.CLOSED
-        return State.HALF_OPEN if self._probe is not None or self.wait_s == 0 else State.OPEN
+            return BreakerState.CLOSED
+        return BreakerState.HALF_OPEN if self._probe is not None or self.wait_s == 0 else BreakerState.OPEN
 
     @property
     def wait_s(self) -> float:

@@ -50,7 +50,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from chat.upstream.attempt import Target
+    from chat.upstream.call import Target
 
 
 def _(text: str) -> str:

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from chat import events
 from chat.upstream import errors
-from chat.upstream.attempt import Finished, Prompt, Target
-from chat.upstream.seam import Recovery
+from chat.upstream.call import Finished, Prompt, Target
+from chat.upstream.splice import Recovery
 
 
 @dataclass(frozen=True, slots=True)

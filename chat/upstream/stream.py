@@ -33,12 +33,12 @@ from dataclasses import dataclass, field, replace
 
 from chat import events
 from chat.upstream import errors
-from chat.upstream.admission import Priority
-from chat.upstream.attempt import Prompt, Target, attempt
-from chat.upstream.breaker import Breaker, Permit, State
+from chat.upstream.admission import QueuePriority
+from chat.upstream.breaker import Breaker, BreakerState, Permit
+from chat.upstream.call import Prompt, Target, attempt
 from chat.upstream.client import Client
-from chat.upstream.ladder import Ladder
-from chat.upstream.seam import CONTINUE_MIN_CHARS, Recovery, Seam
+from chat.upstream.splice import CONTINUE_MIN_CHARS, Recovery, Seam
+from chat.upstream.state import Ladder
 from chat.upstream.steps import Continued, PromptFor, Retrying, Started, Step, Steps, Switched
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ async def stream(
     budget: Budget,
     so_far: Callable[[], Awaitable[str]] = _nothing,
     policy: Policy = Policy(),
-    priority: Priority = Priority.INTERACTIVE,
+    priority: QueuePriority = QueuePriority.INTERACTIVE,
     user: Hashable = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     uniform: Callable[[float, float], float] = random.uniform,
@@ -149,7 +149,7 @@ class _Asked:
     budget: Budget
     so_far: Callable[[], Awaitable[str]]
     policy: Policy
-    priority: Priority
+    priority: QueuePriority
     user: Hashable
     sleep: Callable[[float], Awaitable[None]]
     uniform: Callable[[float, float], float]
@@ -216,7 +216,7 @@ class _Asked:
 
     def _healthy_fallbacks(self, target: Target) -> list[Target]:
         others = (other for other in self.left if other is not target)
-        return [other for other in others if self.ladder.breaker(other).state is State.CLOSED]
+        return [other for other in others if self.ladder.breaker(other).state is BreakerState.CLOSED]
 
     # -- trying again --------------------------------------------------------------------------------
 
@@ -391,7 +391,11 @@ class _Asked:
     def _may_wait_for(self, breaker: Breaker) -> bool:
         """Programs come again by themselves, and nobody waits while another model could answer."""
         is_other_way = any(self._wait_s(target) == 0 for target in self.left)
-        return self.priority is not Priority.API and not is_other_way and breaker.wait_s < self._time_left_s()
+        return (
+            self.priority is not QueuePriority.API
+            and not is_other_way
+            and breaker.wait_s < self._time_left_s()
+        )
 
     def _soonest_s(self) -> float | None:
         wait_s = min(map(self._wait_s, self.left))

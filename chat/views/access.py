@@ -15,7 +15,7 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.views.decorators.http import require_http_methods
 from django_htmx.middleware import HtmxDetails
 
-from chat.refusal import Refused
+from chat.errors import RequestRefused
 
 
 class AuthedRequest(HttpRequest):
@@ -34,7 +34,7 @@ STATUS_OF = {
 }
 
 
-def status_of(refused: Refused) -> int:
+def status_of(refused: RequestRefused) -> int:
     """Return the HTTP status that says the same as `refused.code`."""
     return STATUS_OF.get(refused.code, HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -50,7 +50,7 @@ def signed_in(*methods: str) -> Callable[[View], View]:
                 return _signed_out(request)
             try:
                 response = view(request, *args, **kwargs)
-            except Refused as refused:
+            except RequestRefused as refused:
                 if refused.code == "not_found":
                     raise Http404 from refused
                 response = HttpResponse(refused.message, "text/plain; charset=utf-8", status_of(refused))

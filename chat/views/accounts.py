@@ -20,8 +20,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from chat.models.access import SigninFailure, SigninLink
-from chat.refusal import Refused
+from chat.errors import RequestRefused
+from chat.models.sign_in import SigninFailure, SigninLink
 
 # Several are possible, so a person who comes without a password is told by which one.
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -46,7 +46,7 @@ class Signin(LoginView):
             attempt = SigninFailure.expect(
                 request.POST.get("username", ""), request.META.get("REMOTE_ADDR") or ""
             )
-        except Refused as refused:
+        except RequestRefused as refused:
             return self._refuse(refused)
         form = self.get_form()
         if not form.is_valid():
@@ -57,7 +57,7 @@ class Signin(LoginView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(registration_is_open=settings.REGISTRATION_IS_OPEN, **kwargs)
 
-    def _refuse(self, refused: Refused) -> HttpResponse:
+    def _refuse(self, refused: RequestRefused) -> HttpResponse:
         """Say how long to wait, the same for every name, without looking at the password."""
         # The name is kept, so that only the password has to be typed again.
         form = SigninForm(self.request, initial={"username": self.request.POST.get("username", "")})

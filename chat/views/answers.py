@@ -13,10 +13,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from chat import tasks
+from chat.errors import RequestRefused
 from chat.forms import AskForm
 from chat.models import Conversation, Generation, Message
-from chat.models.generation import Accepted
-from chat.refusal import Refused
+from chat.models.generation import StartedGeneration
 from chat.views.access import AuthedRequest, signed_in
 from chat.views.pages import Composer, page
 
@@ -55,7 +55,7 @@ def _ask(request: AuthedRequest) -> HttpResponse:
     )
     try:
         accepted = tasks.begin(request.user, verb)
-    except Refused as refused:
+    except RequestRefused as refused:
         composer = Composer(
             data["text"],
             refused,
@@ -70,9 +70,9 @@ def _ask(request: AuthedRequest) -> HttpResponse:
 
 
 def _as_it_was(request: AuthedRequest, form: AskForm) -> Composer:
-    refused = Refused("malformed", _("This form was not complete. Send it again."))
+    refused = RequestRefused("malformed", _("This form was not complete. Send it again."))
     if "temperature" in form.errors:
-        refused = Refused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
+        refused = RequestRefused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
     text, system_prompt = request.POST.get("text", ""), request.POST.get("system_prompt", "")
     return Composer(text, refused, model_id=form.cleaned_data.get("model"), system_prompt=system_prompt)
 
@@ -89,7 +89,7 @@ def resume(request: AuthedRequest, pk: int) -> HttpResponse:
     return _begin(request, pk, Conversation.resume)
 
 
-def _begin(request: AuthedRequest, pk: int, verb: Callable[..., Accepted]) -> HttpResponse:
+def _begin(request: AuthedRequest, pk: int, verb: Callable[..., StartedGeneration]) -> HttpResponse:
     message = Message.get_for(request.user, pk)
     client_id = request.POST.get("client_id", "")
     try:
@@ -97,7 +97,7 @@ def _begin(request: AuthedRequest, pk: int, verb: Callable[..., Accepted]) -> Ht
             request.user,
             partial(verb, request.user, pk, client_id=client_id, source=Generation.Source.FORM),
         )
-    except Refused as refused:
+    except RequestRefused as refused:
         return page(request, message.conversation, Composer(refused=refused))
     return to_end(accepted.conversation_id)
 
@@ -131,5 +131,5 @@ def _conversation(request: AuthedRequest, conversation_id: object) -> Conversati
         return None
     try:
         return Conversation.get_for(request.user, str(conversation_id))
-    except Refused:  # it was deleted meanwhile: the text goes to a new one
+    except RequestRefused:  # it was deleted meanwhile: the text goes to a new one
         return None

@@ -7,8 +7,8 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from chat.errors import RequestRefused
 from chat.models import ApiKey
-from chat.refusal import Refused
 from chat.views.access import AuthedRequest, signed_in, status_of
 
 
@@ -19,7 +19,7 @@ def api_keys(request: AuthedRequest) -> HttpResponse:
     if request.method == "POST":
         try:
             _row, key = ApiKey.make(request.user, request.POST.get("name", ""))
-        except Refused as error:
+        except RequestRefused as error:
             refused = error
     context = {
         "keys": ApiKey.objects.filter(user=request.user, revoked_at=None),

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from channels.db import database_sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from chat import heartbeat
+from chat.runtime import heartbeat
 
 UNCACHED = {"Cache-Control": "no-store"}
 

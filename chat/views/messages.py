@@ -6,7 +6,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
-from chat import notices
+from chat import notifications
 from chat.models import Message
 from chat.views.access import AuthedRequest, signed_in
 from chat.views.transcript import entries_of
@@ -34,7 +34,7 @@ def select(request: AuthedRequest, pk: int) -> HttpResponse:
     """Show the branch of one version."""
     found = Message.get_for(request.user, pk)
     found.conversation.select(found)
-    notices.changed(request.user.pk, found.conversation_id, "selected")
+    notifications.changed(request.user.pk, found.conversation_id, "selected")
     if request.htmx:
         return HttpResponse(status=204)
     return HttpResponseRedirect(reverse("conversation", args=[found.conversation_id]) + f"#m{pk}")

@@ -11,13 +11,13 @@ from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
+from chat.errors import RequestRefused
 from chat.forms import NewSettingsForm
 from chat.models import Conversation, Message, Model
-from chat.refusal import Refused
 from chat.views.access import AuthedRequest, signed_in, status_of
+from chat.views.js_messages import words_for_scripts
 from chat.views.sidebar import sidebar_of
 from chat.views.transcript import Stretch, new_client_id, number_from, stretch_of
-from chat.views.words import words_for_scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Composer:
     """What the page's form holds: kept text, why it was refused, and the message that is being edited."""
 
     text: str = ""
-    refused: Refused | None = None
+    refused: RequestRefused | None = None
     is_edit: bool = False
     parent_id: int | None = None
     model_id: int | None = None
@@ -102,7 +102,7 @@ def edit(request: AuthedRequest, pk: int) -> HttpResponse:
     """Answer with the page whose composer holds an earlier message; sending it makes a new version."""
     message = Message.get_for(request.user, pk)
     if message.role != Message.Role.USER:
-        raise Refused("bad_parent", _("Only your own messages can be edited."))
+        raise RequestRefused("bad_parent", _("Only your own messages can be edited."))
     return page(request, message.conversation, Composer(message.text, None, True, message.parent_id))
 
 

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from chat import notices
+from chat import notifications
 from chat.forms import ConfigureForm
 from chat.models import Conversation
 from chat.views.access import AuthedRequest, signed_in
@@ -25,7 +25,7 @@ def configure(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
     form = ConfigureForm(request.POST or None, instance=conversation)
     if request.method == "POST" and form.is_valid():
         conversation.save(update_fields=ConfigureForm.Meta.fields)
-        notices.changed(request.user.pk, pk, "configured")
+        notifications.changed(request.user.pk, pk, "configured")
         if request.htmx:
             response = HttpResponse()
             response["HX-Trigger"] = "dialog-done"

@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from chat import notices, tasks
+from chat import notifications, tasks
 from chat.forms import RenameForm
 from chat.models import Conversation, Generation, Message
 from chat.models.conversation import ConversationQuerySet
@@ -161,7 +161,7 @@ def rename(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
     form = RenameForm(request.POST or None, instance=conversation)
     if request.method == "POST" and form.is_valid():
         conversation.save(update_fields=["title"])
-        notices.changed(request.user.pk, pk, "renamed")
+        notifications.changed(request.user.pk, pk, "renamed")
         if request.htmx:
             return _refreshed()
         return redirect("conversation", pk=pk)
@@ -176,7 +176,7 @@ def delete(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
     conversation = Conversation.get_for(request.user, pk)
     for generation_id in conversation.delete_softly():
         tasks.stop(request.user, generation_id)
-    notices.changed(request.user.pk, pk, "deleted")
+    notifications.changed(request.user.pk, pk, "deleted")
     if request.htmx:
         response = render(request, "chat/_undo.html", {"pk": pk, "title": str(conversation)})
         response["HX-Trigger"] = "conversations-changed"
@@ -190,7 +190,7 @@ def restore(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
     """Undo a deletion."""
     conversation = Conversation.get_deleted_for(request.user, pk)
     conversation.restore()
-    notices.changed(request.user.pk, pk, "restored")
+    notifications.changed(request.user.pk, pk, "restored")
     if request.htmx:
         return _refreshed()
     return redirect("conversation", pk=pk)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from chat import delta_log
+from chat.event_log import log as delta_log
 from chat.models import Conversation, Generation, Message
 from chat.views.access import AuthedRequest, signed_in
 
@@ -30,7 +30,7 @@ class Entry:
     message: Message
     generation: Generation | None
     versions: list[int]
-    state: delta_log.State | None
+    state: delta_log.ReplayedText | None
 
     @property
     def is_user(self) -> bool:
@@ -128,7 +128,7 @@ def _latest_generations(messages: Iterable[Message]) -> dict[int, Generation]:
     return latest
 
 
-def _state(generation: Generation | None) -> delta_log.State | None:
+def _state(generation: Generation | None) -> delta_log.ReplayedText | None:
     if generation is None or not generation.is_active:
         return None
     return delta_log.state(generation.pk, prefix=generation.prefix)

@@ -9,8 +9,8 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-from chat import patterns
 from chat.models import Conversation, Endpoint, Generation
+from chat.usage import patterns
 
 URL = "/admin/chat/process/patterns/"
 

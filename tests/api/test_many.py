@@ -7,7 +7,7 @@ import threading
 import openai
 
 from tests.programs import until
-from tests.test_never_lost import ask
+from tests.system.test_never_lost import ask
 
 CALLS, PEOPLE, SLOTS = 200, 20, 50
 LIMITS = {

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from chat.errors import RequestRefused
 from chat.models import ApiKey, Callback, Conversation, Generation, Receiver
-from chat.models.generation import Request
-from chat.refusal import Refused
+from chat.models.generation import ApiRequest
 
 pytestmark = pytest.mark.django_db
 
@@ -18,14 +18,14 @@ def key(user):
 
 
 def ask(key, model, client_id, **more):
-    request = Request([{"role": "user", "content": "hello"}])
+    request = ApiRequest([{"role": "user", "content": "hello"}])
     return Conversation.ask_once(
         key.user, request, model=model, client_id=client_id, source="api", api_key=key, **more
     )
 
 
 def refusal(verb):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         verb()
     assert caught.value.retry_after_s >= 1
     return caught.value.code

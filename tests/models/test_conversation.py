@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from chat import delta_log
+from chat.errors import RequestRefused
+from chat.event_log import log as delta_log
 from chat.models import Conversation, Generation, Message
 from chat.models.conversation import TITLE_MAX_CHARS, title_from, uuid7
-from chat.models.generation import Request
-from chat.refusal import Refused
+from chat.models.generation import ApiRequest
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +38,7 @@ def branch(accepted):
 
 
 def refusal(verb):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         verb()
     return caught.value.code
 
@@ -278,7 +278,7 @@ def test_settings_out_of_bounds_are_refused_and_nothing_is_stored(user, model, s
 
 # -- what programs ask -------------------------------------------------------------------------------
 
-REQUEST = Request(
+REQUEST = ApiRequest(
     messages=[
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]},
@@ -303,20 +303,20 @@ def test_what_a_program_asks_is_kept_as_it_is_and_not_listed(user, model):
 
 
 def test_a_request_without_a_word_of_a_persons_is_stored_too(user, model):
-    accepted = ask_once(user, model, Request([{"role": "system", "content": "Say something."}]))
+    accepted = ask_once(user, model, ApiRequest([{"role": "system", "content": "Say something."}]))
     assert branch(accepted) == ["", ""]
 
 
 def test_a_programs_id_is_for_one_request(user, model):
     first = ask_once(user, model)
     assert ask_once(user, model).generation_id == first.generation_id
-    assert refusal(lambda: ask_once(user, model, Request(REQUEST.messages))) == "conflict"
+    assert refusal(lambda: ask_once(user, model, ApiRequest(REQUEST.messages))) == "conflict"
     assert Generation.objects.count() == 1
 
 
 def test_what_no_database_can_hold_is_cleaned_out_of_a_request(user, model):
     accepted = ask_once(
-        user, model, Request([{"role": "user", "content": "a\x00b\ud800", "na\x00me": "\x00"}])
+        user, model, ApiRequest([{"role": "user", "content": "a\x00b\ud800", "na\x00me": "\x00"}])
     )
     generation = Generation.objects.get(pk=accepted.generation_id)
     assert generation.asked.messages == [{"role": "user", "content": "ab\ufffd", "name": ""}]

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from chat.upstream import errors
-from chat.upstream.admission import Admission, Priority
+from chat.upstream.admission import Admission, QueuePriority
 from tests.clock import warped
 
-PERSON, API, BULK = Priority.INTERACTIVE, Priority.API, Priority.BULK
+PERSON, API, BULK = QueuePriority.INTERACTIVE, QueuePriority.API, QueuePriority.BULK
 
 
 def run(test):
@@ -105,7 +105,7 @@ async def test_who_leaves_leaves_no_trace():
     assert [place.position for place in places[1:]] == [1, 2]
     for place in (holder, *places, holder):
         place.leave()
-    assert (admission.running, sum(map(admission.waiting, Priority))) == (0, 0)
+    assert (admission.running, sum(map(admission.waiting, QueuePriority))) == (0, 0)
     assert not any(admission._lines.values())
     assert admission.enter(PERSON).is_admitted
 

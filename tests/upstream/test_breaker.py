@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from chat.upstream import errors
-from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, State
+from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
 from tests.clock import warped
 
 
@@ -40,15 +40,15 @@ def succeed(breaker, times=1):
 
 def opened(breaker):
     fail(breaker, 5)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     return breaker
 
 
 def test_five_failures_in_a_row_open_it(breaker):
     fail(breaker, 4)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     fail(breaker)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     assert breaker.permit() is None
 
 
@@ -56,7 +56,7 @@ def test_a_success_between_failures_begins_the_row_anew(breaker):
     fail(breaker, 4)
     succeed(breaker, 10)
     fail(breaker, 4)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_half_of_ten_in_a_minute_opens_it(breaker):
@@ -64,16 +64,16 @@ def test_half_of_ten_in_a_minute_opens_it(breaker):
         succeed(breaker)
         fail(breaker)
     succeed(breaker)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     fail(breaker)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 def test_less_than_half_does_not_open_it(breaker):
     for _n in range(20):
         succeed(breaker, 2)
         fail(breaker)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_failures_of_more_than_a_minute_ago_are_forgotten(breaker, clock):
@@ -82,14 +82,14 @@ def test_failures_of_more_than_a_minute_ago_are_forgotten(breaker, clock):
         succeed(breaker)
     clock.now_s += 61
     fail(breaker, 2)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_a_call_without_a_verdict_counts_as_nothing(breaker):
     for _n in range(50):
         breaker.withdrawn(breaker.permit())
     fail(breaker, 4)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_it_stays_open_for_its_time_and_then_lets_exactly_one_through(breaker, clock):
@@ -98,7 +98,7 @@ def test_it_stays_open_for_its_time_and_then_lets_exactly_one_through(breaker, c
     clock.now_s += 14.9
     assert breaker.permit() is None
     clock.now_s += 0.2
-    assert breaker.state is State.HALF_OPEN
+    assert breaker.state is BreakerState.HALF_OPEN
     assert breaker.permit().is_probe
     assert [breaker.permit() for _n in range(10)] == [None] * 10
 
@@ -107,16 +107,16 @@ def test_it_closes_when_the_probe_succeeds(breaker, clock):
     opened(breaker)
     clock.now_s += 15
     breaker.succeeded(breaker.permit())
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     fail(breaker, 4)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_it_opens_for_another_while_when_the_probe_fails(breaker, clock):
     opened(breaker)
     clock.now_s += 15
     breaker.failed(breaker.permit())
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     assert breaker.wait_s == 15
 
 
@@ -140,7 +140,7 @@ def test_a_lost_probe_does_not_block_for_ever(breaker, clock):
     breaker.withdrawn(lost)
     assert breaker.permit() is None
     breaker.succeeded(second)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_what_began_before_it_opened_has_no_say_any_more(breaker, clock):
@@ -149,11 +149,11 @@ def test_what_began_before_it_opened_has_no_say_any_more(breaker, clock):
     clock.now_s += 15
     probe = breaker.permit()
     breaker.succeeded(early[0])
-    assert breaker.state is State.HALF_OPEN
+    assert breaker.state is BreakerState.HALF_OPEN
     breaker.succeeded(probe)
     for permit in early[1:]:
         breaker.failed(permit)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_a_permit_from_before_is_void_once_it_opened_and_renewed_once_it_closed(breaker, clock):
@@ -178,7 +178,7 @@ def test_the_time_it_stays_open_differs():
 def test_an_operator_holds_it_open_until_it_is_closed(breaker, clock):
     breaker.hold_open()
     clock.now_s += 10_000
-    assert (breaker.state, breaker.wait_s, breaker.is_held) == (State.OPEN, INFINITE_S, True)
+    assert (breaker.state, breaker.wait_s, breaker.is_held) == (BreakerState.OPEN, INFINITE_S, True)
     assert breaker.permit() is None
     breaker.close()
     assert breaker.permit() is not None

@@ -15,7 +15,7 @@ import pytest
 from chat import upstream
 from chat.fakeprovider import FakeProvider
 from chat.upstream import errors
-from chat.upstream.breaker import State
+from chat.upstream.breaker import BreakerState
 from tests.clock import warped
 from tests.upstream.test_stream import saying
 
@@ -74,7 +74,7 @@ class Scripted:
     async def open(self, call):
         now_s = asyncio.get_running_loop().time
         self.calls.append(now_s())
-        is_probe = self.ladder.breakers()[0].state is State.HALF_OPEN
+        is_probe = self.ladder.breakers()[0].state is BreakerState.HALF_OPEN
         self.probing += is_probe
         self.most_probing = max(self.most_probing, self.probing)
         try:

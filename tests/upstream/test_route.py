@@ -8,8 +8,8 @@ import pytest
 
 from chat import events, upstream
 from chat.fakeprovider import FakeProvider
-from chat.upstream import Priority, errors
-from chat.upstream.breaker import State
+from chat.upstream import QueuePriority, errors
+from chat.upstream.breaker import BreakerState
 from tests.upstream.test_stream import PATIENT, saying
 
 GOOD = "fake:good"
@@ -52,7 +52,7 @@ class Site:
 
     async def break_(self, model):
         """Let a model fail until its breaker is open."""
-        while self.ladder.breaker(self.target(model)).state is State.CLOSED:
+        while self.ladder.breaker(self.target(model)).state is BreakerState.CLOSED:
             self.provider.script("status=503", model=model)
             await self.ask(model, budget=1)
 
@@ -206,13 +206,13 @@ async def test_a_program_is_refused_and_told_when_to_come_again():
     async with site() as here:
         await here.break_("fake")
         calls = len(here.asked)
-        steps = await here.ask("fake", priority=Priority.API)
+        steps = await here.ask("fake", priority=QueuePriority.API)
         assert len(here.asked) == calls
     assert isinstance(steps[-1], errors.BreakerOpen)
     assert 25 < steps[-1].retry_after_s <= 39
 
 
-@pytest.mark.parametrize("priority", [Priority.INTERACTIVE, Priority.BULK])
+@pytest.mark.parametrize("priority", [QueuePriority.INTERACTIVE, QueuePriority.BULK])
 async def test_others_wait_visibly_and_are_answered_once_it_is_back(priority):
     async with site(open_s=0.3, open_jitter=0) as here:
         await here.break_("fake")
@@ -244,11 +244,11 @@ async def test_a_stop_counts_as_no_failure_and_a_stopped_probe_blocks_nobody():
             await here.provider.wait_held(f"gate{n}")
             task.cancel()
             await asyncio.wait({task})
-        assert here.ladder.breakers()[0].state is State.CLOSED
+        assert here.ladder.breakers()[0].state is BreakerState.CLOSED
         await here.break_("fake")
         probe = asyncio.create_task(here.ask("fake", question="[[hold=probe after=0]]"))
         await here.provider.wait_held("probe")
-        assert here.ladder.breakers()[0].state is State.HALF_OPEN
+        assert here.ladder.breakers()[0].state is BreakerState.HALF_OPEN
         probe.cancel()
         await asyncio.wait({probe})
         assert isinstance((await here.ask("fake"))[-1], upstream.Finished)

@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser
 
+from chat.errors import RequestRefused
 from chat.models import ApiKey
-from chat.refusal import Refused
 
 
 class Command(BaseCommand):
@@ -24,6 +24,6 @@ class Command(BaseCommand):
             raise CommandError(f"There is no enabled user {user!r}. See the people in the admin.")
         try:
             _row, key = ApiKey.make(person, name)
-        except Refused as refused:
+        except RequestRefused as refused:
             raise CommandError(refused.message) from refused
         self.stdout.write(key)

@@ -17,12 +17,14 @@ from django.core.management.base import DjangoHelpFormatter
 from django.db import DatabaseError, connections
 
 from chat import events
-from chat.management import answering, exits, receipt, sources
-from chat.management.asking import Asked, End
+from chat.errors import RequestRefused
+from chat.management import exits, receipt
+from chat.management.ask import process as answering
+from chat.management.ask import stdin as sources
+from chat.management.ask.output import Reader
+from chat.management.ask.question import Asked, End
 from chat.management.exits import Exit
-from chat.management.reading import Reader
-from chat.models.generation import Request
-from chat.refusal import Refused
+from chat.models.generation import ApiRequest
 
 NOTES = f"""\
 What happens meanwhile (retries, waits, another model) is told on stderr if that is a terminal, or with -v 2.
@@ -76,7 +78,7 @@ class Command(BaseCommand):
             code = self._ask(**options)
         except KeyboardInterrupt:
             code = Exit.CTRL_C
-        except Refused as refusal:
+        except RequestRefused as refusal:
             raise CommandError(refusal.message, returncode=Exit.REFUSED) from refusal
         except DatabaseError as error:
             words = f"The database cannot be used: {str(error).strip()}"
@@ -91,7 +93,7 @@ class Command(BaseCommand):
         user, model = answering.who_and_what(options["user"], options["model"])
         connections.close_all()  # what follows uses the database from other threads
         messages = [{"role": "system", "content": system}] if system.strip() else []
-        request = Request([*messages, {"role": "user", "content": text}])
+        request = ApiRequest([*messages, {"role": "user", "content": text}])
         is_telling = options["verbosity"] > 1 or (options["verbosity"] and self.stderr.isatty())
         is_streaming = options["is_streaming"]
         if is_streaming is None:

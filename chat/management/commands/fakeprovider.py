@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from chat.fakeprovider import FakeProvider, table
+from chat.fakeprovider import FakeProvider, listing
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["list"]:
-            self.stdout.write(table.as_text())
+            self.stdout.write(listing.as_text())
             return
         try:
             is_loopback = ipaddress.ip_address(options["host"]).is_loopback

@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from chat import patterns
-from chat.management import answering, trial
+from chat.management.ask import benchmark as trial
+from chat.management.ask import process as answering
 from chat.management.exits import Exit
+from chat.usage import patterns
 
 COLUMNS = (
     "pattern",

@@ -19,11 +19,16 @@ from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from chat import delta_log, generations, heartbeat, local_model, server, task_backends
-from chat.local_model import LocalModel
+from chat.event_log import log as delta_log
+from chat.generation import runner as generations
+from chat.local_model import supervisor as local_model
+from chat.local_model.supervisor import LocalModel
 from chat.management import listening, owner, static_files
 from chat.management.server_lock import AlreadyRunning, ServerLock
 from chat.models.catalog import Endpoint, seed_from_environment
+from chat.runtime import asgi_server as server
+from chat.runtime import heartbeat
+from chat.runtime.task_backends import local as task_backends
 
 logger = logging.getLogger(__name__)
 

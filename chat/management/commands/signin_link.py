@@ -9,7 +9,7 @@ from django.contrib.auth.models import AbstractUser
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from chat.management import owner
-from chat.models.access import SigninLink
+from chat.models.sign_in import SigninLink
 
 # An unknown name is answered with those that exist, as far as they fit on a screen.
 NAMES_SHOWN = 20

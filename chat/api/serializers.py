@@ -1,0 +1,107 @@
+"""From a generation's row to what programs are told of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import OuterRef, Subquery
+from django.utils.translation import gettext as _
+
+from chat import events
+from chat.api import schemas as wire
+from chat.api.errors import ApiError, not_found
+from chat.models import ApiKey, Attempt, Generation
+
+
+def wire_id(generation_id: int) -> str:
+    return Generation(pk=generation_id).wire_id
+
+
+def find(key: ApiKey, generation_id: int | None) -> Generation:
+    """Return a generation of this person's programs. Raises ApiError `not_found`: missing, or foreign."""
+    last = Attempt.objects.filter(generation=OuterRef("pk")).order_by("-number").values("model_name")[:1]
+    rows = Generation.objects.of_programs(key.user).select_related("message").defer("request", "prefix")
+    rows = rows.annotate(asked_last=Subquery(last))
+    found = rows.filter(pk=generation_id).first() if generation_id is not None else None
+    if found is None:
+        raise not_found()
+    return found
+
+
+def created(generation_id: int) -> int:
+    """Return when it was asked, in Unix time."""
+    return _unix(Generation.objects.values_list("created_at", flat=True).get(pk=generation_id)) or 0
+
+
+def _unix(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())
+
+
+def answered_by(generation: Generation) -> str:
+    """Return the model of the last call of what was found, which gave the answer if there is one."""
+    return getattr(generation, "asked_last", None) or generation.model_name
+
+
+def usage(generation: Generation) -> wire.Usage | None:
+    asked, answered = generation.input_tokens, generation.output_tokens
+    return None if asked is None or answered is None else wire.Usage(asked, answered, asked + answered)
+
+
+def completion(generation: Generation) -> wire.Completion | None:
+    """Return the answer in OpenAI's words; None if it is not complete."""
+    if generation.status != Generation.Status.COMPLETED:
+        return None
+    message = generation.message
+    answer = wire.Answer(content=message.text, reasoning_content=message.thinking or None)
+    return wire.Completion(
+        id=generation.wire_id,
+        created=_unix(generation.created_at) or 0,
+        model=answered_by(generation),
+        choices=[wire.Choice(0, answer, generation.finish_reason)],
+        usage=usage(generation),
+    )
+
+
+def as_wire(generation: Generation) -> wire.Generation:
+    """Return all that is known of it."""
+    error = _error(generation.status, generation.error_code, generation.error_message, generation.wire_id)
+    return wire.Generation(
+        id=generation.wire_id,
+        status=generation.status,
+        model=answered_by(generation),
+        created=_unix(generation.created_at) or 0,
+        started=_unix(generation.started_at),
+        finished=_unix(generation.finished_at),
+        text=generation.message.text,
+        reasoning=generation.message.thinking,
+        finish_reason=generation.finish_reason or None,
+        usage=usage(generation),
+        error=None if error is None else error.as_wire(),
+        completion=completion(generation),
+    )
+
+
+def error_of(event: events.Event, generation_id: int) -> ApiError | None:
+    """Return what to say of a last event; None: the answer is complete."""
+    match event:
+        case events.Stopped():
+            return _error(Generation.Status.STOPPED, "", "", wire_id(generation_id))
+        case events.Failed(code, message, retry_after_s):
+            error = _error(Generation.Status.FAILED, code, message, wire_id(generation_id))
+            assert error is not None
+            error.retry_after_s = retry_after_s
+            return error
+        case events.Interrupted(code, message):
+            return _error(Generation.Status.INTERRUPTED, code, message, wire_id(generation_id))
+        case events.Snapshot():
+            return _error(event.status, event.code, event.message, wire_id(generation_id))
+    return None
+
+
+def _error(status: str, code: str, message: str, generation: str) -> ApiError | None:
+    match status:
+        case Generation.Status.STOPPED:
+            return ApiError("stopped", _("This answer was stopped before its end."), generation=generation)
+        case Generation.Status.FAILED | Generation.Status.INTERRUPTED:
+            return ApiError(code, message, generation=generation)
+    return None

@@ -1,0 +1,188 @@
+"""Who may come in: sessions that are in force, links that sign in once, and sign-ins that failed."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import secrets
+import unicodedata
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.models import Session
+from django.db import models
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.translation import gettext, ngettext
+
+from chat.errors import RequestRefused
+
+
+def valid_sessions(pairs: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Return those of `pairs` (session key, user id) that are still signed in: two queries for all.
+
+    A session ends by signing out, by its age, by a changed password, or when its person is disabled.
+    """
+    users = get_user_model().objects.in_bulk({user_id for _key, user_id in pairs})
+    keys = {key for key, _user_id in pairs}
+    sessions = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+    found = {session.session_key: session.get_decoded() for session in sessions}
+    return {
+        (key, user_id)
+        for key, user_id in pairs
+        if key in found and user_id in users and _belongs(found[key], users[user_id])
+    }
+
+
+def _belongs(session: dict[str, str], user: AbstractUser) -> bool:
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    stored = session.get(HASH_SESSION_KEY, "")
+    return (
+        user.is_active
+        and session.get(SESSION_KEY) == str(user.pk)
+        and any(constant_time_compare(stored, hash_) for hash_ in hashes)
+    )
+
+
+def user_of(session_key: str, user_id: int) -> AbstractUser | None:
+    """Return the person if their session is still in force."""
+    session = Session.objects.filter(session_key=session_key, expire_date__gt=timezone.now()).first()
+    user = get_user_model().objects.filter(pk=user_id).first()
+    if session is None or user is None or not _belongs(session.get_decoded(), user):
+        return None
+    return user
+
+
+class SigninLink(models.Model):
+    """A link that signs one person in once. Only a digest of its token is stored."""
+
+    LIFETIME = timedelta(minutes=15)
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"sign-in link for {self.user}"
+
+    @staticmethod
+    def _digest(token: str) -> str:
+        return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+    @classmethod
+    def make(cls, user_id: int) -> str:
+        """Return the token of a new link; the person's older unused links end."""
+        cls.objects.filter(user_id=user_id, used_at=None).delete()
+        token = secrets.token_urlsafe(24)
+        cls.objects.create(user_id=user_id, digest=cls._digest(token))
+        return token
+
+    @classmethod
+    def find(cls, token: str) -> SigninLink | None:
+        """Return the link if it could still be used, without using it."""
+        return (
+            cls.objects.select_related("user")
+            .filter(
+                digest=cls._digest(token),
+                used_at=None,
+                created_at__gt=timezone.now() - cls.LIFETIME,
+                user__is_active=True,
+            )
+            .first()
+        )
+
+    def use(self) -> bool:
+        """Use the link up; False if somebody else was first."""
+        now = timezone.now()
+        return SigninLink.objects.filter(pk=self.pk, used_at=None).update(used_at=now) == 1
+
+
+class SigninFailure(models.Model):
+    """A sign-in with a password that did not succeed, or whose outcome is not known yet.
+
+    The name that was typed is kept as a keyed digest: people type passwords into that field, too.
+    """
+
+    WINDOW = timedelta(minutes=5)
+    PER_NAME = 5
+    PER_ADDRESS = 20
+
+    name_digest = models.CharField(max_length=64)
+    address = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["name_digest", "created_at"]),
+            models.Index(fields=["address", "created_at"]),
+            models.Index(fields=["created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"failed sign-in at {self.created_at}"
+
+    @classmethod
+    def expect(cls, name: str, address: str) -> SigninFailure:
+        """Count an attempt as failed before its password is looked at; `forgive` it if it succeeds.
+
+        Counted first, so that a hundred attempts at once are not each the first one. Holds for names
+        that do not exist as well. Raises RequestRefused `too_many_signins`; that attempt is not counted.
+        """
+        now = timezone.now()
+        cls.objects.filter(created_at__lt=now - cls.WINDOW).delete()
+        digest = salted_hmac("chat.SigninFailure", _folded(name), algorithm="sha256").hexdigest()
+        attempt = cls.objects.create(name_digest=digest, address=_network(address))
+        earlier = cls.objects.filter(created_at__gte=now - cls.WINDOW, pk__lt=attempt.pk)
+        limits = [(earlier.filter(name_digest=digest), cls.PER_NAME)]
+        # Behind a proxy that does not say who asks, nobody has an address.
+        if attempt.address:
+            limits.append((earlier.filter(address=attempt.address), cls.PER_ADDRESS))
+        free_at = [free for rows, limit in limits if (free := cls._free_at(rows, limit))]
+        if free_at:
+            attempt.delete()
+            raise _too_many(max(1.0, (max(free_at) - now).total_seconds()))
+        return attempt
+
+    def forgive(self) -> None:
+        """The password was right: forget the failures of this name."""
+        SigninFailure.objects.filter(name_digest=self.name_digest).delete()
+
+    @classmethod
+    def _free_at(cls, rows: models.QuerySet[SigninFailure], limit: int) -> datetime | None:
+        """Return when fewer than `limit` of `rows` will be left in the window; None: it is so already."""
+        times = list(rows.order_by("-created_at").values_list("created_at", flat=True)[:limit])
+        return times[-1] + cls.WINDOW if len(times) == limit else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name.strip()).casefold()
+
+
+def _network(address: str) -> str:
+    """Return the address, or for IPv6, where everybody has 2**64 of them, its network."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def _too_many(wait_s: float) -> RequestRefused:
+    minutes = -(-int(wait_s) // 60) or 1
+    wait = ngettext("%(minutes)s minute", "%(minutes)s minutes", minutes) % {"minutes": minutes}
+    return RequestRefused(
+        "too_many_signins",
+        gettext(
+            "Too many sign-ins have failed. Wait %(wait)s and try again. If you forgot your password, "
+            "ask whoever runs this site for a sign-in link."
+        )
+        % {"wait": wait},
+        retry_after_s=wait_s,
+    )

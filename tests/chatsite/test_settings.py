@@ -1,0 +1,156 @@
+"""The configuration: documented completely, and never silently misread."""
+
+import ast
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from tests import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = ROOT / "chatsite" / "settings.py"
+
+
+def variables() -> dict[str, tuple[str, object]]:
+    """Return every variable that settings.py reads: its kind and, where it is a plain value, its default."""
+    found = {}
+    for node in ast.walk(ast.parse(SETTINGS.read_text())):
+        match node:
+            case ast.Call(func=ast.Name(kind), args=[ast.Constant(str(name)), *rest], keywords=keywords):
+                values = [*rest, *(keyword.value for keyword in keywords if keyword.arg == "default")]
+                plain = [value.value for value in values if isinstance(value, ast.Constant)]
+                if kind.startswith("env_") and name not in found:
+                    found[name] = (kind, plain[0] if plain and kind != "env_url" else None)
+    return found
+
+
+VARIABLES = variables()
+ROWS = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", (ROOT / "README.md").read_text(), re.M))
+
+# Any text makes sense to these; a wrong one is found out where it is used.
+FREE = {
+    "CHATSITE_SECRET_KEY",
+    "CHATSITE_ALLOWED_HOSTS",
+    "OPENAI_API_KEY",
+    "OPENAI_MODEL",
+}
+NONSENSE = {
+    "CHATSITE_DATA_DIR": ["/dev/null/here"],
+    "CHATSITE_SQLITE_SYNCHRONOUS": ["sometimes"],
+    "CHATSITE_LOG_LEVEL": ["loud"],
+    "CHATSITE_RECOVERY": ["maybe"],
+    "CHATSITE_LANGUAGE": ["klingon"],
+    "CHATSITE_TIME_ZONE": ["Nowhere/Else"],
+}
+BY_KIND = {
+    "env_bool": ["perhaps", "2"],
+    "env_number": ["many", "-1", "1e99", "nan", "9999999999"],
+    "env_networks": ["proxy", "127.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1"],
+    "env_url": [
+        "example.org",
+        "ftp://example.org",
+        "http://[",
+        "redis://here:port",
+        "postgres://here:port/x",
+    ],
+}
+
+
+@pytest.fixture
+def load(monkeypatch, tmp_path):
+    """Return a function that runs settings.py with an environment and returns what it defines."""
+
+    def run(environ):
+        for name in VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in ({"CHATSITE_DATA_DIR": str(tmp_path / "data")} | environ).items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(SETTINGS))
+
+    return run
+
+
+def test_every_variable_is_in_the_readme():
+    assert set(VARIABLES) - set(ROWS) == set()
+
+
+def test_the_readme_names_no_variable_that_is_not_read():
+    assert set(ROWS) - set(VARIABLES) == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, (kind, default) in VARIABLES.items() if kind == "env_number" and default is not None],
+)
+def test_the_readme_tells_the_default(name):
+    assert float(ROWS[name].strip("`").replace(",", "")) == VARIABLES[name][1]
+
+
+def test_without_any_configuration_it_is_complete(load):
+    settings = load({})
+    assert settings["DATABASES"]["default"]["ENGINE"] == "django.db.backends.sqlite3"
+    assert settings["EMBEDDED_MODEL_IS_WANTED"] is True
+    assert settings["DEBUG"] is False
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"])
+def test_with_a_model_configured_the_demo_model_is_not_wanted(load, name):
+    assert load({name: "http://127.0.0.1:1/v1"})["EMBEDDED_MODEL_IS_WANTED"] is False
+
+
+def test_the_secret_key_survives_a_restart(load):
+    assert load({})["SECRET_KEY"] == load({})["SECRET_KEY"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name, (kind, _) in VARIABLES.items()
+        for value in NONSENSE.get(name, BY_KIND.get(kind, []))
+    ],
+)
+def test_nonsense_stops_the_program_and_names_the_variable(load, name, value):
+    also = {"DATABASE_URL": "postgres://here/x"} if name == "CHATSITE_DB_POOL_SIZE" else {}
+    with pytest.raises(ImproperlyConfigured, match=name):
+        load(also | {name: value})
+
+
+def test_every_variable_is_checked_for_nonsense():
+    checked = {name for name, (kind, _) in VARIABLES.items() if kind in BY_KIND} | set(NONSENSE)
+    assert set(VARIABLES) - checked == FREE
+
+
+def test_a_password_in_a_wrong_url_is_not_shown(load):
+    with pytest.raises(ImproperlyConfigured) as caught:
+        load({"DATABASE_URL": "mysql://root:hunter2@here/x"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_frozen_process_loses_its_locks_on_postgresql_when_it_is_taken_for_dead(load):
+    url = "postgres://here/x?sslmode=require&options=-c%20jit%3Doff"
+    settings = load({"DATABASE_URL": url, "CHATSITE_PROCESS_DEAD_AFTER_S": "3"})
+    options = settings["DATABASES"]["default"]["OPTIONS"]
+    assert options["options"] == "-c jit=off -c idle_in_transaction_session_timeout=3000"
+    assert options["sslmode"] == "require"
+
+
+def test_the_message_reaches_the_person_in_one_line():
+    environ = environment.cleaned({"PATH": "/usr/bin:/bin"}) | {"CHATSITE_DEBUG": "perhaps"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "CHATSITE_DEBUG='perhaps'" in done.stderr
+
+
+def test_the_example_holds_only_variables_that_exist_and_sets_none():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []
+    assert set(re.findall(r"^# ?([A-Z_]+)=", "\n".join(lines), re.M)) <= set(VARIABLES)

@@ -1,0 +1,185 @@
+"""The embedded model's supervision, with children that misbehave, and once with the real one."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import suppress
+
+import pytest
+
+from chat.local_model import supervisor as local_model
+from chat.local_model.supervisor import LocalModel, ModelState
+
+OBEDIENT = "import sys; print('{\"port\": 7}', flush=True); sys.stdin.read()"
+
+
+def model_of(script: str, **options) -> LocalModel:
+    return LocalModel([sys.executable, "-c", script], **{"backoffs_s": (0, 0, 0), **options})
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+async def test_a_ready_child_gives_a_base_url_and_a_key_and_ends_with_stop():
+    model = model_of(OBEDIENT)
+    model.start()
+    assert model.state is ModelState.STARTING
+    assert await model.wait_ready()
+    assert (model.base_url, model.problem) == ("http://127.0.0.1:7/v1", "")
+    pid = model.pid
+    await model.stop()
+    assert not is_alive(pid)
+    assert model.base_url == ""
+
+
+async def test_a_child_that_crashes_is_started_four_times_with_back_off_then_has_failed():
+    waits = []
+
+    async def sleep(wait_s):
+        waits.append(wait_s)
+
+    model = model_of("raise SystemExit(3)", backoffs_s=(1, 4, 16), sleep=sleep)
+    model.start()
+    assert not await model.wait_ready()
+    assert waits == [1, 4, 16]
+    assert "code 3" in model.problem
+    assert "OPENAI_API_KEY" in model.problem
+
+
+async def test_a_child_that_dies_later_is_started_again():
+    restarting = asyncio.Event()
+
+    async def sleep(wait_s):
+        restarting.set()
+
+    model = model_of(OBEDIENT, sleep=sleep)
+    model.start()
+    await model.wait_ready()
+    first = model.pid
+    os.kill(first, signal.SIGKILL)
+    await restarting.wait()
+    assert model.state is ModelState.STARTING
+    assert model.base_url == ""
+    assert await model.wait_ready()
+    assert model.base_url == "http://127.0.0.1:7/v1"
+    assert model.pid != first
+    await model.stop()
+
+
+async def test_a_child_that_is_never_ready_is_killed_and_has_failed():
+    model = model_of(
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
+        ready_within_s=0.2,
+        backoffs_s=(),
+    )
+    model.start()
+    assert not await model.wait_ready()
+    assert "not ready within 0.2 s" in model.problem
+    assert model.pid is None
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ('print(\'{"error": "it needs a processor with AVX2"}\')', "AVX2"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "AVX2"),
+    ],
+)
+async def test_what_would_fail_again_is_not_tried_again(script, words):
+    async def sleep(wait_s):
+        raise AssertionError("it was tried again")
+
+    model = model_of(script, backoffs_s=(1,), sleep=sleep)
+    model.start()
+    assert not await model.wait_ready()
+    assert words in model.problem
+
+
+async def test_a_command_that_does_not_exist_is_a_failure_not_an_exception():
+    model = LocalModel(["/nowhere/python"], backoffs_s=())
+    model.start()
+    assert not await model.wait_ready()
+    assert "could not be started" in model.problem
+
+
+async def test_the_child_sees_none_of_our_secrets(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("DATABASE_URL", "postgres://secret")
+    script = (
+        "import json, os, sys; found = [n for n in os.environ if n.startswith(('OPENAI', 'DATABASE'))];"
+        "print(json.dumps({'error': str(found + sys.argv)}))"
+    )
+    model = model_of(script)
+    model.start()
+    await model.wait_ready()
+    assert "does not run: ['-c']." in model.problem
+
+
+def test_the_child_imports_neither_django_nor_openai():
+    unwanted = "{'django', 'openai', 'daphne', 'xllamacpp'}"
+    script = f"import chat.local_model, sys; print(sorted({unwanted} & {{*sys.modules}}))"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+def test_nothing_is_current_until_it_is_set():
+    assert local_model.current() is None
+
+
+@pytest.mark.embedded
+def test_the_real_child_tells_its_port_and_ends_when_its_input_does():
+    child = subprocess.Popen(
+        [sys.executable, "-m", "chat.local_model.supervisor"],
+        env={**os.environ, local_model.KEY_VARIABLE: "key"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert set(json.loads(child.stdout.readline())) == {"port"}
+        child.stdin.close()
+        assert child.wait(5) == 0
+    finally:
+        child.kill()
+
+
+@pytest.mark.embedded
+async def test_the_real_model_streams_an_answer_to_whoever_has_the_key():
+    model = LocalModel()
+    model.start()
+    assert await model.wait_ready(), model.problem
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        await asyncio.to_thread(stream_answer, model.base_url, "wrong")
+    lines = await asyncio.to_thread(stream_answer, model.base_url, model.api_key)
+    deltas = [json.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+    text = "".join(delta["choices"][0]["delta"].get("content") or "" for delta in deltas)
+    assert text.strip()
+    assert lines[-1] == b"data: [DONE]"
+    assert deltas[0]["model"] == local_model.NAME
+    await model.stop()
+
+
+def stream_answer(base_url: str, key: str) -> list[bytes]:
+    body = {
+        "model": local_model.NAME,
+        "stream": True,
+        "max_tokens": 16,
+        "messages": [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": "Say hello."},
+        ],
+    }
+    request = urllib.request.Request(
+        f"{base_url}/chat/completions",
+        data=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return [line.strip() for line in response if line.strip()]

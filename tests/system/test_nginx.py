@@ -1,0 +1,278 @@
+"""Behind a real nginx with the very deploy/nginx.conf: only its addresses and folders are the tests' own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from types import SimpleNamespace
+
+import pytest
+from playwright.sync_api import expect
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.browser.test_chat import HALF, WORDS, composer, last_answer, send
+from tests.programs import Program, free_port, until
+from tests.serving import BASE_DIR, SOCKET_PATH, Provider, Server, Session
+from tests.system.test_never_lost import ask, provider_text, read, release, whole
+
+pytestmark = pytest.mark.services
+
+# What the provider would say, held in the middle until the gate is released.
+HELD = f"[[hold=gate after=20 chars=8 on=1]] [[text={WORDS}]]"
+
+
+def configured(port, server, changes=()):
+    """Return deploy/nginx.conf with this test's addresses and folders, and `changes` of its text."""
+    text = (BASE_DIR / "deploy" / "nginx.conf").read_text()
+    own = (
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("listen [::]:80;", ""),
+        ("127.0.0.1:8000", f"127.0.0.1:{server.port}"),
+        ("/var/lib/chatsite/", f"{server.data_dir}/"),
+        ("/opt/chatsite/", f"{BASE_DIR}/"),
+    )
+    for old, new in (*changes, *own):
+        assert old in text
+        text = text.replace(old, new)
+    return f"types {{ text/html html; text/css css; text/javascript js; }}\n{text}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server behind nginx; `url` is where people reach it."""
+
+    server: Server
+    provider: Provider
+    nginx: Program
+    url: str
+
+    def visitor(self) -> Session:
+        return Session(self.url, {})
+
+    def sign_in(self) -> Session:
+        return Session(self.url, self.server.sign_in().cookies)
+
+
+@pytest.fixture
+def site(serve, provider, nginx):
+    """Return a function that starts a site, with changes to the configuration if need be."""
+
+    def start(*changes):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        env = {"CHATSITE_PUBLIC_URL": url, "CHATSITE_TRUSTED_PROXIES": "127.0.0.1", "CHATSITE_DRAIN_S": "0"}
+        server = serve(provider.env_for_server | {"OPENAI_MODEL": "fake"} | env)
+        return Site(server, provider, nginx(configured(port, server, changes), port=port), url)
+
+    return start
+
+
+def workers(program):
+    found = subprocess.run(["pgrep", "-P", str(program.pid)], capture_output=True, text=True)
+    return {int(pid) for pid in found.stdout.split()}
+
+
+# -- without a browser -----------------------------------------------------------------------------
+
+
+def test_a_person_signs_in_by_form_and_has_a_conversation_whose_text_comes_as_it_is_written(site):
+    site = site()
+    site.server.shell(
+        "from django.contrib.auth.models import User;"
+        "User.objects.create_user('ada', password='correct horse')"
+    )
+    person = site.visitor()
+    assert person.get("/signin/").status == 200
+    assert person.post("/signin/", {"username": "ada", "password": "correct horse"}).status == 302
+    assert person.get("/").status == 200
+    question = "hello [[hold=gate after=10]] [[deltas=40]]"
+    with person.socket() as websocket:
+        accepted = ask(websocket, question)
+        for text, _last in read(websocket, accepted["generation"]):
+            if len(text) == 40:  # ten deltas, and the provider says no more before the gate opens
+                release(site.provider, "gate")
+        assert text == provider_text(site.provider, question)
+        assert whole(websocket, ask(websocket, "and more")["generation"])
+
+
+def test_static_files_need_no_server_and_never_change(site):
+    site = site()
+    files = json.loads((site.server.data_dir / "static" / "staticfiles.json").read_text())["paths"]
+    site.server.terminate()
+    reply = site.visitor().get(f"/static/{files['chat/page.js']}", headers={"Accept-Encoding": "gzip"})
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == "text/javascript"
+    assert reply.headers["Content-Encoding"] == "gzip"
+    assert "immutable" in reply.headers["Cache-Control"]
+
+
+def test_a_server_that_is_away_is_told_of_in_words_that_fit_who_asks(site):
+    site = site()
+    site.server.terminate()
+    visitor = site.visitor()
+    page = visitor.get("/")
+    assert (page.status, page.headers["Retry-After"]) == (503, "5")
+    assert 'http-equiv="refresh"' in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    form = visitor.post("/signin/", {"username": "ada", "password": "correct horse"})
+    assert form.status == 503
+    assert 'http-equiv="refresh"' not in form.text
+    assert "go back" in form.text
+    program = visitor.post("/v1/chat/completions")
+    assert (program.status, program.headers["Retry-After"]) == (503, "5")
+    assert program.json()["error"]["code"] == "restarting"
+
+
+def test_what_the_server_says_itself_is_passed_on(site):
+    reply = site().visitor().get("/nowhere/")
+    assert reply.status == 404
+    assert "Content-Security-Policy" in reply.headers
+
+
+def test_a_body_that_is_too_large_is_refused_in_words(site):
+    site = site()
+    body = b"x" * (2560 * 1024 + 1)
+    reply = site.visitor().request("POST", "/ask/", body=body)
+    assert reply.status == 413
+    assert "send it in parts" in reply.text
+    body = b"x" * (32 * 1024 * 1024 + 1)
+    reply = site.visitor().request("POST", "/v1/chat/completions", body=body)
+    assert reply.status == 413
+    assert reply.json()["error"]["code"] == "too_large"
+
+
+def test_how_the_server_is_may_be_seen_from_the_network_that_is_named_alone(site):
+    inside = site()
+    assert inside.visitor().get("/readyz").json()["ready"] is True
+    outside = site(("allow 127.0.0.1;", "allow 192.0.2.0/24;"))
+    assert outside.visitor().get("/readyz").status == 403
+    assert outside.visitor().get("/readyz", headers={"X-Forwarded-For": "192.0.2.1"}).status == 403
+    assert outside.visitor().get("/healthz").text == "ok"
+
+
+def test_another_name_or_origin_is_refused(site):
+    site = site()
+    person = site.sign_in()
+    assert person.get("/", headers={"Host": "evil.example"}).status == 400
+    address = "ws" + site.url.removeprefix("http") + SOCKET_PATH
+    cookies = {"Cookie": person.headers["Cookie"]}
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(address, origin="http://evil.example", additional_headers=cookies, proxy=None)
+    evil_form = {"Origin": "http://evil.example"}
+    assert person.post("/preferences/", {"theme": "dark"}, headers=evil_form).status == 403
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is this machine")
+def test_failed_sign_ins_are_counted_by_the_address_that_nginx_saw(site):
+    site = site()
+    headers = site.visitor().headers | {"X-Forwarded-For": "192.0.2.7"}
+    stranger = HTTPConnection(site.url.removeprefix("http://"), source_address=("127.0.0.2", 0), timeout=20)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    stranger.request("POST", "/signin/", "username=ada&password=wrong", headers | form)
+    assert stranger.getresponse().status == 200
+    code = "from chat.models.sign_in import SigninFailure; print(SigninFailure.objects.get().address)"
+    assert site.server.shell(code) == "127.0.0.2"
+
+
+def test_a_stream_is_passed_on_as_it_comes_with_a_request_id(nginx, tmp_path):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        upstream = SimpleNamespace(port=listening.getsockname()[1], data_dir=tmp_path)
+        nginx(configured(port, upstream), port=port)
+        client = HTTPConnection("127.0.0.1", port, timeout=10)
+        client.request("GET", "/v1/generations/1/events")
+        served, _address = listening.accept()
+        with served:
+            head = served.recv(65_536).decode()
+            start = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            served.sendall(f"{start}data: 1\n".encode())
+            # The stream is still open.
+            assert client.getresponse().readline() == b"data: 1\n"
+    assert re.search(r"^X-Request-ID: [0-9a-f]{32}\r$", head, re.M)
+    assert "X-Forwarded-Proto: http\r\n" in head
+
+
+def test_a_sign_in_link_is_not_in_the_access_log(site, tmp_path):
+    log = tmp_path / "access.log"
+    site = site(("server_name", f"access_log {log}; server_name"))
+    site.visitor().get("/nowhere/")
+    site.visitor().get("/signin/sesame/")
+    until(lambda: "nowhere" in log.read_text(), "the access log")
+    site.visitor().get("/nowhere/again/")
+    until(lambda: "again" in log.read_text(), "the access log")
+    assert "sesame" not in log.read_text()
+
+
+def test_the_lines_for_tls_work_when_they_are_uncommented(serve, nginx, tmp_path):
+    server, port, plain_port = serve(), free_port(), free_port()
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    live = "/etc/letsencrypt/live/chat.example.org"
+    changes = (
+        ("    listen 80;\n    listen [::]:80;\n    server_name", "    server_name"),
+        ("#tls ", ""),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("listen [::]:443 ssl;", ""),
+        (f"{live}/fullchain.pem", str(certificate)),
+        (f"{live}/privkey.pem", str(key)),
+    )
+    nginx(configured(plain_port, server, changes), port=port)
+    trust = ssl.create_default_context(cafile=certificate)
+    with urllib.request.urlopen(f"https://127.0.0.1:{port}/healthz", context=trust, timeout=20) as reply:
+        assert reply.read() == b"ok"
+        assert "max-age" in reply.headers["Strict-Transport-Security"]
+    moved = Session(f"http://127.0.0.1:{plain_port}", {}).get("/c/1?x=y")
+    assert (moved.status, moved.headers["Location"]) == (301, "https://127.0.0.1/c/1?x=y")
+
+
+# -- as people see it ------------------------------------------------------------------------------
+
+
+def ask_in(page, site, question):
+    """Open the chat, ask, and wait until half of the answer is shown."""
+    page.goto(site.url)
+    send(page, question)
+    expect(last_answer(page)).to_contain_text(HALF)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("old_worker", ["lives on", "is ended"])
+def test_an_answer_survives_a_reload_of_nginx(site, page, old_worker):
+    site = site()
+    site.sign_in().enter(page.context)
+    ask_in(page, site, HELD)
+    before = workers(site.nginx)
+    site.nginx.send(signal.SIGHUP)
+    until(lambda: workers(site.nginx) - before, "new workers of nginx")
+    if old_worker == "is ended":
+        for pid in before & workers(site.nginx):
+            os.kill(pid, signal.SIGTERM)
+        until(lambda: not before & workers(site.nginx), "the end of the old workers")
+    release(site.provider, "gate")
+    expect(last_answer(page)).to_have_text(WORDS)
+
+
+@pytest.mark.browser
+def test_a_restart_shows_a_kind_page_that_ends_by_itself_and_costs_no_word(site, page):
+    site = site()
+    site.sign_in().enter(page.context)
+    ask_in(page, site, HELD)
+    site.server.terminate()
+    other = page.context.new_page()
+    assert other.goto(site.url).status == 503
+    expect(other.get_by_role("heading", name="Back in a moment")).to_be_visible()
+    assert other.evaluate("getComputedStyle(document.querySelector('main')).borderRadius") == "16px"
+    site.server.start()
+    expect(last_answer(page)).to_have_text(WORDS)
+    expect(composer(other)).to_be_visible()

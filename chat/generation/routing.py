@@ -61,14 +61,14 @@ def _target_of(model: Model, base_url: str, api_key: str) -> upstream.Target:
     )
 
 
-def new_ladder() -> upstream.Ladder:
+def new_ladder() -> upstream.UpstreamState:
     """Return breakers and lines after the settings."""
     shared = None
     if settings.REDIS_URL:
         from chat.runtime.redis_slots import RedisSlots
 
         shared = RedisSlots(settings.REDIS_URL, process=PROCESS_ID, lease_s=settings.PROCESS_DEAD_AFTER_S)
-    return upstream.Ladder(
+    return upstream.UpstreamState(
         upstream.BreakerPolicy(
             failures_in_a_row=settings.BREAKER_FAILURES_IN_A_ROW,
             failure_share=settings.BREAKER_FAILURE_PERCENT / 100,

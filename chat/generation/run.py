@@ -125,7 +125,7 @@ class Running:
 class Run:
     """Asks along the route, logs what comes, and writes the end."""
 
-    def __init__(self, claimed: Claimed, client: upstream.Client, ladder: upstream.Ladder) -> None:
+    def __init__(self, claimed: Claimed, client: upstream.Client, ladder: upstream.UpstreamState) -> None:
         """Open the log of what was claimed. On the event loop, by the task that runs it."""
         self._claimed = claimed
         self._client = client
@@ -220,7 +220,7 @@ class Run:
         except errors.UpstreamError as exc:
             self._note_failure(exc)
             logger.info("generation %d: %s", self._generation.pk, exc)
-            model = self._model_of(exc.target)
+            model = self._model_of(exc.target_key)
             if self._has_new_text():  # what can be done is the button beside it
                 return events.Interrupted(exc.code, route.describe(exc, model, is_final=False))
             return events.Failed(exc.code, route.describe(exc, model), exc.retry_after_s)
@@ -247,9 +247,9 @@ class Run:
             self._route.targets,
             self._prompt_for,
             client=self._client,
-            ladder=self._ladder,
+            state=self._ladder,
             budget=self._budget,
-            so_far=self._answer.text,
+            text_so_far=self._answer.text,
             policy=route.policy(),
             priority=_PRIORITY[self._generation.source],
             user=self._generation.user_id,
@@ -274,22 +274,24 @@ class Run:
                     await self._begin_anew(step)
                 case events.Queued():
                     await delta_log.append(self._lease, step)
-                case upstream.Started():
+                case upstream.StartedStep():
                     await self._begin_attempt(step)
                     await delta_log.append(
                         self._lease, events.Started(model=step.target.model, attempt=step.attempt)
                     )
-                case upstream.Retrying():
+                case upstream.RetryingStep():
                     self._note_failure(step.error)
-                    message = route.describe(step.error, self._model_of(step.error.target), is_final=False)
+                    message = route.describe(
+                        step.error, self._model_of(step.error.target_key), is_final=False
+                    )
                     await delta_log.append(
                         self._lease,
                         events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message),
                     )
-                case upstream.Switched():
+                case upstream.SwitchedStep():
                     self._note_failure(step.error)
                     await self._log_switch(step.target, step.error)
-                case upstream.Continued():
+                case upstream.ContinuedStep():
                     await self._log_continuation(step.target, step.error)
                 case upstream.Finished():
                     self._usage, self._answered_by = step.usage, step.target
@@ -337,19 +339,19 @@ class Run:
     def _models(self) -> dict[upstream.Target, Model]:
         return self._route.models if self._route is not None else {}
 
-    def _model_of(self, target: upstream.Target | None) -> Model | None:
+    def _model_of(self, key: tuple[str, str] | None) -> Model | None:
         """Return the row of whoever was asked; of the model that was meant, if nobody was."""
-        found = self._models.get(target) if target is not None else None
-        return found or self._generation.model
+        found = (model for target, model in self._models.items() if target.key == key)
+        return next(found, self._generation.model)
 
     async def _log_switch(self, target: upstream.Target, error: errors.UpstreamError) -> None:
-        why = route.describe(error, self._model_of(error.target), is_final=False)
-        answers = gettext("%(model)s answers instead.") % {"model": self._model_of(target)}
+        why = route.describe(error, self._model_of(error.target_key), is_final=False)
+        answers = gettext("%(model)s answers instead.") % {"model": self._model_of(target.key)}
         await delta_log.append(self._lease, events.Switched(target.model, error.code, f"{why} {answers}"))
 
     async def _log_continuation(self, target: upstream.Target, error: errors.UpstreamError) -> None:
-        why = route.describe(error, self._model_of(error.target), is_final=False)
-        goes_on = gettext("%(model)s goes on from there.") % {"model": self._model_of(target)}
+        why = route.describe(error, self._model_of(error.target_key), is_final=False)
+        goes_on = gettext("%(model)s goes on from there.") % {"model": self._model_of(target.key)}
         await delta_log.append(self._lease, events.Continued(target.model, error.code, f"{why} {goes_on}"))
 
     async def _begin_anew(self, step: events.Restarted) -> None:
@@ -363,7 +365,7 @@ class Run:
 
     # -- attempts -----------------------------------------------------------------------------------
 
-    async def _begin_attempt(self, step: upstream.Started) -> None:
+    async def _begin_attempt(self, step: upstream.StartedStep) -> None:
         """Count the call and store its row before it is made. Raises LeaseLost."""
         target = step.target
         ended = self._attempt
@@ -463,7 +465,7 @@ class Run:
 
     def _set_usage(self, text: str) -> None:
         usage = self._usage
-        model = self._model_of(self._answered_by)
+        model = self._model_of(self._answered_by.key if self._answered_by else None)
         if usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None:
             self._generation.set_usage(
                 usage.prompt_tokens, usage.completion_tokens, is_estimated=False, model=model

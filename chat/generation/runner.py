@@ -61,7 +61,7 @@ async def run(generation_id: int, *, from_owner: str = "") -> None:
             del _running[generation_id]
 
 
-def ladder() -> upstream.Ladder:
+def ladder() -> upstream.UpstreamState:
     """Return the breakers, slots and lines of this process; to be used on its event loop."""
     return _ladder
 

@@ -210,7 +210,7 @@ async def _tick(heart: _Heart) -> None:
     dead = _dead(heart, beat)
     living = {pk: kind for pk, (kind, _counter) in beat.processes.items() if pk not in dead}
     living[PROCESS_ID] = heart.kind
-    generations.ladder().divide(len(living))
+    generations.ladder().set_process_count(len(living))
     heart.is_sweeper = _sweeper(living) == PROCESS_ID
     if heart.kind != Process.Kind.COMMAND and not generations.is_draining():
         await _take_up(heart, beat, dead, takes_bulk=_bulk_is_for(living) == heart.kind)

@@ -42,7 +42,7 @@ class RenameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
     def clean_title(self) -> str:
         title = " ".join(clean(self.cleaned_data["title"]).split())
         if not title:
-            raise forms.ValidationError(_("Give it a name."))
+            raise forms.ValidationError(_("Enter a title."))
         return title
 
 
@@ -54,10 +54,8 @@ class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
         fields = ["system_prompt", "temperature"]
         labels = {"model": _("Model"), "system_prompt": _("System prompt"), "temperature": _("Temperature")}
         help_texts = {
-            "system_prompt": _("Told to the model before every message of this conversation."),
-            "temperature": _(
-                "0 is plain and repeatable, 2 is wild. Empty: as the model's provider likes it."
-            ),
+            "system_prompt": _("Sent to the model before every message."),
+            "temperature": _("0 is most deterministic, 2 most random. Empty: the provider's default."),
         }
         widgets = {
             "system_prompt": forms.Textarea(attrs={"rows": 6, "dir": "auto"}),
@@ -90,4 +88,4 @@ class ConfigureForm(NewSettingsForm):
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = Model.objects.offered()
-        field.empty_label = str(_("The default"))
+        field.empty_label = str(_("Default model"))

@@ -29,8 +29,8 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 class SigninForm(AuthenticationForm):
     error_messages = {
-        "invalid_login": _("User name and password do not belong together. Mind upper and lower case."),
-        "inactive": _("User name and password do not belong together. Mind upper and lower case."),
+        "invalid_login": _("Wrong user name or password. Both are case-sensitive."),
+        "inactive": _("Wrong user name or password. Both are case-sensitive."),
     }
 
 
@@ -77,7 +77,7 @@ def signin_link(request: HttpRequest, token: str) -> HttpResponse:
         login(request, link.user, backend=BACKEND)
         return redirect("chat" if link.user.has_usable_password() else "password_set")
     if request.method == "POST" or link is None:
-        return render(request, "accounts/link_ended.html", status=HTTPStatus.NOT_FOUND)
+        return render(request, "accounts/link_expired.html", status=HTTPStatus.NOT_FOUND)
     return render(request, "accounts/link.html", {"person": link.user})
 
 

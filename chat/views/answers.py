@@ -70,9 +70,9 @@ def _ask(request: AuthedRequest) -> HttpResponse:
 
 
 def _as_it_was(request: AuthedRequest, form: AskForm) -> Composer:
-    refused = RequestRefused("malformed", _("This form was not complete. Send it again."))
+    refused = RequestRefused("malformed", _("This form was incomplete. Please send it again."))
     if "temperature" in form.errors:
-        refused = RequestRefused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
+        refused = RequestRefused("bad_settings", _("The temperature must be a number from 0 to 2, or empty."))
     text, system_prompt = request.POST.get("text", ""), request.POST.get("system_prompt", "")
     return Composer(text, refused, model_id=form.cleaned_data.get("model"), system_prompt=system_prompt)
 

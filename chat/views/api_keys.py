@@ -27,7 +27,7 @@ def api_keys(request: AuthedRequest) -> HttpResponse:
         "refused": refused,
         "base_url": (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + "/v1",
         "per_minute": settings.ASKS_PER_MINUTE_PER_KEY,
-        "running_of_person": settings.API_RUNNING_PER_USER,
+        "user_running_limit": settings.API_RUNNING_PER_USER,
     }
     return render(request, "accounts/api_keys.html", context, status=status_of(refused) if refused else 200)
 

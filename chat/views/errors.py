@@ -20,6 +20,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
         # Without the request: context processors may ask the database, which may be what is broken.
         page = render_to_string("500.html")
     except Exception:  # noqa: BLE001  # the exception that matters is logged already
-        words = "Something went wrong on the server. Try again in a moment."
+        words = "Something went wrong on the server. Please try again in a moment."
         return HttpResponse(words, "text/plain; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
     return HttpResponse(page, status=HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -15,7 +15,7 @@ from chat.errors import RequestRefused
 from chat.forms import NewSettingsForm
 from chat.models import Conversation, Message, Model
 from chat.views.access import AuthedRequest, signed_in, status_of
-from chat.views.js_messages import words_for_scripts
+from chat.views.js_messages import JS_MESSAGES
 from chat.views.sidebar import sidebar_of
 from chat.views.transcript import Stretch, new_client_id, number_from, stretch_of
 
@@ -63,7 +63,7 @@ def page(
         "sidebar": sidebar_of(request, conversation),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,
-        "words": words_for_scripts(),
+        "js_messages": JS_MESSAGES,
     }
     return render(request, "chat/chat.html", context, status=composer.status)
 
@@ -76,10 +76,10 @@ def _new_settings(composer: Composer) -> NewSettingsForm:
 def example_prompts() -> list[str]:
     """Return what somebody with an empty page might ask."""
     return [
-        _("Explain how rainbows form, to a ten-year-old"),
-        _("Write a short, friendly mail that moves a meeting to Friday"),
-        _("Make a table of three European capitals: country, river, population"),
-        _("Write a Python function that tells whether a word is a palindrome"),
+        _("Explain to a ten-year-old how rainbows form"),
+        _("Write a short, friendly email to move a meeting to Friday"),
+        _("Make a table of three European capitals with country, river and population"),
+        _("Write a Python function that checks whether a word is a palindrome"),
     ]
 
 
@@ -102,7 +102,7 @@ def edit(request: AuthedRequest, pk: int) -> HttpResponse:
     """Answer with the page whose composer holds an earlier message; sending it makes a new version."""
     message = Message.get_for(request.user, pk)
     if message.role != Message.Role.USER:
-        raise RequestRefused("bad_parent", _("Only your own messages can be edited."))
+        raise RequestRefused("bad_parent", _("You can edit only your own messages."))
     return page(request, message.conversation, Composer(message.text, None, True, message.parent_id))
 
 

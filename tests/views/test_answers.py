@@ -134,7 +134,8 @@ def test_a_receipt_tells_what_happened(client, exchange):
     receipt = client.get(reverse("receipt", args=[generation.pk])).content.decode()
     for words in (
         "7 in, 9 out",
-        "In line",
+        "Time in queue",
+        "Backoff",
         "2 earlier messages",
         "$0.000123",
         "rate_limited",

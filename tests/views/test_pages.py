@@ -137,9 +137,9 @@ def test_a_page_that_shows_only_waiting_follows_from_the_start(client, exchange)
     ("status", "fields", "word"),
     [
         ("failed", {"error_message": "The key is wrong."}, "The key is wrong."),
-        ("interrupted", {}, "The answer was cut."),
+        ("interrupted", {}, "The answer was interrupted."),
         ("stopped", {}, "Stopped."),
-        ("completed", {"finish_reason": "length"}, "longest length"),
+        ("completed", {"finish_reason": "length"}, "length limit"),
         ("completed", {"finish_reason": "content_filter"}, "content filter"),
     ],
 )

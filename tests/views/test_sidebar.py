@@ -42,7 +42,7 @@ def test_search_escapes_what_was_searched_for(client, exchange):
 
 
 def test_a_search_without_a_hit_says_so(client, exchange):
-    assert "Nothing has “xyzzy”" in listed(client, q="xyzzy")
+    assert "No conversations match “xyzzy”" in listed(client, q="xyzzy")
 
 
 def test_the_list_comes_in_pages_and_can_be_refreshed_as_far_as_it_was_shown(client, user, monkeypatch):

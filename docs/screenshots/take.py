@@ -99,7 +99,7 @@ class Stage:
         self.take("answer")
         page.locator("article.answer .meta").click()
         expect(page.get_by_role("dialog")).to_be_visible()
-        self.take("receipt")
+        self.take("details")
         page.keyboard.press("Escape")
         self.failures()
         self.around()

@@ -94,8 +94,8 @@ def test_messages_queued_in_tabs_that_were_closed_are_sent_once_by_the_next_page
         expect(tab.locator(".pending .state")).to_contain_text("Not sent yet")
         tab.close()
     tab = another_tab(page, site.server.base_url)
-    expect(tab.locator(".row")).to_have_count(3)
-    expect(tab.locator(".row .running")).to_have_count(0)
+    expect(tab.locator(".conversation-item")).to_have_count(3)
+    expect(tab.locator(".conversation-item .running")).to_have_count(0)
     assert tab.evaluate(OUTBOX) == 0
     assert [asked(site.provider, f"queued{n} in a tab") for n in range(3)] == [1, 1, 1]
 
@@ -105,7 +105,7 @@ def test_an_ask_that_another_tab_sent_is_accepted_in_the_tab_that_shows_it(wired
     wire.cut()
     send(wired, "sent by the other [[text=done]]")
     tab = another_tab(wired, site.server.base_url)
-    expect(tab.locator(".row")).to_have_count(1)
+    expect(tab.locator(".conversation-item")).to_have_count(1)
     wire.is_down = False
     wired.evaluate("dispatchEvent(new Event('online'))")
     expect(last_answer(wired)).to_have_text("done")
@@ -448,15 +448,15 @@ def devices(chromium, site):
 
 
 def open_menu(page, item):
-    page.hover(".row")
-    page.click(".row summary")
-    page.click(f".row .menu-item >> text={item}")
+    page.hover(".conversation-item")
+    page.click(".conversation-item summary")
+    page.click(f".conversation-item .menu-item >> text={item}")
 
 
 def test_two_devices_show_the_same_while_it_happens(devices, site):
     one, two, _wire = devices
     send(one, "[[deltas=2]] a shared conversation")
-    two.locator(".row-title").click()
+    two.locator(".conversation-title").click()
     expect(two.locator(".bubble")).to_have_text("[[deltas=2]] a shared conversation")
     question, gate = held_question()
     wait_until_final(one)
@@ -467,28 +467,28 @@ def test_two_devices_show_the_same_while_it_happens(devices, site):
     expect(last_answer(two)).to_have_text(WORDS)
     wait_until_final(two)
 
-    two.locator(".row a").first.focus()
+    two.locator(".conversation-item a").first.focus()
     open_menu(one, "Rename")
     one.wait_for_selector(".rename [name=title]:focus")
     one.keyboard.type("Another name")
     one.keyboard.press("Enter")
     expect(two.locator("#title")).to_have_text("Another name")
-    expect(two.locator(".row-title")).to_have_text("Another name")
-    expect(two.locator(".row a").first).to_be_focused()
+    expect(two.locator(".conversation-title")).to_have_text("Another name")
+    expect(two.locator(".conversation-item a").first).to_be_focused()
     open_menu(one, "Delete")
     expect(banner(two)).to_contain_text("This conversation was deleted.")
     expect(two.get_by_role("button", name="Send")).to_be_disabled()
-    expect(two.locator(".row")).to_have_count(0)
+    expect(two.locator(".conversation-item")).to_have_count(0)
     one.click(".toast >> text=Undo")
     expect(banner(two)).to_have_text("")
     expect(two.get_by_role("button", name="Send")).to_be_enabled()
-    expect(two.locator(".row")).to_have_count(1)
+    expect(two.locator(".conversation-item")).to_have_count(1)
 
 
 def test_a_device_that_was_away_catches_up_with_everything(devices):
     one, two, wire = devices
     send(one, "[[deltas=2]] before")
-    two.locator(".row-title").click()
+    two.locator(".conversation-title").click()
     expect(two.locator(".bubble")).to_have_count(1)
     wait_until_final(one)
     wire.is_down = True

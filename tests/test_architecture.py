@@ -22,7 +22,7 @@ FLOORS = {
     "chat.event_log.writer": GROUND,
     "chat.event_log.log": GROUND,
     "chat.upstream": GROUND,
-    "chat.rendering.markdown": GROUND,
+    "chat.rendering": GROUND,
     "chat.runtime.task_backends.local": GROUND,
     "chat.runtime.redis_slots": GROUND,
     "chat.runtime.asgi_server": GROUND,

@@ -26,7 +26,7 @@ FLOORS = {
     "chat.runtime.task_backends.local": GROUND,
     "chat.runtime.redis_slots": GROUND,
     "chat.runtime.asgi_server": GROUND,
-    "chat.local_model.supervisor": GROUND,
+    "chat.local_model": GROUND,
     "chat.fakeprovider": GROUND,
     "chat.generation.runner": VERBS,
     "chat.run": VERBS,

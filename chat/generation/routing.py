@@ -141,7 +141,7 @@ async def _address(endpoint: Endpoint, *, may_wait: bool) -> tuple[str, str]:
     if not may_wait and model.state is not local_model.ModelState.READY:
         raise errors.NotRunning(gettext("It is still starting."))
     if not await model.wait_ready():
-        raise errors.NotRunning(model.problem)
+        raise errors.NotRunning(model.message)
     return model.base_url, model.api_key
 
 

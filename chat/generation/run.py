@@ -20,7 +20,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from chat import events, notifications, upstream
+from chat import events, notifications, rendering, upstream
 from chat.event_log import log as delta_log
 from chat.event_log.log import LeaseLost
 from chat.generation import prompt
@@ -30,7 +30,6 @@ from chat.models.catalog import Model
 from chat.models.conversation import Message
 from chat.models.generation import Attempt, Generation, text_of
 from chat.models.process import PROCESS_ID
-from chat.rendering import markdown as rendering
 from chat.upstream import errors
 
 logger = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ from chat.models.process import PROCESS_ID, BreakerOverride, Process
 from chat.models.sign_in import valid_sessions
 from chat.runtime import cleanup as sweeps
 from chat.runtime import operator as operations
-from chat.webhooks import delivery as callbacks
+from chat.webhooks import delivery as webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -231,8 +231,8 @@ async def _take_up(heart: _Heart, beat: _Beat, dead: list[str], *, takes_bulk: b
     """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
     is_server = heart.kind == Process.Kind.SERVER
     if is_server:
-        if await database_sync_to_async(callbacks.are_due)():
-            await callbacks.deliver_due.aenqueue()
+        if await database_sync_to_async(webhooks.are_due)():
+            await webhooks.deliver_due.aenqueue()
         for generation_id in beat.waiting:
             _adopt(heart, generation_id, "")
     for owner in dead:

@@ -207,7 +207,7 @@ class Parts:
 
     async def _tell_of(self, model: LocalModel) -> None:
         is_ready = await model.wait_ready()
-        self._say("The demo model is ready. It is small and often wrong." if is_ready else model.problem)
+        self._say("The demo model is ready. It is small and often wrong." if is_ready else model.message)
 
 
 def _wants_local_model() -> bool:

@@ -100,7 +100,7 @@ def test_a_terminal_shows_the_answer_as_it_comes_and_what_it_waits_for(site, pro
         assert terminal.process.poll() is None
         release(provider, "gate")
         assert terminal.end() == 0
-        assert "has a fault of its own. Call 2 of 3 in" in terminal.shown
+        assert "returned a server error. Call 2 of 3 in" in terminal.shown
         assert provider_text(provider, question) in terminal.shown
 
 

@@ -6,7 +6,7 @@ import json
 import openai
 import pytest
 
-from chat.fakeprovider import FakeProvider
+from chat.fakeprovider import FakeProvider, ThreadedProvider
 from tests.provider_client import body_for
 
 HELLO = "hello"
@@ -14,7 +14,7 @@ HELLO = "hello"
 
 @pytest.fixture
 def provider():
-    with FakeProvider.in_thread() as provider:
+    with ThreadedProvider.running() as provider:
         yield provider
 
 

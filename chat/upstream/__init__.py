@@ -1,4 +1,4 @@
-"""Calling models at their endpoints. Plain asyncio: no Django, no database, no settings."""
+"""Calling models at their endpoints: plain asyncio, no Django, no settings."""
 
 from chat.upstream import errors
 from chat.upstream.breaker import BreakerPolicy, BreakerState

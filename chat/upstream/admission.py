@@ -1,7 +1,7 @@
 """Admission control for one endpoint: a limited number of concurrent calls, and a queue for the rest.
 
 `queue.py` decides which call is next. A 429 with a Retry-After pauses the whole endpoint: all calls wait in
-one queue instead of each retrying on its own.
+one queue instead of retrying separately.
 
 Where several processes call the endpoint, each has its own queue. With shared slots a process acquires a
 slot from the shared count before it starts a call. Without them, or while they are unavailable, it uses its

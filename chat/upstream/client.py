@@ -34,14 +34,14 @@ class ProviderRequest:
 
 
 class Client:
-    """The connections of one event loop. Created once per process, closed when the process drains."""
+    """The connections of one event loop; one per process, closed when it drains."""
 
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
 
     def prepare(self) -> None:
-        """Import the SDK, which takes most of a second, before the first request needs it."""
+        """Import the SDK, which takes most of a second, before the first request."""
         # Not imported at the top: migrations, the admin and most commands do not need it (60 MB).
         import httpx2
         import openai
@@ -55,9 +55,9 @@ class Client:
 
     @asynccontextmanager
     async def open(self, request: ProviderRequest) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Send a request and yield the response's bytes as they arrive; exiting closes the connection.
+        """Send a request and yield the bytes of the response as they arrive.
 
-        Raises UpstreamError, both from sending and from reading.
+        Leaving the context closes the connection. Raises UpstreamError, from sending and from reading.
         """
         with translated(request.api_key, on_disconnect=errors.Unreachable):
             import httpx2

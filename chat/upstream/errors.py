@@ -72,7 +72,7 @@ class UpstreamError(Exception):
     `code`: for machines. `user_message`: what happened, and `advice`: what the user can do when the answer
     has failed; texts with the placeholders `%(model)s`, `%(endpoint)s`, `%(wait)s` and `%(detail)s`.
     `retryable`: whether the same call may succeed later. `falls_over`: whether another model may do better.
-    `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint asks for.
+    `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint requests.
     `detail`: the endpoint's message, redacted, for staff. `target_key`: the endpoint and model that failed,
     if known.
     """
@@ -156,7 +156,7 @@ class ContextTooLong(Rejected):
     advice = _("Shorten the message or start a new conversation.")
 
     def __init__(self, detail: str = "", *, fits: float | None = None, status: int | None = None) -> None:
-        """`fits`: the share of the prompt (0..1) that fits the context, if the endpoint reports it."""
+        """`fits`: the share of the prompt (0..1) that fits, if the endpoint reports it."""
         super().__init__(detail, status=status)
         self.fits = fits
 
@@ -235,7 +235,7 @@ class BadStream(UpstreamError):
 
 class Cut(BadStream):
     code = "cut"
-    user_message = _("The connection to %(endpoint)s was lost during the answer.")
+    user_message = _("The answer from %(endpoint)s ended before it was complete.")
 
 
 class Malformed(BadStream):

@@ -18,7 +18,11 @@ class Candidates:
         self._state = state
 
     def choose(self, *, has_text: bool) -> Target:
-        """Return the target that can be called soonest; among equals, one that can keep the text so far."""
+        """Return the target to call next.
+
+        It is the one that can be called soonest; among equals, one that can continue the text, if there is
+        text. Otherwise the order of the route decides.
+        """
 
         def rank(target: Target) -> tuple[float, bool]:
             return self.wait_s(target), has_text and not self.can_continue(target)
@@ -26,7 +30,10 @@ class Candidates:
         return min(self.targets, key=rank)
 
     def discard(self, failed: Target, error: errors.UpstreamError) -> bool:
-        """Remove a target and those that would fail like it; return whether another may do better."""
+        """Remove a target and those that would fail for the same reason.
+
+        Returns whether another target may do better.
+        """
         self.targets = [target for target in self.targets if target is not failed]
         if isinstance(error, errors.ContextTooLong):
             self.targets = [
@@ -55,6 +62,6 @@ class Candidates:
 
     @property
     def shortest_wait_s(self) -> float | None:
-        """How long until a breaker allows a call; None if operators hold all of them open."""
+        """How long until a breaker allows a call; None if all of them are held open."""
         wait_s = min(map(self.wait_s, self.targets))
         return None if wait_s == INFINITE_S else wait_s

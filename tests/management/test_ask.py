@@ -212,8 +212,8 @@ def test_a_time_out_of_nothing_is_refused(site):
         (["[[status=401]]"], Exit.REJECTED, "API key"),
         (["[[filtered]]"], Exit.REJECTED, ""),
         (["[[finish=content_filter]]"], Exit.REJECTED, "content filter"),
-        (["[[status=503]]"], Exit.UNAVAILABLE, "fault of its own"),
-        (["[[cut after=5 vary]]"], Exit.INTERRUPTED, "cut off"),
+        (["[[status=503]]"], Exit.UNAVAILABLE, "server error"),
+        (["[[cut after=5 vary]]"], Exit.INTERRUPTED, "before it was complete"),
         (["[[finish=length]]"], Exit.COMPLETE, "as long as the model may write"),
     ],
 )

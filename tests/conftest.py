@@ -17,9 +17,9 @@ from chat.event_log import log as delta_log
 from chat.generation import routing as route
 from chat.generation import runner as generations
 from chat.models import Endpoint, Model
-from tests import programs
+from tests.support import programs
 
-pytest_plugins = ["tests.services", "tests.serving", "tests.chatpage"]
+pytest_plugins = ["tests.support.services", "tests.support.serving", "tests.support.chat_page"]
 
 # A coroutine test that hangs fails after this long; the longest honest one takes a few seconds.
 COROUTINE_TIMEOUT_S = 60

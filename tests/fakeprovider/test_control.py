@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 
 from chat.fakeprovider import ThreadedProvider, listing
 from chat.fakeprovider.schedule import ScheduledFault
-from tests.provider_client import Reply, ask, body_for, call, connect, read, send
+from tests.support.provider_client import Reply, ask, body_for, call, connect, read, send
 
 HELLO = "hello"
 ROOT = Path(__file__).resolve().parents[2]

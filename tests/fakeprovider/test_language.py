@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from chat.fakeprovider import ThreadedProvider
-from tests.provider_client import ask
+from tests.support.provider_client import ask
 
 HELLO = "hello"
 

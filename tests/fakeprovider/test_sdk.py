@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from chat.fakeprovider import FakeProvider, ThreadedProvider
-from tests.provider_client import body_for
+from tests.support.provider_client import body_for
 
 HELLO = "hello"
 

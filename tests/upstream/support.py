@@ -8,7 +8,7 @@ from chat import events, upstream
 from chat.fakeprovider import FakeProvider
 from chat.upstream import errors
 from chat.upstream.breaker import BreakerState
-from tests.clock import Clock
+from tests.support.clock import Clock
 
 # Long enough for a request to arrive on a busy machine.
 QUICK = upstream.Timeouts(connect_s=5, first_token_s=1.5, stall_s=0.5, total_s=60)

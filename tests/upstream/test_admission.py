@@ -7,7 +7,7 @@ import pytest
 from chat.upstream import errors
 from chat.upstream.admission import Admission
 from chat.upstream.queue import QueuePriority
-from tests.clock import warped
+from tests.support.clock import warped
 
 INTERACTIVE, API, BULK = QueuePriority.INTERACTIVE, QueuePriority.API, QueuePriority.BULK
 

@@ -5,7 +5,7 @@ import asyncio
 from chat.upstream.admission import RECONNECT_INTERVAL_S, Admission
 from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlotsUnavailable, SlotGrant
-from tests.clock import warped
+from tests.support.clock import warped
 
 INTERACTIVE, API, BULK = QueuePriority
 

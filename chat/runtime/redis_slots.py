@@ -1,4 +1,4 @@
-"""Slots shared by all processes, counted in Redis (`SharedSlots` of `chat.upstream`).
+"""Slots shared by all processes, counted in Redis.
 
 Each process reports its whole state, so repeating a report does no harm, and a Redis that was flushed is
 complete again within a second. An entry that is not renewed expires, which frees the slots of its process.

@@ -24,7 +24,7 @@ MAX_CONNECTIONS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderRequest:
+class UpstreamRequest:
     """One request to an endpoint, with the body as in the protocol."""
 
     base_url: str
@@ -54,7 +54,7 @@ class Client:
             )
 
     @asynccontextmanager
-    async def open(self, request: ProviderRequest) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def open(self, request: UpstreamRequest) -> AsyncIterator[AsyncIterator[bytes]]:
         """Send a request and yield the bytes of the response as they arrive.
 
         Leaving the context closes the connection. Raises UpstreamError, from sending and from reading.

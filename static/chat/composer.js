@@ -156,6 +156,7 @@ class ChatComposer extends HTMLElement {
     this.problem("");
     if (!this.#form.reportValidity()) return;
     if (this.#isBusy) return this.#hold();
+    this.#showHeld("");
     const edit = this.#edit;
     // From here on the outbox has the text. It comes back if it is refused.
     this.#emit("send", { text, edit });

@@ -32,7 +32,7 @@ def sign_in_by_link(page, server):
 # -- answers --------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_shown_while_it_arrives_and_is_whole_after_a_reload_and_in_two_tabs(
+def test_an_answer_is_shown_while_it_arrives_and_after_a_reload_and_in_two_tabs(
     page, serve, provider
 ):
     server = serve(provider.env_for_server)
@@ -195,6 +195,9 @@ def test_a_message_sent_during_an_answer_that_fails_stays_in_the_field(chat):
     chat.wait_for_selector(".notice.warning")
     expect(chat.locator(".held")).to_contain_text("was not sent")
     expect(composer(chat)).to_have_value("and then?")
+    composer(chat).press("Enter")
+    expect(composer(chat)).to_have_value("")
+    expect(chat.locator(".held")).to_be_hidden()
 
 
 def test_a_draft_survives_a_reload_and_a_refused_text_stays(chat):

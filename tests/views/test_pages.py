@@ -167,9 +167,7 @@ def test_the_newest_messages_come_first_and_older_ones_on_demand(client, exchang
     assert "data-older" not in older
 
 
-def test_the_number_of_queries_does_not_grow_with_the_messages(
-    client, exchange, django_assert_max_num_queries
-):
+def test_more_messages_take_no_more_queries(client, exchange, django_assert_max_num_queries):
     answer = exchange()
     for _ in range(15):
         exchange(to=answer.conversation)

@@ -32,9 +32,7 @@ def sign_in_by_link(page, server):
 # -- answers --------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_shown_while_it_arrives_and_after_a_reload_and_in_two_tabs(
-    page, serve, provider
-):
+def test_an_answer_is_shown_while_it_arrives_and_after_a_reload_and_in_two_tabs(page, serve, provider):
     server = serve(provider.env_for_server)
     sign_in_by_link(page, server)
     question, gate = held_question()

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.chat_page import HALF, WORDS, composer, held_question, last_answer, send, wait_until_final
-from tests.system.test_never_lost import control, release
+from tests.support.provider_control import control, release
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from tests.browser.steps import banner, until_connected
 from tests.support.chat_page import HALF, WORDS, Wire, held_question, last_answer, send, wait_until_final
-from tests.system.test_never_lost import release
+from tests.support.provider_control import release
 
 pytestmark = pytest.mark.browser
 

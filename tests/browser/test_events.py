@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.steps import until_seen
 from tests.support.chat_page import HALF, WORDS, held_question, last_answer, send, wait_until_final
-from tests.system.test_never_lost import release
+from tests.support.provider_control import release
 
 pytestmark = pytest.mark.browser
 

@@ -18,7 +18,7 @@ from tests.support.chat_page import (
     wait_until_final,
 )
 from tests.support.programs import until
-from tests.system.test_never_lost import release
+from tests.support.provider_control import release
 
 pytestmark = pytest.mark.browser
 

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 
 from tests.chaos.person import Page, Question, Record, until
+from tests.support.provider_control import provider_text
 from tests.support.serving import SIGN_IN, Provider, Server, Session
-from tests.system.test_never_lost import provider_text
 
 # Model -> how its row says that it continues a partial answer.
 MODELS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import Awaitable
@@ -13,7 +12,7 @@ from tests.chaos.person import Page, Question, Record, Screen, until
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import WINDOW_BYTES, Report, Stage
 from tests.support.programs import Program
-from tests.system.test_never_lost import control
+from tests.support.provider_control import requests_of
 
 # An answer may be cut twice and is then interrupted: so many calls it has made at least.
 CALLS_BEFORE_GIVING_UP = 3
@@ -116,7 +115,7 @@ def _judge_restarted(record: Record, screen: Screen, sent: dict[str, str]) -> No
 
 
 def _requests(stage: Stage) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(control(stage.provider, "requests"))["requests"]
+    found: list[dict[str, str]] = requests_of(stage.provider)
     return found
 
 

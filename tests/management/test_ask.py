@@ -17,7 +17,7 @@ from chat.models.process import PROCESS_ID
 from chat.upstream import errors
 from tests.support.commands import on_a_terminal, run, running
 from tests.support.programs import until
-from tests.system.test_never_lost import control, provider_text, release
+from tests.support.provider_control import provider_text, release, requests_of
 
 HOLD = "[[hold=gate after=10 on=1]] [[deltas=40]]"
 
@@ -51,7 +51,7 @@ print(json.dumps(row and dict(
 
 
 def requests(provider):
-    return json.loads(control(provider, "requests"))["requests"]
+    return requests_of(provider)
 
 
 # -- what it prints --------------------------------------------------------------------------------

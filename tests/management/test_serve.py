@@ -15,8 +15,9 @@ from websockets.sync.client import connect
 
 from chat.management.listening import listen
 from tests.support.programs import until
-from tests.support.serving import Provider, Server
-from tests.system.test_never_lost import ask, follow, read, release, stored, whole
+from tests.support.provider_control import release
+from tests.support.serving import Provider, Server, stored
+from tests.support.socket_client import ask, follow, read, whole
 
 type Serve = Callable[..., Server]
 

@@ -1,4 +1,4 @@
-"""What supervisors and load balancers are told."""
+"""Responses to the probes of supervisors and load balancers."""
 
 from chat.runtime import heartbeat
 from chat.runtime.heartbeat import Readiness

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from chat.admin.logs import NOTHING, ago, number, seconds, state
 from chat.event_log import log as delta_log
+from chat.generation import routing
 from chat.models import BreakerOverride, Endpoint, Generation, Model, Process
 
 
@@ -130,9 +131,9 @@ def _limits() -> list[LimitLine]:
         ),
         LimitLine(
             per_endpoint,
-            _("line before them"),
-            number(settings.ADMISSION_QUEUE_MAX),
-            "CHATSITE_ADMISSION_QUEUE_MAX",
+            _("queue"),
+            number(routing.QUEUE_MAX),
+            _("fixed"),
         ),
         LimitLine(
             per_person, _("answers at once"), number(settings.RUNNING_PER_USER), "CHATSITE_RUNNING_PER_USER"

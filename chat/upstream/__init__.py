@@ -1,35 +1,38 @@
 """Calling models: plain asyncio that knows neither the database, nor requests, nor settings."""
 
+from chat.upstream import errors
 from chat.upstream.admission import QueuePriority
-from chat.upstream.breaker import BreakerPolicy
-from chat.upstream.call import Finished, Prompt, Target, Timeouts, Usage
+from chat.upstream.breaker import BreakerPolicy, BreakerState
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
-from chat.upstream.splice import Recovery
-from chat.upstream.state import BreakerStatus, EndpointStatus, Ladder
-from chat.upstream.steps import Continued, Retrying, Started, Step, Switched
+from chat.upstream.state import BreakerStatus, EndpointStatus, UpstreamState
+from chat.upstream.steps import ContinuedStep, RetryingStep, StartedStep, Step, SwitchedStep
 from chat.upstream.stream import Budget, Policy, stream
+from chat.upstream.types import Finished, Prompt, Recovery, Target, TargetKey, Timeouts, Usage
 
 __all__ = [
     "BreakerPolicy",
+    "BreakerState",
     "BreakerStatus",
     "Budget",
     "Client",
-    "Continued",
+    "ContinuedStep",
     "EndpointStatus",
     "Finished",
-    "Ladder",
     "Policy",
     "Prompt",
     "QueuePriority",
     "Recovery",
-    "Retrying",
-    "Started",
+    "RetryingStep",
+    "StartedStep",
     "Step",
-    "Switched",
+    "SwitchedStep",
     "Target",
+    "TargetKey",
     "Timeouts",
     "UpstreamError",
+    "UpstreamState",
     "Usage",
+    "errors",
     "stream",
 ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 from chat import events
@@ -13,72 +12,11 @@ from chat.text import clean
 from chat.upstream import errors
 from chat.upstream.client import Call, Client
 from chat.upstream.sse import Chunk, Decoder
-from chat.upstream.sse import Usage as Usage
+from chat.upstream.types import Finished, Prompt, Target, Usage
 
 # After a finish reason only the usage and [DONE] can come; nobody waits
 # for a server that keeps the line open.
 EPILOGUE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. `total_s` covers all attempts of an answer, the others one attempt.
-
-    `first_token_with_fallback_s`: less patience where another model could answer instead.
-    """
-
-    connect_s: float = 5.0
-    first_token_s: float = 30.0
-    first_token_with_fallback_s: float = 10.0
-    stall_s: float = 20.0
-    total_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A model at an endpoint: one member of a route. Slots are counted under the name `endpoint`."""
-
-    base_url: str
-    api_key: str
-    model: str
-    endpoint: str = ""
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    finish_reason_optional: bool = False
-    max_output_tokens: int | None = None
-    # A prompt that is too long for one goes to a fallback that takes more.
-    context_tokens: int = 0
-    # How many calls may run at once at the endpoint.
-    slots: int = 32
-    # Whether it writes on when it is sent the beginning of its answer.
-    continues: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The name of its endpoint and its own."""
-        return self.endpoint or self.base_url, self.model
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Messages as the protocol has them: `{"role": …, "content": …}`, oldest first."""
-
-    messages: Sequence[dict[str, Any]]
-    temperature: float | None = None
-    # What else the endpoint needs in the body, such as vLLM's continue_final_message.
-    extra: dict[str, Any] = field(default_factory=dict)
-    # The beginning of the answer, where the last message is that.
-    prefill: str = ""
-    # As the one who asks wants it; the target's own limit holds, too.
-    max_output_tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A complete answer: the endpoint's finish reason, what it counted, if it did, and who gave it."""
-
-    reason: str
-    usage: Usage | None
-    target: Target
 
 
 async def attempt(

@@ -47,10 +47,7 @@ recoveries; so is ProcessLost. All others end the answer there.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from chat.upstream.call import Target
+from typing import ClassVar
 
 
 def _(text: str) -> str:
@@ -76,7 +73,8 @@ class UpstreamError(Exception):
     nothing more is tried: texts with `%(model)s`, `%(endpoint)s`, `%(wait)s` and `%(detail)s` places.
     `retryable`: whether the same call may succeed. `falls_over`: whether another model may do better.
     `counts_against`: whether it speaks against the endpoint's health. `retry_after_s`: the endpoint's own
-    word on when. `detail` is what the endpoint said, redacted, for staff. `target`: who failed, if known.
+    word on when. `detail` is what the endpoint said, redacted, for staff. `target_key`: the endpoint and
+    model that failed, if known.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -85,7 +83,7 @@ class UpstreamError(Exception):
     retryable: bool = False
     falls_over: bool = False
     counts_against: bool = False
-    target: Target | None = None
+    target_key: tuple[str, str] | None = None
 
     def __init__(
         self,

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 
 from chat import events
-from chat.upstream.call import Finished
+from chat.upstream.types import Finished, Recovery
 
 # With less text than this, what a model says next may begin like it by chance; and little is lost.
 CONTINUE_MIN_CHARS = 8
-
-
-class Recovery(StrEnum):
-    """How a call goes on after text has been shown."""
-
-    # The model is sent the text so far and writes on.
-    CONTINUE = "continue"
-    # The model is asked anew.
-    RESTART = "restart"
 
 
 type Text = events.Thinking | events.Delta

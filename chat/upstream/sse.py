@@ -13,13 +13,7 @@ import msgspec
 
 from chat.text import clean
 from chat.upstream.errors import Malformed
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens, as the endpoint counted them."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+from chat.upstream.types import Usage
 
 
 class ChoiceDelta(msgspec.Struct, frozen=True):

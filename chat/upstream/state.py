@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from chat.upstream.admission import Admission, QueuePriority
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
-from chat.upstream.call import Target
 from chat.upstream.shared_slots import SharedSlots
+from chat.upstream.types import Target, TargetKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class EndpointStatus:
 
 
 @dataclass(slots=True)
-class Ladder:
+class UpstreamState:
     """Breakers and admissions, made when first asked for. Belongs to one event loop."""
 
     breaker_policy: BreakerPolicy = field(default_factory=BreakerPolicy)
@@ -56,8 +56,8 @@ class Ladder:
     shared: SharedSlots | None = None
     processes: int = 1
     # Targets (see `Target.key`) that refused to continue a partial answer.
-    without_prefill: set[tuple[str, str]] = field(default_factory=set)
-    _breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict)
+    without_prefill: set[TargetKey] = field(default_factory=set)
+    _breakers: dict[TargetKey, Breaker] = field(default_factory=dict)
     _admissions: dict[str, Admission] = field(default_factory=dict)
 
     def breaker(self, target: Target) -> Breaker:
@@ -81,7 +81,7 @@ class Ladder:
         admission.slots = target.slots
         return admission
 
-    def divide(self, processes: int) -> None:
+    def set_process_count(self, processes: int) -> None:
         """Share the slots of all endpoints with so many processes, this one included."""
         self.processes = processes
         for admission in self._admissions.values():

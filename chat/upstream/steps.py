@@ -8,12 +8,11 @@ from typing import Protocol
 
 from chat import events
 from chat.upstream import errors
-from chat.upstream.call import Finished, Prompt, Target
-from chat.upstream.splice import Recovery
+from chat.upstream.types import Finished, Prompt, Recovery, Target
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartedStep:
     """A call is about to be made: number `attempt` at `target`, after `queued_s` in line.
 
     `recovery`: how it goes on after the text that is on the screens, if there is some.
@@ -26,7 +25,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrying:
+class RetryingStep:
     """Attempt `attempt` of `of` at the same model follows in `wait_s` seconds, because of `error`."""
 
     attempt: int
@@ -36,7 +35,7 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
-class Switched:
+class SwitchedStep:
     """Another model is asked from now on, because of `error` at the one before."""
 
     target: Target
@@ -44,7 +43,7 @@ class Switched:
 
 
 @dataclass(frozen=True, slots=True)
-class Continued:
+class ContinuedStep:
     """`target` is sent the text so far, which `error` cut short, and what follows goes on from there."""
 
     target: Target
@@ -53,10 +52,10 @@ class Continued:
 
 type Step = (
     events.Queued
-    | Started
-    | Retrying
-    | Switched
-    | Continued
+    | StartedStep
+    | RetryingStep
+    | SwitchedStep
+    | ContinuedStep
     | events.Thinking
     | events.Delta
     | events.Restarted

@@ -35,11 +35,12 @@ from chat import events
 from chat.upstream import errors
 from chat.upstream.admission import QueuePriority
 from chat.upstream.breaker import Breaker, BreakerState, Permit
-from chat.upstream.call import Prompt, Target, attempt
+from chat.upstream.call import attempt
 from chat.upstream.client import Client
-from chat.upstream.splice import CONTINUE_MIN_CHARS, Recovery, Seam
-from chat.upstream.state import Ladder
-from chat.upstream.steps import Continued, PromptFor, Retrying, Started, Step, Steps, Switched
+from chat.upstream.splice import CONTINUE_MIN_CHARS, Seam
+from chat.upstream.state import UpstreamState
+from chat.upstream.steps import ContinuedStep, PromptFor, RetryingStep, StartedStep, Step, Steps, SwitchedStep
+from chat.upstream.types import Prompt, Recovery, Target, TargetKey
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +73,12 @@ class Policy:
 class Budget:
     """What may still be done for a generation, over all its processes; counted down by `stream`.
 
-    `made`: calls by target, see `Target.key`. A recovery is counted when its first call is made.
+    `calls_made`: calls by target, see `Target.key`. A recovery is counted when its first call is made.
     """
 
     calls_left: int = 8
     recoveries_left: int = 2
-    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+    calls_made: Counter[TargetKey] = field(default_factory=Counter)
 
 
 async def _nothing() -> str:
@@ -89,9 +90,9 @@ async def stream(
     prompt: PromptFor,
     *,
     client: Client,
-    ladder: Ladder,
+    state: UpstreamState,
     budget: Budget,
-    so_far: Callable[[], Awaitable[str]] = _nothing,
+    text_so_far: Callable[[], Awaitable[str]] = _nothing,
     policy: Policy = Policy(),
     priority: QueuePriority = QueuePriority.INTERACTIVE,
     user: Hashable = None,
@@ -101,9 +102,9 @@ async def stream(
     """Yield what happens on the way to one answer, its last step `Finished`.
 
     `route`: the model to ask and its fallbacks, in order. `user`: with whom turns are taken in line.
-    `so_far`: returns the text of this answer up to the last step that was yielded. If there is some
+    `text_so_far`: returns the text of this answer up to the last step that was yielded. If there is some
     before the first one, a process died over it: the answer is recovered.
-    `Started` is yielded before each call is made, so that whoever consumes can count it first.
+    `StartedStep` is yielded before each call is made, so that whoever consumes can count it first.
     Raises UpstreamError when it cannot be answered. Closing the iterator, or cancelling the task
     that reads it, closes the connection to the endpoint and leaves every line.
     """
@@ -112,9 +113,9 @@ async def stream(
         list(route),
         prompt,
         client,
-        ladder,
+        state,
         budget,
-        so_far,
+        text_so_far,
         policy,
         priority,
         user,
@@ -145,9 +146,9 @@ class _Asked:
     left: list[Target]
     prompt: PromptFor
     client: Client
-    ladder: Ladder
+    state: UpstreamState
     budget: Budget
-    so_far: Callable[[], Awaitable[str]]
+    text_so_far: Callable[[], Awaitable[str]]
     policy: Policy
     priority: QueuePriority
     user: Hashable
@@ -170,7 +171,7 @@ class _Asked:
 
     async def answer(self) -> Steps:
         """Ask; first of all recover what a dead process has left."""
-        self.has_text = bool(await self.so_far())
+        self.has_text = bool(await self.text_so_far())
         if self.has_text:
             self._allow_recovery(errors.ProcessLost())
         async with aclosing(self._routed()) as steps:
@@ -189,7 +190,7 @@ class _Asked:
                         yield step
             except errors.UpstreamError as exc:
                 self.error = exc
-                exc.target = exc.target or target
+                exc.target_key = exc.target_key or target.key
                 if self.is_over or not self._has_another_way(target, exc):
                     raise
             else:
@@ -200,13 +201,13 @@ class _Asked:
         return self._wait_s(target), self.has_text and not self._continues(target)
 
     def _wait_s(self, target: Target) -> float:
-        return self.ladder.breaker(target).wait_s
+        return self.state.breaker(target).wait_s
 
     def _has_another_way(self, failed: Target, exc: errors.UpstreamError) -> bool:
         """Strike out whom it is useless to ask again; whether anybody is left that can be asked now."""
         if isinstance(exc, errors.BreakerOpen):
             is_other_way = any(self._wait_s(target) == 0 for target in self.left)
-            return is_other_way or self._may_wait_for(self.ladder.breaker(failed))
+            return is_other_way or self._may_wait_for(self.state.breaker(failed))
         self.left = [target for target in self.left if target is not failed]
         if isinstance(exc, errors.ContextTooLong):
             self.left = [target for target in self.left if target.context_tokens > failed.context_tokens]
@@ -216,7 +217,7 @@ class _Asked:
 
     def _healthy_fallbacks(self, target: Target) -> list[Target]:
         others = (other for other in self.left if other is not target)
-        return [other for other in others if self.ladder.breaker(other).state is BreakerState.CLOSED]
+        return [other for other in others if self.state.breaker(other).state is BreakerState.CLOSED]
 
     # -- trying again --------------------------------------------------------------------------------
 
@@ -231,7 +232,7 @@ class _Asked:
                     async for step in steps:
                         yield self._noted(step)
             except errors.UpstreamError as exc:
-                exc.target = target
+                exc.target_key = target.key
                 self.error = error = exc
             else:
                 return
@@ -255,7 +256,7 @@ class _Asked:
         if self._calls_left(target):
             if plan.prompt.prefill and type(error) is errors.Rejected:
                 logger.warning("%s does not continue a partial answer: %s", target.model, error)
-                self.ladder.without_prefill.add(target.key)
+                self.state.without_prefill.add(target.key)
                 return await self._plan(target), 0.0
             if isinstance(error, errors.ContextTooLong) and (shorter := self._prompt(target, plan, error)):
                 return replace(plan, prompt=shorter), 0.0
@@ -294,7 +295,7 @@ class _Asked:
         return Recovery.RESTART if may_restart else None
 
     def _continues(self, target: Target) -> bool:
-        return target.continues and target.key not in self.ladder.without_prefill
+        return target.continues and target.key not in self.state.without_prefill
 
     def _is_better_elsewhere(self, target: Target, error: errors.UpstreamError) -> bool:
         others = self._healthy_fallbacks(target)
@@ -304,7 +305,7 @@ class _Asked:
 
     async def _plan(self, target: Target) -> _Plan:
         """Return what to send to a target now. Raises what cut the text if it cannot go on from there."""
-        before = await self.so_far() if self.has_text else ""
+        before = await self.text_so_far() if self.has_text else ""
         recovery = self._recovery_at(target, len(before)) if before else None
         if before and recovery is None:
             assert self.cut_by is not None
@@ -329,7 +330,7 @@ class _Asked:
         return self.prompt(target, partial=partial, may_prefill=self._continues(target), refused=refused)
 
     def _calls_left(self, target: Target) -> int:
-        return min(self.budget.calls_left, self.policy.calls_per_target - self.budget.made[target.key])
+        return min(self.budget.calls_left, self.policy.calls_per_target - self.budget.calls_made[target.key])
 
     def _backoff_s(self, target: Target, error: errors.UpstreamError) -> float:
         """Return how long to wait before asking the same model again; raises `error` if it shall not be."""
@@ -340,7 +341,7 @@ class _Asked:
             raise error
         wait_s = error.retry_after_s
         if wait_s is None:
-            wait_s = self.policy.backoff_s(self.budget.made[target.key], self.uniform)
+            wait_s = self.policy.backoff_s(self.budget.calls_made[target.key], self.uniform)
         is_too_long = (
             wait_s > self.policy.retry_after_max_s
             or self.backed_off_s + wait_s > self.policy.backoff_total_s
@@ -353,9 +354,9 @@ class _Asked:
     def _time_left_s(self) -> float:
         return self.deadline_s - asyncio.get_running_loop().time()
 
-    def _again(self, target: Target, wait_s: float, error: errors.UpstreamError) -> Retrying:
-        made = self.budget.made[target.key]
-        return Retrying(made + 1, made + self._calls_left(target), wait_s, error)
+    def _again(self, target: Target, wait_s: float, error: errors.UpstreamError) -> RetryingStep:
+        made = self.budget.calls_made[target.key]
+        return RetryingStep(made + 1, made + self._calls_left(target), wait_s, error)
 
     # -- the breaker ---------------------------------------------------------------------------------
 
@@ -363,7 +364,7 @@ class _Asked:
         """Ask with a permit of the breaker's; without one, wait in line for it, where that may help."""
         if not self._calls_left(target):
             raise errors.GaveUp("no calls left")
-        breaker = self.ladder.breaker(target)
+        breaker = self.state.breaker(target)
         permit = breaker.permit()
         while permit is None:
             error = errors.BreakerOpen(retry_after_s=self._soonest_s())
@@ -375,18 +376,18 @@ class _Asked:
             if target is not self.current:
                 yield self._switched(target)
             if plan.recovery is Recovery.CONTINUE and self.cut_by is not None:
-                yield Continued(target, self.cut_by)
+                yield ContinuedStep(target, self.cut_by)
             async with aclosing(self._slotted(target, plan, breaker, permit)) as steps:
                 async for step in steps:
                     yield step
         finally:
             breaker.withdrawn(permit)  # means nothing after a verdict
 
-    def _switched(self, target: Target) -> Switched:
+    def _switched(self, target: Target) -> SwitchedStep:
         error = self.error or errors.BreakerOpen("passed over")
-        error.target = error.target or self.current
+        error.target_key = error.target_key or self.current.key
         self.current = target
-        return Switched(target, error)
+        return SwitchedStep(target, error)
 
     def _may_wait_for(self, breaker: Breaker) -> bool:
         """Programs come again by themselves, and nobody waits while another model could answer."""
@@ -404,7 +405,7 @@ class _Asked:
     async def _turn(self, breaker: Breaker, target: Target) -> Permit | None:
         try:
             async with asyncio.timeout_at(self.deadline_s):
-                return await breaker.turn(self.budget.made[target.key])
+                return await breaker.turn(self.budget.calls_made[target.key])
         except TimeoutError:
             raise errors.BreakerOpen(retry_after_s=self._soonest_s()) from None
 
@@ -414,7 +415,7 @@ class _Asked:
         """Ask with a slot of the endpoint's, and give it back before anybody waits for anything."""
         loop = asyncio.get_running_loop()
         since_s = loop.time()
-        place = self.ladder.admission(target).enter(self.priority, self.user)
+        place = self.state.admission(target).enter(self.priority, self.user)
         try:
             while not place.is_admitted:
                 yield events.Queued(place.position)
@@ -427,8 +428,8 @@ class _Asked:
             if in_force is None:
                 raise errors.BreakerOpen("it opened meanwhile", retry_after_s=self._soonest_s())
             self.budget.calls_left -= 1
-            self.budget.made[target.key] += 1
-            yield Started(target, self.budget.made[target.key], queued_s, plan.recovery)
+            self.budget.calls_made[target.key] += 1
+            yield StartedStep(target, self.budget.calls_made[target.key], queued_s, plan.recovery)
             calling = self._called(target, plan, breaker, in_force, first_token_s)
             async with aclosing(calling) as steps:
                 async for step in steps:
@@ -466,5 +467,5 @@ class _Asked:
             if exc.counts_against:
                 breaker.failed(permit)
             if isinstance(exc, errors.RateLimited) and exc.retry_after_s:
-                self.ladder.admission(target).pause(exc.retry_after_s)
+                self.state.admission(target).pause(exc.retry_after_s)
             raise

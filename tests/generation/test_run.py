@@ -14,6 +14,7 @@ from chat.fakeprovider import FakeProvider
 from chat.generation import runner as generations
 from chat.models import Attempt, Conversation, Endpoint, Fallback, Generation, LoggedEvent, Model
 from chat.models.generation import ApiRequest
+from chat.upstream import Target
 
 pytestmark = pytest.mark.django_db
 
@@ -577,7 +578,7 @@ async def test_the_time_in_line_is_on_the_attempt(living):
 @pytest.mark.parametrize(("source", "is_refused"), [("websocket", False), ("api", True), ("batch", False)])
 async def test_behind_an_open_breaker_people_wait_and_programs_are_refused(living, user, source, is_refused):
     async with living() as life:
-        fails = generations.ladder()._breaker("fake", "fake")
+        fails = generations.ladder().breaker(Target("", "", "fake", endpoint="fake"))
         for _n in range(5):
             fails.failed(fails.permit())
         accepted = await life.ask("hello", source=source)

@@ -28,7 +28,7 @@ class Town:
 
     client: object
     route: list
-    ladder: upstream.Ladder
+    state: upstream.UpstreamState
     policy: upstream.Policy
     dice: random.Random
     answered_s: list = field(default_factory=list)
@@ -42,7 +42,7 @@ class Town:
             self.route,
             saying(f"question {n}"),
             client=self.client,
-            ladder=self.ladder,
+            state=self.state,
             budget=upstream.Budget(),
             policy=self.policy,
             user=n,
@@ -51,7 +51,7 @@ class Town:
         try:
             async with aclosing(steps):
                 async for step in steps:
-                    if isinstance(step, upstream.Retrying):
+                    if isinstance(step, upstream.RetryingStep):
                         self.told.add(n)
         except errors.UpstreamError as exc:
             self.failed.append(exc)
@@ -67,14 +67,14 @@ class Scripted:
 
     def __init__(self, dice, from_s, to_s, how):
         self._dice, self._from_s, self._to_s, self._how = dice, from_s, to_s, how
-        self.calls, self.first_failure_s, self.ladder = [], None, None
+        self.calls, self.first_failure_s, self.state = [], None, None
         self.probing = self.most_probing = 0
 
     @asynccontextmanager
     async def open(self, call):
         now_s = asyncio.get_running_loop().time
         self.calls.append(now_s())
-        is_probe = self.ladder.breakers()[0].state is BreakerState.HALF_OPEN
+        is_probe = self.state.breakers()[0].state is BreakerState.HALF_OPEN
         self.probing += is_probe
         self.most_probing = max(self.most_probing, self.probing)
         try:
@@ -118,9 +118,9 @@ def test_a_minutes_outage_loses_next_to_nobody_and_hammers_nobody(arrivals, how,
     async def main():
         dice, now_s = random.Random(seed), asyncio.get_running_loop().time
         client = Scripted(dice, from_s=10, to_s=70, how=how)
-        client.ladder = upstream.Ladder(clock=now_s, uniform=dice.uniform)
+        client.state = upstream.UpstreamState(clock=now_s, uniform=dice.uniform)
         route = [upstream.Target("http://x", "", "m", endpoint="x")]
-        town = Town(client, route, client.ladder, upstream.Policy(), dice)
+        town = Town(client, route, client.state, upstream.Policy(), dice)
         await town.live([10 + after_s for after_s in arrivals(dice)])
         return town, client
 
@@ -131,8 +131,8 @@ def test_a_minutes_outage_loses_next_to_nobody_and_hammers_nobody(arrivals, how,
     assert len(calls) <= 1.2 * PEOPLE
     assert len(in_time) >= 0.95 * PEOPLE
     assert client.most_probing <= 1
-    assert town.ladder.breakers()[0].waiting == 0
-    assert town.ladder.endpoints()[0].running == 0
+    assert town.state.breakers()[0].waiting == 0
+    assert town.state.endpoints()[0].running == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -141,9 +141,9 @@ def test_a_minute_of_silence_is_outlasted_as_well(how, seed):
     async def main():
         dice, now_s = random.Random(seed), asyncio.get_running_loop().time
         client = Scripted(dice, from_s=10, to_s=70, how=how)
-        client.ladder = upstream.Ladder(clock=now_s, uniform=dice.uniform)
+        client.state = upstream.UpstreamState(clock=now_s, uniform=dice.uniform)
         route = [upstream.Target("http://x", "", "m", endpoint="x")]
-        town = Town(client, route, client.ladder, upstream.Policy(), dice)
+        town = Town(client, route, client.state, upstream.Policy(), dice)
         await town.live([10 + after_s for after_s in all_at_once(dice)])
         return town, client
 
@@ -156,7 +156,9 @@ def test_a_minute_of_silence_is_outlasted_as_well(how, seed):
 async def test_the_same_on_a_real_socket_at_a_fortieth_of_the_time(seed):
     dice = random.Random(seed)
     policy = upstream.Policy(backoff_first_s=0.5 / 40, backoff_cap_s=8 / 40, backoff_total_s=60 / 40)
-    ladder = upstream.Ladder(upstream.BreakerPolicy(window_s=60 / 40, open_s=15 / 40), uniform=dice.uniform)
+    state = upstream.UpstreamState(
+        upstream.BreakerPolicy(window_s=60 / 40, open_s=15 / 40), uniform=dice.uniform
+    )
     loop = asyncio.get_running_loop()
     async with FakeProvider(rate=0) as provider:
         client = upstream.Client()
@@ -164,7 +166,7 @@ async def test_the_same_on_a_real_socket_at_a_fortieth_of_the_time(seed):
         provider.script("down", for_s=60 / 40)
         end_s = loop.time() + 60 / 40
         town = Town(
-            client, [upstream.Target(provider.base_url, "k", "fake", endpoint="x")], ladder, policy, dice
+            client, [upstream.Target(provider.base_url, "k", "fake", endpoint="x")], state, policy, dice
         )
         await town.live([after_s / 40 for after_s in over_the_outage(dice)])
         await client.close()

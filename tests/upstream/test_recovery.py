@@ -31,11 +31,11 @@ async def test_a_model_that_can_continues_where_it_was_cut(fault, kind):
     assert outcome.calls == 2
     first = "".join(
         step.text
-        for step in outcome.steps[: outcome.steps.index(*outcome.of(upstream.Continued))]
+        for step in outcome.steps[: outcome.steps.index(*outcome.of(upstream.ContinuedStep))]
         if isinstance(step, events.Delta)
     )
     assert outcome.prefills == [None, first]
-    assert [type(step.error) for step in outcome.of(upstream.Continued)] == [kind]
+    assert [type(step.error) for step in outcome.of(upstream.ContinuedStep)] == [kind]
 
 
 @pytest.mark.parametrize(("fault", "kind"), CUTS)
@@ -45,7 +45,7 @@ async def test_a_model_that_cannot_is_asked_anew_and_the_same_words_show_no_seam
     assert outcome.text == outcome.full_text
     assert outcome.of(events.Restarted) == []
     assert outcome.prefills == [None, None]
-    assert [type(step.error) for step in outcome.of(upstream.Retrying)] == [kind]
+    assert [type(step.error) for step in outcome.of(upstream.RetryingStep)] == [kind]
 
 
 async def test_other_words_take_the_place_of_the_old_ones():
@@ -94,7 +94,7 @@ async def test_calls_before_the_first_delta_of_a_recovery_are_retries():
     outcome = await ask("[[cut after=5 on=1]] [[status=503 on=2]]", recoveries=1, continues=True)
     assert outcome.error is None
     assert outcome.text == outcome.full_text
-    assert [step.recovery for step in outcome.of(upstream.Started)] == [None, "continue", "continue"]
+    assert [step.recovery for step in outcome.of(upstream.StartedStep)] == [None, "continue", "continue"]
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ async def test_a_model_that_repeats_the_text_before_it_goes_on_says_nothing_twic
 
 
 async def test_a_refused_prefill_means_a_restart_and_is_remembered():
-    ladder = upstream.Ladder()
+    state = upstream.UpstreamState()
     first = await ask(
         "refused [[cut after=5 times=1]]",
         model="fake-prefill-reject",
         continues=True,
-        ladder=ladder,
+        state=state,
         endpoint="e",
     )
     again = await ask(
         "and again [[cut after=5 times=1]]",
         model="fake-prefill-reject",
         continues=True,
-        ladder=ladder,
+        state=state,
         endpoint="e",
     )
     assert first.error is None
@@ -169,7 +169,7 @@ async def test_what_a_dead_process_left_is_continued():
     outcome = await ask("left behind", partial=full_text[:30], continues=True, recoveries=1)
     assert outcome.error is None
     assert full_text[:30] + outcome.text == full_text
-    assert [type(step.error) for step in outcome.of(upstream.Continued)] == [errors.ProcessLost]
+    assert [type(step.error) for step in outcome.of(upstream.ContinuedStep)] == [errors.ProcessLost]
     assert outcome.prefills == [full_text[:30]]
 
 
@@ -193,7 +193,7 @@ class Screen:
     def __init__(self):
         self.steps = []
 
-    async def so_far(self):
+    async def text_so_far(self):
         return shown(self.steps, events.Delta)
 
     async def watch(self, steps):
@@ -221,9 +221,9 @@ async def test_a_fallback_completes_the_answer_on_the_same_screen(model, continu
             here.target(name, continues=can, timeouts=QUICK)
             for name, can in zip((model, GOOD), continues, strict=True)
         ]
-        await screen.watch(here.steps(*route, question="tell me", so_far=screen.so_far))
+        await screen.watch(here.steps(*route, question="tell me", text_so_far=screen.text_so_far))
         assert here.asked == asked
         assert [record.prefill is not None for record in here.provider.requests] == list(map(bool, prefilled))
-        assert await screen.so_far() == here.provider.text_for("tell me")
+        assert await screen.text_so_far() == here.provider.text_for("tell me")
     assert of(screen.steps, events.Restarted) == []
     assert screen.steps[-1].target.model == GOOD

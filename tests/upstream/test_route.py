@@ -16,11 +16,11 @@ GOOD = "fake:good"
 
 
 class Site:
-    """A process that asks: its ladder, its client, and what one answer after the other gave."""
+    """A process that asks: its state, its client, and what one answer after the other gave."""
 
     def __init__(self, provider, **policy):
         self.provider, self.client = provider, upstream.Client()
-        self.ladder = upstream.Ladder(upstream.BreakerPolicy(**({"open_s": 30.0} | policy)))
+        self.state = upstream.UpstreamState(upstream.BreakerPolicy(**({"open_s": 30.0} | policy)))
 
     def target(self, model, **fields):
         return upstream.Target(
@@ -33,7 +33,7 @@ class Site:
             targets,
             prompt or saying(question),
             client=self.client,
-            ladder=self.ladder,
+            state=self.state,
             budget=upstream.Budget(budget),
             sleep=lambda wait_s: asyncio.sleep(0),
             **more,
@@ -52,7 +52,7 @@ class Site:
 
     async def break_(self, model):
         """Let a model fail until its breaker is open."""
-        while self.ladder.breaker(self.target(model)).state is BreakerState.CLOSED:
+        while self.state.breaker(self.target(model)).state is BreakerState.CLOSED:
             self.provider.script("status=503", model=model)
             await self.ask(model, budget=1)
 
@@ -95,9 +95,9 @@ async def test_what_another_model_may_do_better_is_asked_of_it(model, kind, call
     async with site() as here:
         steps = await here.ask(model, GOOD)
         assert here.asked == [model] * calls + [GOOD]
-    [switched] = of(steps, upstream.Switched)
+    [switched] = of(steps, upstream.SwitchedStep)
     assert type(switched.error) is kind
-    assert (switched.error.target.model, switched.target.model) == (model, GOOD)
+    assert (switched.error.target_key[1], switched.target.model) == (model, GOOD)
     assert steps[-1].target.model == GOOD
 
 
@@ -136,7 +136,7 @@ async def test_too_long_a_prompt_goes_shorter_once_and_then_to_a_larger_model_on
         steps = await here.ask(*route, prompt=prompt)
         assert here.asked == ["fake-context-10", "fake-context-10", "fake:large"]
     assert isinstance(steps[-1], upstream.Finished)
-    [retrying] = of(steps, upstream.Retrying)
+    [retrying] = of(steps, upstream.RetryingStep)
     assert (retrying.wait_s, retrying.error.code) == (0.0, "context_too_long")
 
 
@@ -147,7 +147,7 @@ async def test_a_silent_model_is_asked_once_when_there_is_a_fallback_and_gets_le
         steps = await here.ask(here.target("fake-silent", timeouts=limits), GOOD)
         took_s = time.monotonic() - began_s
         assert here.asked == ["fake-silent", GOOD]
-    assert type(of(steps, upstream.Switched)[0].error) is errors.FirstTokenTimedOut
+    assert type(of(steps, upstream.SwitchedStep)[0].error) is errors.FirstTokenTimedOut
     assert 0.3 <= took_s < 5
 
 
@@ -166,7 +166,7 @@ async def test_calls_are_bounded_over_the_whole_route():
         steps = await here.ask(*models)
         assert here.asked == [models[0]] * 3 + [models[1]] * 3 + [models[2]] * 2
     assert isinstance(steps[-1], errors.ServerFailed)
-    assert steps[-1].target.model == models[2]
+    assert steps[-1].target_key[1] == models[2]
 
 
 # -- the breaker on the ladder ---------------------------------------------------------------------
@@ -184,12 +184,12 @@ async def test_an_open_breaker_means_the_fallback_at_once():
                 kinds = []
                 async for step in steps:
                     kinds.append(type(step).__name__)
-                    if isinstance(step, upstream.Switched):
-                        assert (step.error.code, step.error.target.model) == ("breaker_open", "fake")
+                    if isinstance(step, upstream.SwitchedStep):
+                        assert (step.error.code, step.error.target_key[1]) == ("breaker_open", "fake")
                     if isinstance(step, events.Delta):
                         break
             took_s.append(time.monotonic() - began_s)
-            assert kinds == ["Switched", "Started", "Delta"]
+            assert kinds == ["SwitchedStep", "StartedStep", "Delta"]
         assert here.asked[calls:] == [GOOD] * 5
     # The best of five: what else this machine does at the moment is not the point.
     assert min(took_s) < 0.1
@@ -217,7 +217,7 @@ async def test_others_wait_visibly_and_are_answered_once_it_is_back(priority):
     async with site(open_s=0.3, open_jitter=0) as here:
         await here.break_("fake")
         steps = await here.ask("fake", priority=priority)
-    waiting = of(steps, upstream.Retrying)[0]
+    waiting = of(steps, upstream.RetryingStep)[0]
     assert (waiting.error.code, waiting.attempt, waiting.of) == ("breaker_open", 1, 3)
     assert 0 < waiting.wait_s <= 0.3
     assert isinstance(steps[-1], upstream.Finished)
@@ -226,10 +226,10 @@ async def test_others_wait_visibly_and_are_answered_once_it_is_back(priority):
 async def test_nobody_waits_for_what_is_held_open_or_cannot_be_back_in_time():
     short = upstream.Timeouts(total_s=5)
     async with site() as here:
-        here.ladder.hold_open("fake", "fake")
+        here.state.hold_open("fake", "fake")
         held = await here.ask("fake")
         assert here.asked == []
-        here.ladder.close("fake", "fake")
+        here.state.close("fake", "fake")
         assert isinstance((await here.ask("fake"))[-1], upstream.Finished)
         await here.break_("fake")
         late = await here.ask(here.target("fake", timeouts=short))
@@ -244,15 +244,15 @@ async def test_a_stop_counts_as_no_failure_and_a_stopped_probe_blocks_nobody():
             await here.provider.wait_held(f"gate{n}")
             task.cancel()
             await asyncio.wait({task})
-        assert here.ladder.breakers()[0].state is BreakerState.CLOSED
+        assert here.state.breakers()[0].state is BreakerState.CLOSED
         await here.break_("fake")
         probe = asyncio.create_task(here.ask("fake", question="[[hold=probe after=0]]"))
         await here.provider.wait_held("probe")
-        assert here.ladder.breakers()[0].state is BreakerState.HALF_OPEN
+        assert here.state.breakers()[0].state is BreakerState.HALF_OPEN
         probe.cancel()
         await asyncio.wait({probe})
         assert isinstance((await here.ask("fake"))[-1], upstream.Finished)
-        assert here.ladder.endpoints()[0].running == 0
+        assert here.state.endpoints()[0].running == 0
 
 
 # -- slots and pauses on the ladder ----------------------------------------------------------------
@@ -269,7 +269,7 @@ async def test_who_waits_for_a_slot_sees_the_position_and_makes_no_call():
         here.provider.release("gate")
         rest = [step async for step in steps]
         await holder
-        assert isinstance(rest[0], upstream.Started)
+        assert isinstance(rest[0], upstream.StartedStep)
         assert rest[0].queued_s > 0
         assert isinstance(rest[-1], upstream.Finished)
 
@@ -281,13 +281,13 @@ async def test_who_is_stopped_in_line_leaves_no_trace():
         await here.provider.wait_held("gate")
         second = asyncio.create_task(here.ask(one, question="second"))
         await asyncio.sleep(0.01)
-        assert here.ladder.endpoints()[0].waiting["interactive"] == 1
+        assert here.state.endpoints()[0].waiting["interactive"] == 1
         second.cancel()
         await asyncio.wait({second})
-        assert here.ladder.endpoints()[0].waiting["interactive"] == 0
+        assert here.state.endpoints()[0].waiting["interactive"] == 0
         holder.cancel()
         await asyncio.wait({holder})
-        assert here.ladder.endpoints()[0].running == 0
+        assert here.state.endpoints()[0].running == 0
         assert len(here.asked) == 1
 
 
@@ -296,13 +296,13 @@ async def test_no_slot_is_held_while_backing_off():
         one, seen = here.target("fake", slots=1), []
 
         async def look(wait_s):
-            seen.append(here.ladder.endpoints()[0].running)
+            seen.append(here.state.endpoints()[0].running)
 
         steps = upstream.stream(
             [one],
             saying("[[status=503 times=2]]"),
             client=here.client,
-            ladder=here.ladder,
+            state=here.state,
             budget=upstream.Budget(),
             sleep=look,
         )
@@ -324,7 +324,7 @@ async def test_one_429_keeps_everybody_away_until_it_is_over():
 
 async def test_a_full_line_is_a_reason_to_ask_another():
     async with site() as here:
-        here.ladder.waiting_max = 0
+        here.state.waiting_max = 0
         one = here.target("fake", slots=1)
         holder = asyncio.create_task(here.ask(one, question="[[hold=gate after=0]]"))
         await here.provider.wait_held("gate")
@@ -333,5 +333,5 @@ async def test_a_full_line_is_a_reason_to_ask_another():
         holder.cancel()
         await asyncio.wait({holder})
     assert isinstance(refused[-1], errors.QueueFull)
-    assert isinstance(of(answered, upstream.Switched)[0].error, errors.QueueFull)
+    assert isinstance(of(answered, upstream.SwitchedStep)[0].error, errors.QueueFull)
     assert answered[-1].target.model == GOOD

@@ -1,4 +1,4 @@
-"""The ladder against a provider on a real socket: what counts as an answer, what is tried again."""
+"""The state against a provider on a real socket: what counts as an answer, what is tried again."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ class Outcome:
     def thinking(self):
         return shown(self.steps, events.Thinking)
 
-    async def so_far(self):
+    async def text_so_far(self):
         return self.partial + self.text
 
     def of(self, kind):
@@ -63,7 +63,7 @@ async def ask(
     recoveries=2,
     made=(),
     policy=COMPLETE,
-    ladder=None,
+    state=None,
     partial="",
     model="fake",
     key="",
@@ -85,9 +85,9 @@ async def ask(
                 [upstream.Target(provider.base_url, "secret", model, timeouts=timeouts, **target)],
                 saying(question),
                 client=client,
-                ladder=ladder or upstream.Ladder(clock=now),
+                state=state or upstream.UpstreamState(clock=now),
                 budget=upstream.Budget(budget, recoveries, Counter(made)),
-                so_far=outcome.so_far,
+                text_so_far=outcome.text_so_far,
                 policy=policy,
                 sleep=note,
                 uniform=lambda low, high: high,
@@ -248,7 +248,7 @@ async def test_a_retry_that_succeeds_gives_the_whole_answer():
     assert outcome.error is None
     assert outcome.text == outcome.full_text
     kinds = [type(step).__name__ for step in outcome.steps if not isinstance(step, events.Delta)]
-    assert kinds == ["Started", "Retrying", "Started", "Retrying", "Started", "Finished"]
+    assert kinds == ["StartedStep", "RetryingStep", "StartedStep", "RetryingStep", "StartedStep", "Finished"]
 
 
 @pytest.mark.parametrize("header", ["retry_after=7", "retry_after_ms=7000"])
@@ -345,7 +345,7 @@ async def consume(target, question="hello", *, client=None, sleep=asyncio.sleep)
         [target],
         saying(question),
         client=client,
-        ladder=upstream.Ladder(),
+        state=upstream.UpstreamState(),
         budget=upstream.Budget(),
         sleep=sleep,
     )

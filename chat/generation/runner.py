@@ -42,12 +42,18 @@ class GenerationRunner:
         self.upstream_state = upstream_state
         self.notifications = notifications
         self.local_model = local_model
+        # Closed until the process runs: then its rows wait for a server.
+        self.is_open = False
         self.is_draining = False
         self.has_drained = False
         self._background = background
         self._running: dict[int, Run] = {}
         # Claims that wait for the writer. Meanwhile the heartbeat still finds their rows unclaimed.
         self._starting: set[int] = set()
+
+    def open(self) -> None:
+        """Accept generations from now on."""
+        self.is_open = True
 
     def running(self) -> list[RunningGeneration]:
         """Return the generations that run here, in the order in which they started."""
@@ -57,10 +63,10 @@ class GenerationRunner:
         """Claim a generation and run it to its end, in a task of its own.
 
         `from_owner`: the dead process that owned it; empty: it has no owner. Return the task; None if
-        the generation is being claimed already, or if this process is draining: its row then waits for
-        another process, or for the next start.
+        the generation is being claimed already, or if this process is not running or draining: its row
+        then waits for another process, or for the next start.
         """
-        if self.is_draining or generation_id in self._starting:
+        if not self.is_open or self.is_draining or generation_id in self._starting:
             return None
         self._starting.add(generation_id)
         work: Coroutine[Any, Any, None] = self._run(generation_id, from_owner)

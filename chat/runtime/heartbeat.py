@@ -111,6 +111,7 @@ class Heartbeat:
         self._last_tick_s: float | None = None
         self._last_poll_at = timezone.now()
         self._counter = 0
+        self._loop_task: asyncio.Task[None] | None = None
         self._bulk: set[asyncio.Task[None]] = set()
         # Override -> the revision that was applied here.
         self._applied: dict[int, int] = {}
@@ -123,7 +124,7 @@ class Heartbeat:
         When this returns, no other process takes what this one claims for a dead process's.
         """
         await self.tick()
-        background.start(self.run(), "heartbeat")
+        self._loop_task = background.start(self.run(), "heartbeat")
 
     def wake(self) -> None:
         """Tick now: there is something to pick up. On the event loop."""
@@ -144,8 +145,11 @@ class Heartbeat:
             except Exception:
                 logger.exception("a tick failed; the next one follows")
 
-    async def sign_off(self) -> None:
-        """Delete this process's row: what it still owned is free at once."""
+    async def stop(self) -> None:
+        """Stop ticking and delete this process's row: what it still owned is free at once."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.wait({self._loop_task})
         await self._writer.arun(lambda: Process.objects.filter(pk=self._identity.id).delete())
 
     def problem(self) -> str | None:

@@ -16,7 +16,7 @@ OLDER_PAGES = 10
 
 MAKE = """
 from django.contrib.auth import get_user_model
-from chat.rendering import markdown as rendering
+from chat import rendering
 from chat.models import Conversation, Message
 
 user = get_user_model().objects.get(username="ada")

@@ -1,4 +1,4 @@
-"""What people fill in on the chat page."""
+"""Forms of the chat page."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from chat.text import clean
 
 
 class AskForm(forms.Form):
-    """The composer without JavaScript. Whether the text will do is for Conversation.ask to say."""
+    """The composer without JavaScript. Conversation.ask checks the text itself."""
 
     text = forms.CharField(required=False, strip=False)
-    # The button of an example prompt on the empty page.
+    # Set by the button of an example prompt.
     example = forms.CharField(required=False)
     client_id = forms.CharField(max_length=64)
     conversation = forms.UUIDField(required=False)
-    # An edit names the parent of the edited message; none: it was the first one.
+    # An edit sends the parent of the edited message; empty if that was the first message.
     is_edit = forms.BooleanField(required=False)
     parent = forms.IntegerField(required=False, min_value=1)
     model = forms.IntegerField(required=False, min_value=1)
-    # Of a conversation that begins.
+    # Only for a new conversation.
     system_prompt = forms.CharField(required=False, strip=False)
     temperature = forms.FloatField(required=False)
 
     def clean_text(self) -> str:
-        # Forms send line ends as CR LF; everything else here has LF.
+        # Browsers submit line breaks as CR LF; messages are stored with LF.
         text: str = self.cleaned_data["text"]
         return text.replace("\r\n", "\n")
 
@@ -42,22 +42,20 @@ class RenameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
     def clean_title(self) -> str:
         title = " ".join(clean(self.cleaned_data["title"]).split())
         if not title:
-            raise forms.ValidationError(_("Give it a name."))
+            raise forms.ValidationError(_("Enter a title."))
         return title
 
 
 class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """Settings of a conversation that has not begun; its fields are part of the composer's form."""
+    """Settings of a new conversation. Its fields belong to the composer's form."""
 
     class Meta:
         model = Conversation
         fields = ["system_prompt", "temperature"]
         labels = {"model": _("Model"), "system_prompt": _("System prompt"), "temperature": _("Temperature")}
         help_texts = {
-            "system_prompt": _("Told to the model before every message of this conversation."),
-            "temperature": _(
-                "0 is plain and repeatable, 2 is wild. Empty: as the model's provider likes it."
-            ),
+            "system_prompt": _("Sent to the model before every message."),
+            "temperature": _("0 is most deterministic, 2 most random. Empty: the provider's default."),
         }
         widgets = {
             "system_prompt": forms.Textarea(attrs={"rows": 6, "dir": "auto"}),
@@ -78,7 +76,7 @@ class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
 
 
 class ConfigureForm(NewSettingsForm):
-    """Settings of a conversation."""
+    """Settings of an existing conversation."""
 
     class Meta(NewSettingsForm.Meta):
         fields = ["model", "system_prompt", "temperature"]
@@ -90,4 +88,4 @@ class ConfigureForm(NewSettingsForm):
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = Model.objects.offered()
-        field.empty_label = str(_("The default"))
+        field.empty_label = str(_("Default model"))

@@ -1,4 +1,4 @@
-"""Where requests for pages go."""
+"""URLs of the chat pages and their fragments."""
 
 from django.urls import path
 
@@ -24,5 +24,5 @@ urlpatterns = [
     path("m/<int:pk>/continue/", answers.resume, name="resume"),
     path("m/<int:pk>/select/", messages.select, name="select"),
     path("g/<int:pk>/stop/", answers.stop, name="stop"),
-    path("g/<int:pk>/receipt/", answers.receipt, name="receipt"),
+    path("g/<int:pk>/receipt/", answers.details, name="details"),
 ]

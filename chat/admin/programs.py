@@ -1,4 +1,4 @@
-"""Programs: their keys, and who is told when what they asked for is answered."""
+"""Admin pages for programs: API keys, webhook endpoints and webhooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import NOTHING, LogAdmin, Styled, ago, number
-from chat.models import ApiKey, Callback, Generation, Receiver
+from chat.models import ApiKey, Generation, Webhook, WebhookEndpoint
 
 
 @admin.register(ApiKey)
@@ -28,7 +28,7 @@ class ApiKeyAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         return found.annotate(running_count=Count("generations", filter=active))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Keys are made by their people, or by `manage.py api_key`: who makes one sees it."""
+        """Deny it: a new key is shown only to the user, or by `manage.py api_key`."""
         return False
 
     @admin.action(description=_("Revoke"), permissions=["change"])
@@ -36,7 +36,7 @@ class ApiKeyAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         for key in queryset:
             key.revoke()
 
-    @admin.display(description=_("answers at once, limit"))
+    @admin.display(description=_("concurrent requests, limit"))
     def running(self, key: ApiKey) -> str:
         limit = key.running_max or f"{settings.RUNNING_PER_KEY} *"
         return number(f"{getattr(key, 'running_count', 0)} / {limit}")
@@ -50,38 +50,38 @@ class ApiKeyAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         return ago(key.revoked_at)
 
 
-@admin.register(Receiver)
-class ReceiverAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["url", "is_enabled", "created_at"]
     fields = ["url", "is_enabled", "signing_secret"]
     readonly_fields = ["signing_secret"]
     actions = ["renew"]
 
     @admin.display(description=_("signing secret"))
-    def signing_secret(self, receiver: Receiver) -> str:
-        return receiver.secret if receiver.pk else NOTHING
+    def signing_secret(self, endpoint: WebhookEndpoint) -> str:
+        return endpoint.secret if endpoint.pk else NOTHING
 
-    @admin.action(description=_("Give them a new signing secret"), permissions=["change"])
-    def renew(self, request: HttpRequest, queryset: QuerySet[Receiver]) -> None:
-        for receiver in queryset:
-            receiver.renew_secret()
+    @admin.action(description=_("Replace the signing secret"), permissions=["change"])
+    def renew(self, request: HttpRequest, queryset: QuerySet[WebhookEndpoint]) -> None:
+        for endpoint in queryset:
+            endpoint.renew_secret()
 
 
-@admin.register(Callback)
-class CallbackAdmin(LogAdmin):
-    list_display = ["id", "generation", "receiver", "attempts", "delivered", "next_try", "last_error"]
-    list_filter = ["delivered_at", "given_up_at", "receiver"]
-    list_select_related = ["generation", "receiver"]
+@admin.register(Webhook)
+class WebhookAdmin(LogAdmin):
+    list_display = ["id", "generation", "endpoint", "attempts", "delivered", "next_try", "last_error"]
+    list_filter = ["delivered_at", "given_up_at", "endpoint"]
+    list_select_related = ["generation", "endpoint"]
     fields = [
-        *("generation", "receiver", "attempts", "next_try_at", "delivered_at", "given_up_at", "last_error"),
+        *("generation", "endpoint", "attempts", "next_try_at", "delivered_at", "given_up_at", "last_error"),
         "created_at",
     ]
 
     @admin.display(description=_("delivered"), ordering="delivered_at")
-    def delivered(self, callback: Callback) -> str:
-        return ago(callback.delivered_at)
+    def delivered(self, webhook: Webhook) -> str:
+        return ago(webhook.delivered_at)
 
-    @admin.display(description=_("next try"), ordering="next_try_at")
-    def next_try(self, callback: Callback) -> str:
-        is_over = callback.delivered_at or callback.given_up_at
-        return NOTHING if is_over else callback.next_try_at.isoformat(" ", "seconds")
+    @admin.display(description=_("next attempt"), ordering="next_try_at")
+    def next_try(self, webhook: Webhook) -> str:
+        is_over = webhook.delivered_at or webhook.given_up_at
+        return NOTHING if is_over else webhook.next_try_at.isoformat(" ", "seconds")

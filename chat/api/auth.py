@@ -85,8 +85,8 @@ async def key_of(request: HttpRequest, scope: ApiKey.Scope) -> ApiKey:
             _("This API key may not do that: it lacks the scope “%(scope)s”. Use another key.")
             % {"scope": scope.value},
         )
-    if key.is_use_to_be_noted:
-        await delta_log.awrite(key.note_use)
+    if key.is_use_outdated:
+        await delta_log.awrite(key.save_use)
     return key
 
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from chat.api import schemas as wire
 from chat.api.auth import body_of
 from chat.api.errors import ApiError
-from chat.models import ApiKey, Conversation, Generation, Model, Receiver
+from chat.models import ApiKey, Conversation, Generation, Model, WebhookEndpoint
 from chat.models.generation import ApiRequest, StartedGeneration
 
 # Deeper than any schema that people write.
@@ -54,7 +54,7 @@ class Asked:
             client_id=self._client_id(key),
             source=Generation.Source.API,
             api_key=key,
-            receiver=_receiver(self.request.callback_url),
+            webhook_endpoint=_webhook_endpoint(self.request.callback_url),
         )
 
     def _client_id(self, key: ApiKey) -> str:
@@ -198,14 +198,14 @@ def _fallback(name: str, model: Model) -> Model:
     return found
 
 
-def _receiver(url: str | None) -> Receiver | None:
+def _webhook_endpoint(url: str | None) -> WebhookEndpoint | None:
     if url is None:
         return None
-    found = Receiver.objects.filter(url=url, is_enabled=True).first()
+    found = WebhookEndpoint.objects.filter(url=url, is_enabled=True).first()
     if found is None:
         raise ApiError(
             "callback_not_allowed",
-            _("No call-backs go to this address. Ask the people who run this site to allow it."),
+            _("Webhooks to this URL are not allowed. Ask the operators of this site to add the endpoint."),
             param="callback_url",
         )
     return found

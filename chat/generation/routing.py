@@ -142,7 +142,7 @@ async def _address(endpoint: Endpoint, local_model: LocalModel | None, *, may_wa
     if not may_wait and local_model.state is not ModelState.READY:
         raise errors.NotRunning(gettext("It is still starting."))
     if not await local_model.wait_ready():
-        raise errors.NotRunning(local_model.problem)
+        raise errors.NotRunning(local_model.message)
     return local_model.base_url, local_model.api_key
 
 

@@ -6,13 +6,12 @@ from chat.models.conversation import Conversation, Message
 from chat.models.generation import Attempt, Generation, LoggedEvent
 from chat.models.process import BreakerOverride, Process
 from chat.models.sign_in import SigninFailure, SigninLink
-from chat.models.webhook import Callback, Receiver
+from chat.models.webhook import Webhook, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
     "Attempt",
     "BreakerOverride",
-    "Callback",
     "Conversation",
     "Endpoint",
     "Fallback",
@@ -21,7 +20,8 @@ __all__ = [
     "Message",
     "Model",
     "Process",
-    "Receiver",
     "SigninFailure",
     "SigninLink",
+    "Webhook",
+    "WebhookEndpoint",
 ]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chat.models.api_key import ApiKey
-    from chat.models.webhook import Receiver
+    from chat.models.webhook import WebhookEndpoint
 
 TITLE_MAX_CHARS = 80
 CLIENT_ID_MAX_CHARS = 64
@@ -237,11 +237,11 @@ class Conversation(models.Model):
         client_id: str,
         source: str,
         api_key: ApiKey | None = None,
-        receiver: Receiver | None = None,
+        webhook_endpoint: WebhookEndpoint | None = None,
     ) -> StartedGeneration:
         """Store what a program asks, as a conversation of its own that no page lists, and a generation.
 
-        `api_key`: whose limits hold. `receiver`: who is told of its end. The same `client_id` again
+        `api_key`: whose limits hold. `webhook_endpoint`: notified at its end. The same `client_id` again
         returns what it made the first time. Raises RequestRefused: `conflict` if that was something else,
         `bad_client_id`, `too_many_running`, `too_many_asks`.
         """
@@ -263,8 +263,8 @@ class Conversation(models.Model):
         accepted = conversation._start(
             user, asked, model, client_id=client_id, source=source, request=stored, api_key=api_key
         )
-        if receiver is not None:
-            receiver.callbacks.create(generation_id=accepted.generation_id)
+        if webhook_endpoint is not None:
+            webhook_endpoint.webhooks.create(generation_id=accepted.generation_id)
         return accepted
 
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:

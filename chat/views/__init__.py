@@ -1,1 +1,1 @@
-"""Pages and their fragments: parse, check access, call one verb, answer with HTML."""
+"""Pages and their fragments: each view parses, checks access, calls one operation and renders HTML."""

@@ -1,4 +1,4 @@
-"""Who may see a page, and what a refusal looks like in HTTP."""
+"""Access to pages: the check for a signed-in user, and the HTTP status of a refused request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from django_htmx.middleware import HtmxDetails
 from chat.errors import RequestRefused
 
 
-class AuthedRequest(HttpRequest):
-    """A request of a signed-in person. `htmx` is true when a page asks for a fragment of itself."""
+class AuthenticatedRequest(HttpRequest):
+    """A request of a signed-in user. `htmx` is true when htmx or a script requests a fragment."""
 
     user: User
     htmx: HtmxDetails
 
 
-type View = Callable[..., HttpResponse]
+type PageView = Callable[..., HttpResponse]
 
 STATUS_OF = {
     "not_found": HTTPStatus.NOT_FOUND,
@@ -35,17 +35,20 @@ STATUS_OF = {
 
 
 def status_of(refused: RequestRefused) -> int:
-    """Return the HTTP status that says the same as `refused.code`."""
+    """Return the HTTP status for `refused.code`."""
     return STATUS_OF.get(refused.code, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-def signed_in(*methods: str) -> Callable[[View], View]:
-    """Let signed-in people in, by these methods; what is not theirs is not there: 404."""
+def signed_in(*methods: str) -> Callable[[PageView], PageView]:
+    """Restrict a view to signed-in users and to these HTTP methods.
 
-    def decorate(view: View) -> View:
+    RequestRefused becomes a plain-text response. An object of another user is 404, like a missing one.
+    """
+
+    def decorate(view: PageView) -> PageView:
         @require_http_methods([*methods, "HEAD"] if "GET" in methods else list(methods))
         @wraps(view)
-        def wrapped(request: AuthedRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def wrapped(request: AuthenticatedRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.is_authenticated:
                 return _signed_out(request)
             try:
@@ -54,7 +57,7 @@ def signed_in(*methods: str) -> Callable[[View], View]:
                 if refused.code == "not_found":
                     raise Http404 from refused
                 response = HttpResponse(refused.message, "text/plain; charset=utf-8", status_of(refused))
-            # Nobody else's cache may keep a conversation; one address answers pages and fragments.
+            # Shared caches must not keep a conversation. Pages and fragments can have the same address.
             patch_cache_control(response, private=True, no_cache=True)
             patch_vary_headers(response, ["HX-Request"])
             return response
@@ -64,10 +67,10 @@ def signed_in(*methods: str) -> Callable[[View], View]:
     return decorate
 
 
-def _signed_out(request: AuthedRequest) -> HttpResponse:
+def _signed_out(request: AuthenticatedRequest) -> HttpResponse:
     if request.htmx:
-        # A redirect would put the sign-in page where the fragment goes; the page says it itself.
+        # A redirect would load the sign-in page into the fragment's place. The page shows its own message.
         return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
-    # A POST's address cannot be visited after signing in.
+    # The browser cannot return to the address of a POST after signing in.
     path = request.get_full_path() if request.method in {"GET", "HEAD"} else reverse("chat")
     return redirect_to_login(path)

@@ -1,4 +1,4 @@
-"""Signing in and out, sign-in links, passwords, and registration where it is open."""
+"""Sign-in by password and by link, password changes, and registration (if open)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from django.views.decorators.http import require_http_methods
 from chat.errors import RequestRefused
 from chat.models.sign_in import SigninFailure, SigninLink
 
-# Several are possible, so a person who comes without a password is told by which one.
+# `login` requires a backend name if the user did not come from `authenticate`.
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class SigninForm(AuthenticationForm):
     error_messages = {
-        "invalid_login": _("User name and password do not belong together. Mind upper and lower case."),
-        "inactive": _("User name and password do not belong together. Mind upper and lower case."),
+        "invalid_login": _("Wrong user name or password. Both are case-sensitive."),
+        "inactive": _("Wrong user name or password. Both are case-sensitive."),
     }
 
 
 class Signin(LoginView):
-    """Sign in by password. The admin sends people here, too, so that there is one throttle."""
+    """Sign in by password. The admin redirects here as well, so that one throttle covers both."""
 
     template_name = "accounts/signin.html"
     authentication_form = SigninForm
@@ -58,8 +58,8 @@ class Signin(LoginView):
         return super().get_context_data(registration_is_open=settings.REGISTRATION_IS_OPEN, **kwargs)
 
     def _refuse(self, refused: RequestRefused) -> HttpResponse:
-        """Say how long to wait, the same for every name, without looking at the password."""
-        # The name is kept, so that only the password has to be typed again.
+        """Show how long to wait, without checking the password. The response is the same for every name."""
+        # Keep the user name, so that only the password has to be typed again.
         form = SigninForm(self.request, initial={"username": self.request.POST.get("username", "")})
         response = self.render_to_response(self.get_context_data(form=form, refusal=refused.message))
         response.status_code = HTTPStatus.TOO_MANY_REQUESTS
@@ -71,14 +71,14 @@ class Signin(LoginView):
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_variables("token")
 def signin_link(request: HttpRequest, token: str) -> HttpResponse:
-    """Sign in once by a link. Only the button uses it up: programs that preview links do not press it."""
+    """Sign in by a single-use link. Only the POST uses it up, so that link previews do no harm."""
     link = SigninLink.find(token)
     if request.method == "POST" and link is not None and link.use():
         login(request, link.user, backend=BACKEND)
         return redirect("chat" if link.user.has_usable_password() else "password_set")
     if request.method == "POST" or link is None:
-        return render(request, "accounts/link_ended.html", status=HTTPStatus.NOT_FOUND)
-    return render(request, "accounts/link.html", {"person": link.user})
+        return render(request, "accounts/link_expired.html", status=HTTPStatus.NOT_FOUND)
+    return render(request, "accounts/link.html", {"link_user": link.user})
 
 
 @never_cache
@@ -86,7 +86,7 @@ def signin_link(request: HttpRequest, token: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 def password_set(request: HttpRequest) -> HttpResponse:
-    """Ask a person who has no password for one. It can be put off, but not overlooked."""
+    """Let a user who has no password set one. The page offers to skip this."""
     user = request.user
     assert isinstance(user, User)
     if user.has_usable_password():
@@ -100,7 +100,7 @@ def password_set(request: HttpRequest) -> HttpResponse:
 
 
 class PasswordChange(PasswordChangeView):
-    """Change one's password. This browser stays signed in; the sessions of all others end."""
+    """Change the password. This session stays valid; all other sessions of the user end."""
 
     template_name = "accounts/password_change.html"
     success_url = reverse_lazy("password_changed")
@@ -123,7 +123,7 @@ def password_changed(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 def register(request: HttpRequest) -> HttpResponse:
-    """Make an account for whoever comes, where the operator wants that."""
+    """Create an account, if the operator has opened registration."""
     if not settings.REGISTRATION_IS_OPEN:
         raise Http404
     if request.user.is_authenticated:

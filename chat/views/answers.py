@@ -1,4 +1,4 @@
-"""Asking, asking again, going on, stopping: for pages without JavaScript, which ask by form."""
+"""Send, regenerate, continue and stop by form, for pages without JavaScript; details of an answer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from chat.errors import RequestRefused
 from chat.forms import AskForm
 from chat.models import Conversation, Generation, Message
 from chat.models.generation import StartedGeneration
-from chat.views.access import AuthedRequest, signed_in
+from chat.views.access import AuthenticatedRequest, signed_in
 from chat.views.pages import Composer, page
 
 
 @require_POST
-def ask(request: AuthedRequest) -> HttpResponse:
-    """Send the composer's text; whatever is refused comes back with the text in place."""
+def ask(request: AuthenticatedRequest) -> HttpResponse:
+    """Send the composer's text. If the request is refused, the page comes back with the text in place."""
     if not request.user.is_authenticated:
         return render(
             request,
@@ -35,12 +35,12 @@ def ask(request: AuthedRequest) -> HttpResponse:
 
 
 @signed_in("POST")
-def _ask(request: AuthedRequest) -> HttpResponse:
+def _ask(request: AuthenticatedRequest) -> HttpResponse:
     form = AskForm(request.POST)
     if not form.is_valid():
-        return page(request, None, _as_it_was(request, form))
+        return page(request, None, _invalid_composer(request, form))
     data = form.cleaned_data
-    verb = partial(
+    operation = partial(
         Conversation.ask,
         request.user,
         data["text"] or data["example"],
@@ -54,7 +54,7 @@ def _ask(request: AuthedRequest) -> HttpResponse:
         source=Generation.Source.FORM,
     )
     try:
-        accepted = tasks.begin(request.user, verb)
+        accepted = tasks.begin(request.user, operation)
     except RequestRefused as refused:
         composer = Composer(
             data["text"],
@@ -69,33 +69,35 @@ def _ask(request: AuthedRequest) -> HttpResponse:
     return to_end(accepted.conversation_id)
 
 
-def _as_it_was(request: AuthedRequest, form: AskForm) -> Composer:
-    refused = RequestRefused("malformed", _("This form was not complete. Send it again."))
+def _invalid_composer(request: AuthenticatedRequest, form: AskForm) -> Composer:
+    refused = RequestRefused("malformed", _("This form was incomplete. Please send it again."))
     if "temperature" in form.errors:
-        refused = RequestRefused("bad_settings", _("The temperature is a number from 0 to 2, or empty."))
+        refused = RequestRefused("bad_settings", _("The temperature must be a number from 0 to 2, or empty."))
     text, system_prompt = request.POST.get("text", ""), request.POST.get("system_prompt", "")
     return Composer(text, refused, model_id=form.cleaned_data.get("model"), system_prompt=system_prompt)
 
 
 @signed_in("POST")
-def regenerate(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Answer the person's message `pk` once more."""
+def regenerate(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Generate another answer to the user's message `pk`."""
     return _begin(request, pk, Conversation.regenerate)
 
 
 @signed_in("POST")
-def resume(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Write on at the answer `pk`, which ended early."""
+def resume(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Continue the answer `pk`, which ended early."""
     return _begin(request, pk, Conversation.resume)
 
 
-def _begin(request: AuthedRequest, pk: int, verb: Callable[..., StartedGeneration]) -> HttpResponse:
+def _begin(
+    request: AuthenticatedRequest, pk: int, operation: Callable[..., StartedGeneration]
+) -> HttpResponse:
     message = Message.get_for(request.user, pk)
     client_id = request.POST.get("client_id", "")
     try:
         accepted = tasks.begin(
             request.user,
-            partial(verb, request.user, pk, client_id=client_id, source=Generation.Source.FORM),
+            partial(operation, request.user, pk, client_id=client_id, source=Generation.Source.FORM),
         )
     except RequestRefused as refused:
         return page(request, message.conversation, Composer(refused=refused))
@@ -103,8 +105,8 @@ def _begin(request: AuthedRequest, pk: int, verb: Callable[..., StartedGeneratio
 
 
 @signed_in("POST")
-def stop(request: AuthedRequest, pk: int) -> HttpResponse:
-    """End an answer and keep its text."""
+def stop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Stop an answer and keep its text."""
     generation = get_object_or_404(Generation.objects.of(request.user).select_related("message"), pk=pk)
     tasks.stop(request.user, generation.pk)
     if request.htmx:
@@ -113,23 +115,23 @@ def stop(request: AuthedRequest, pk: int) -> HttpResponse:
 
 
 @signed_in("GET")
-def receipt(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Answer with what happened to one generation."""
+def details(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Show the details of one generation: times, usage and attempts."""
     generations = Generation.objects.of(request.user).select_related("model", "message__conversation")
     generation = get_object_or_404(generations.prefetch_related("attempts"), pk=pk)
-    template = "chat/_receipt.html" if request.htmx else "chat/receipt.html"
+    template = "chat/_details.html" if request.htmx else "chat/details.html"
     return render(request, template, {"generation": generation, "attempts": list(generation.attempts.all())})
 
 
 def to_end(conversation_id: object) -> HttpResponse:
-    """Send the browser to the end of a conversation."""
+    """Redirect to the end of a conversation."""
     return HttpResponseRedirect(reverse("conversation", args=[conversation_id]) + "#end")
 
 
-def _conversation(request: AuthedRequest, conversation_id: object) -> Conversation | None:
+def _conversation(request: AuthenticatedRequest, conversation_id: object) -> Conversation | None:
     if not conversation_id:
         return None
     try:
         return Conversation.get_for(request.user, str(conversation_id))
-    except RequestRefused:  # it was deleted meanwhile: the text goes to a new one
+    except RequestRefused:  # deleted in the meantime: the text goes to a new conversation
         return None

@@ -1,4 +1,4 @@
-"""A person's API keys: made, shown once, listed with their limits, revoked."""
+"""The page of a user's API keys: create, show once, list, revoke."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from django.urls import reverse
 
 from chat.errors import RequestRefused
 from chat.models import ApiKey
-from chat.views.access import AuthedRequest, signed_in, status_of
+from chat.views.access import AuthenticatedRequest, signed_in, status_of
 
 
 @signed_in("GET", "POST")
-def api_keys(request: AuthedRequest) -> HttpResponse:
-    """List the keys; by POST, make one and show it, this once."""
+def api_keys(request: AuthenticatedRequest) -> HttpResponse:
+    """List the user's keys. A POST creates a key and shows it once."""
     key, refused = "", None
     if request.method == "POST":
         try:
@@ -27,14 +27,14 @@ def api_keys(request: AuthedRequest) -> HttpResponse:
         "refused": refused,
         "base_url": (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + "/v1",
         "per_minute": settings.ASKS_PER_MINUTE_PER_KEY,
-        "running_of_person": settings.API_RUNNING_PER_USER,
+        "user_running_limit": settings.API_RUNNING_PER_USER,
     }
     return render(request, "accounts/api_keys.html", context, status=status_of(refused) if refused else 200)
 
 
 @signed_in("POST")
-def revoke(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Let a key open no door any more."""
+def revoke(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Revoke a key."""
     found = ApiKey.objects.filter(user=request.user, pk=pk).first()
     if found is None:
         raise Http404

@@ -1,4 +1,4 @@
-"""Pages for what went wrong: what happened, what to do, never a traceback."""
+"""Error pages. They say what happened and what to do, and never show a traceback."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from django.template.loader import render_to_string
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer a form whose token is missing or old: mostly a page that was open while somebody signed in."""
+    """Reject a form with a missing or old CSRF token, usually from a page opened before a sign-in."""
     return render(request, "403_csrf.html", status=HTTPStatus.FORBIDDEN)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer after an exception. Whatever is broken must not break this page as well."""
+    """Respond to an unhandled exception, without using anything that may be broken."""
     try:
-        # Without the request: context processors may ask the database, which may be what is broken.
+        # Without the request, because context processors may query a database that is down.
         page = render_to_string("500.html")
-    except Exception:  # noqa: BLE001  # the exception that matters is logged already
-        words = "Something went wrong on the server. Try again in a moment."
-        return HttpResponse(words, "text/plain; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
+    except Exception:  # noqa: BLE001  # the original exception is already logged
+        text = "Something went wrong on the server. Please try again in a moment."
+        return HttpResponse(text, "text/plain; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
     return HttpResponse(page, status=HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -17,12 +17,12 @@ UNCACHED = {"Cache-Control": "no-store"}
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:
-    """Answer `ok` while the event loop turns. A database that is down is no reason to restart us."""
+    """Answer `ok` while the event loop runs. A restart would not help if the database is down."""
     return HttpResponse("ok", "text/plain; charset=utf-8", headers=UNCACHED)
 
 
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when this process can serve, else 503; the body says why, and how things are."""
+    """Answer 200 if this process can serve, else 503. The body has the checks and the process status."""
     readiness = await database_sync_to_async(heartbeat.readiness)()
     return JsonResponse(
         {"ready": readiness.is_ready, "checks": readiness.checks, "status": readiness.status},

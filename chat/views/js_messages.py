@@ -1,56 +1,59 @@
-"""What the page's scripts say, in the person's language."""
+"""Messages that the page's scripts show, in the user's language."""
 
 from __future__ import annotations
 
-from django.utils.translation import gettext as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
-
-def words_for_scripts() -> dict[str, str]:
-    """Return sentences by name; {braces} are filled in by the page."""
-    return {
-        "answerComplete": _("The answer is complete."),
-        "answerEnded": _("The answer ended early: {status}"),
-        "answerStarted": _("The answer has started."),
-        "busy": _("The answer is still being written. Wait for it, or stop it with Esc."),
-        "code": _("code"),
-        "continued": _("Cut off; continuing…"),
-        "copied": _("Copied"),
-        "copy": _("Copy"),
-        "copyFailed": _("This browser did not let us copy."),
-        "counter": _("{left} characters left"),
-        "deletedElsewhere": _("This conversation was deleted."),
-        "editing": _("Editing an earlier message; its present version is kept."),
-        "held": _(
-            "This goes out when this answer is complete. Esc stops the answer; typing on holds it back."
-        ),
-        "keptElsewhere": _(
-            "A message you wrote elsewhere was not sent; it is in the message field there. {reason}"
-        ),
-        "loadFailed": _("Not everything could be loaded. Trying again…"),
-        "newConversation": _("New conversation"),
-        "notSent": _("That answer ended early, so your message was not sent yet. Send it when you want to."),
-        "offline": _("You are offline. Your text is kept and sent later."),
-        "outdated": _("The program was updated. Reload this page; your text is kept."),
-        "queued": _("Waiting for a free slot…"),
-        "queuedAt": _("Waiting, number {position} in line…"),
-        "reconnected": _("Connected again."),
-        "reconnecting": _("Reconnecting… Your text is kept."),
-        "reload": _("Reload"),
-        "restarted": _("The answer was cut and begins anew."),
-        "retrying": _("{message} Attempt {attempt} of {of} follows in {seconds} s."),
-        "retryingNow": _("{message} Attempt {attempt} of {of}…"),
-        "retryingDown": _("{message} Trying again in {seconds} s."),
-        "retryingDownNow": _("{message} Trying again…"),
-        "send": _("Sending…"),
-        "sendLater": _("Not sent yet. It is kept here and sent as soon as there is a connection."),
-        "signedOut": _("You are signed out. Your text is kept."),
-        "signIn": _("Sign in"),
-        "somebodyElse": _("Somebody else has signed in in this browser. Your text is kept for you."),
-        "switched": _("Continued on {model}."),
-        "thinking": _("Thinking…"),
-        "thought": _("Thought for {seconds} s"),
-        "tooLong": _(
-            "This message has {length} characters; the limit is {limit}. Shorten it or send it in parts."
-        ),
-        "waiting": _("Waiting for {model}…"),
-    }
+# By the name that `say(name, values)` in config.js uses; it fills in the {braces}.
+JS_MESSAGES: dict[str, str | Promise] = {
+    # An answer
+    "queued": _("Waiting in the queue…"),
+    "queuedAt": _("Waiting in the queue, position {position}…"),
+    "waiting": _("Waiting for {model}…"),
+    "thinking": _("Thinking…"),
+    "thought": _("Thought for {seconds} s"),
+    "retrying": _("{message} Attempt {attempt} of {of} in {seconds} s."),
+    "retryingNow": _("{message} Attempt {attempt} of {of}…"),
+    "retryingDown": _("{message} Trying again in {seconds} s."),
+    "retryingDownNow": _("{message} Trying again…"),
+    "switched": _("Continued on {model}."),
+    "continued": _("Interrupted. Continuing…"),
+    "restarted": _("The answer was interrupted and is being generated again."),
+    "answerStarted": _("The answer has started."),
+    "answerComplete": _("The answer is complete."),
+    "answerEnded": _("The answer ended early: {status}"),
+    # The message field
+    "busy": _("The answer is still being written. Wait until it is complete, or press Esc to stop it."),
+    "counter": _("{left} characters left"),
+    "held": _(
+        "Your message will be sent when this answer is complete. "
+        "Press Esc to stop the answer, or keep typing to hold the message back."
+    ),
+    "keptElsewhere": _(
+        "A message in another conversation could not be sent. It is saved there as a draft. {reason}"
+    ),
+    "notSent": _("The answer ended early, so your message was not sent. Send it when you are ready."),
+    "send": _("Sending…"),
+    "sendLater": _("Not sent yet. It will be sent as soon as you are connected."),
+    "tooLong": _(
+        "This message has {length} characters; the limit is {limit}. Shorten it or send it in parts."
+    ),
+    # The connection
+    "offline": _("You are offline. Your messages are saved and will be sent when you are back online."),
+    "reconnecting": _("Reconnecting… Your text is saved."),
+    "reconnected": _("Connected again."),
+    "loadFailed": _("Some messages could not be loaded. Trying again…"),
+    "deletedElsewhere": _("This conversation was deleted."),
+    "newConversation": _("New conversation"),
+    "outdated": _("This site has been updated. Reload the page; your text is saved."),
+    "reload": _("Reload"),
+    "signedOut": _("You have been signed out. Your text is saved."),
+    "signIn": _("Sign in"),
+    "otherUser": _("Another user has signed in on this browser. Your text is saved for you."),
+    # Copying
+    "code": _("code"),
+    "copy": _("Copy"),
+    "copied": _("Copied"),
+    "copyFailed": _("Copying failed"),
+}

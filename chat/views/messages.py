@@ -1,4 +1,4 @@
-"""One message: its article, its text, and which of its versions is shown."""
+"""Views of one message: its article, its source text, and the choice of a version."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from django.urls import reverse
 
 from chat import notifications
 from chat.models import Message
-from chat.views.access import AuthedRequest, signed_in
-from chat.views.transcript import entries_of
+from chat.views.access import AuthenticatedRequest, signed_in
+from chat.views.transcript import message_views
 
 
 @signed_in("GET")
-def message(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Answer with the article of one message, final or in mid-answer."""
+def message(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Return the article of one message, whether its answer is final or in progress."""
     found = Message.get_for(request.user, pk)
-    [entry] = entries_of([found])
-    if not entry.is_active:
+    [view] = message_views([found])
+    if not view.is_active:
         found.conversation.mark_seen()
-    return render(request, "chat/_message.html", {"entry": entry})
+    return render(request, "chat/_message.html", {"view": view})
 
 
 @signed_in("GET")
-def source(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Answer with the text of one message as it was written, for copying."""
+def source(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Return the unrendered text of one message, for copying."""
     found = Message.get_for(request.user, pk)
     return HttpResponse(found.text, "text/plain; charset=utf-8")
 
 
 @signed_in("POST")
-def select(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Show the branch of one version."""
+def select(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Switch the conversation to the branch of this version."""
     found = Message.get_for(request.user, pk)
     found.conversation.select(found)
     notifications.changed(request.user.pk, found.conversation_id, "selected")

@@ -1,4 +1,4 @@
-"""The chat page itself: a new conversation, an old one, and its composer."""
+"""The chat page: a new or an existing conversation, and the composer."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from django.utils.translation import gettext as _
 from chat.errors import RequestRefused
 from chat.forms import NewSettingsForm
 from chat.models import Conversation, Message, Model
-from chat.views.access import AuthedRequest, signed_in, status_of
-from chat.views.js_messages import words_for_scripts
+from chat.views.access import AuthenticatedRequest, signed_in, status_of
+from chat.views.js_messages import JS_MESSAGES
 from chat.views.sidebar import sidebar_of
-from chat.views.transcript import Stretch, new_client_id, number_from, stretch_of
+from chat.views.transcript import MessagePage, message_page, new_client_id, number_from
 
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """What the page's form holds: kept text, why it was refused, and the message that is being edited."""
+    """Content of the page's form: the text to keep, why it was refused, and which message it edits."""
 
     text: str = ""
     refused: RequestRefused | None = None
     is_edit: bool = False
     parent_id: int | None = None
     model_id: int | None = None
-    # Of a conversation that begins.
+    # Only for a new conversation.
     system_prompt: str = ""
     temperature: float | None = None
     client_id: str = field(default_factory=new_client_id)
@@ -40,21 +40,20 @@ class Composer:
 
 
 def page(
-    request: AuthedRequest,
+    request: AuthenticatedRequest,
     conversation: Conversation | None = None,
     composer: Composer | None = None,
     *,
     before: int | None = None,
 ) -> HttpResponse:
-    """Answer with the whole chat page."""
+    """Render the whole chat page."""
     composer = composer or Composer()
     offered = list(Model.objects.offered())
-    asked_id = composer.model_id or (conversation.model_id if conversation else None)
-    model = next((model for model in offered if model.pk == asked_id), offered[0] if offered else None)
-    stretch = stretch_of(conversation, before=before) if conversation else Stretch(None, [])
+    wanted_id = composer.model_id or (conversation.model_id if conversation else None)
+    model = next((model for model in offered if model.pk == wanted_id), offered[0] if offered else None)
     context = {
         "conversation": conversation,
-        "transcript": stretch,
+        "transcript": message_page(conversation, before=before) if conversation else MessagePage(None, []),
         "composer": composer,
         "new_settings": None if conversation else _new_settings(composer),
         "is_sidebar_closed": request.COOKIES.get("sidebar") == "closed",
@@ -63,7 +62,7 @@ def page(
         "sidebar": sidebar_of(request, conversation),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,
-        "words": words_for_scripts(),
+        "js_messages": JS_MESSAGES,
     }
     return render(request, "chat/chat.html", context, status=composer.status)
 
@@ -74,38 +73,38 @@ def _new_settings(composer: Composer) -> NewSettingsForm:
 
 
 def example_prompts() -> list[str]:
-    """Return what somebody with an empty page might ask."""
+    """Return the example prompts of an empty page."""
     return [
-        _("Explain how rainbows form, to a ten-year-old"),
-        _("Write a short, friendly mail that moves a meeting to Friday"),
-        _("Make a table of three European capitals: country, river, population"),
-        _("Write a Python function that tells whether a word is a palindrome"),
+        _("Explain to a ten-year-old how rainbows form"),
+        _("Write a short, friendly email to move a meeting to Friday"),
+        _("Make a table of three European capitals with country, river and population"),
+        _("Write a Python function that checks whether a word is a palindrome"),
     ]
 
 
 @signed_in("GET")
-def chat(request: AuthedRequest) -> HttpResponse:
-    """Answer with an empty page for a new conversation."""
+def chat(request: AuthenticatedRequest) -> HttpResponse:
+    """Render an empty page for a new conversation."""
     return page(request)
 
 
 @signed_in("GET")
-def conversation(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Answer with the newest messages of a conversation, or those before `?before=`."""
+def conversation(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Render the newest messages of a conversation, or those before `?before=`."""
     found = Conversation.get_for(request.user, pk)
     found.mark_seen()
     return page(request, found, before=number_from(request, "before"))
 
 
 @signed_in("GET")
-def edit(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Answer with the page whose composer holds an earlier message; sending it makes a new version."""
+def edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Render the page with an earlier message in the composer. Sending it creates a new version."""
     message = Message.get_for(request.user, pk)
     if message.role != Message.Role.USER:
-        raise RequestRefused("bad_parent", _("Only your own messages can be edited."))
+        raise RequestRefused("bad_parent", _("You can edit only your own messages."))
     return page(request, message.conversation, Composer(message.text, None, True, message.parent_id))
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Lead to the icon from pages that name none, such as the admin's: browsers then ask for this address."""
+    """Redirect to the icon, for pages that do not name one, such as the admin's."""
     return redirect(static("chat/icon.svg"))

@@ -1,4 +1,4 @@
-"""What a person sets: a conversation's model, prompt and temperature; the look of the pages."""
+"""The settings of a conversation, and the theme of the pages."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from django.views.decorators.http import require_POST
 from chat import notifications
 from chat.forms import ConfigureForm
 from chat.models import Conversation
-from chat.views.access import AuthedRequest, signed_in
+from chat.views.access import AuthenticatedRequest, signed_in
 
 THEMES = ("system", "light", "dark")
-COOKIE_AGE_S = 400 * 24 * 3600  # the longest that browsers keep one
+COOKIE_AGE_S = 400 * 24 * 3600  # the maximum that browsers allow
 
 
 @signed_in("GET", "POST")
-def configure(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Set model, system prompt and temperature of one conversation."""
+def configure(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Show or save the model, system prompt and temperature of a conversation."""
     conversation = Conversation.get_for(request.user, pk)
     form = ConfigureForm(request.POST or None, instance=conversation)
     if request.method == "POST" and form.is_valid():
@@ -38,7 +38,7 @@ def configure(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
 
 @require_POST
 def preferences(request: HttpRequest) -> HttpResponse:
-    """Keep the theme in a cookie, so that the server can draw the page in it at once."""
+    """Store the theme in a cookie, so that the server renders the next page with it."""
     back = request.headers.get("referer", "")
     if not url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
         back = "chat"

@@ -1,4 +1,4 @@
-"""The list of conversations: search, rename, delete, undo."""
+"""The list of conversations: search, rename, delete, restore."""
 
 from __future__ import annotations
 
@@ -25,48 +25,50 @@ from chat.forms import RenameForm
 from chat.models import Conversation, Generation, Message
 from chat.models.conversation import ConversationQuerySet
 from chat.text import clean
-from chat.views.access import AuthedRequest, signed_in
+from chat.views.access import AuthenticatedRequest, signed_in
 
 PAGE_CONVERSATIONS = 40
 SNIPPET_CHARS = 140
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One conversation of the list. `snippet` is where the text holds what was searched for."""
+class ConversationItem:
+    """One conversation in the list. `snippet` is the text around the first match of a search."""
 
     conversation: Conversation
     title: SafeString
     snippet: SafeString | None = None
     is_current: bool = False
     is_running: bool = False
-    has_news: bool = False
+    has_unseen_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ConversationGroup:
+    """Conversations of about the same age."""
+
     label: str
-    rows: list[Row]
+    items: list[ConversationItem]
 
 
 @dataclass(frozen=True, slots=True)
 class Sidebar:
-    """The pages of the list that are shown, by age."""
+    """The shown part of the list, grouped by age."""
 
     query: str
-    groups: list[Group]
+    groups: list[ConversationGroup]
     page: int
     next_page: int | None
     current_id: str = ""
 
 
-def sidebar_of(request: AuthedRequest, current: Conversation | None = None) -> Sidebar:
-    """Return the list as the query string wants it: `q`, `page`, and `through` for all pages up to one."""
+def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = None) -> Sidebar:
+    """Return the list for a query string: `q`, `page`, or `through` for all pages up to that one."""
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
     words = query.split()[:8]
     found = Conversation.objects.of(request.user).listed().search(query).order_by("-updated_at", "-pk")
-    found = _with_news(found)
+    found = _with_unseen(found)
     if words:
         found = _with_snippets(found, words[0])
     through = _positive(request.GET.get("through"))
@@ -74,32 +76,32 @@ def sidebar_of(request: AuthedRequest, current: Conversation | None = None) -> S
     page = paginator.get_page(1 if through else request.GET.get("page"))
     conversations = list(page.object_list)
     running = _running_ids(request)
-    rows = [
-        Row(
+    items = [
+        ConversationItem(
             conversation,
             marked(str(conversation), words),
             _snippet(conversation, words),
             is_current=str(conversation.pk) == current_id,
             is_running=conversation.pk in running,
-            has_news=getattr(conversation, "has_news", False),
+            has_unseen_answer=getattr(conversation, "has_unseen_answer", False),
         )
         for conversation in conversations
     ]
     number = through or page.number
-    return Sidebar(query, grouped(rows), number, number + 1 if page.has_next() else None, current_id)
+    return Sidebar(query, grouped(items), number, number + 1 if page.has_next() else None, current_id)
 
 
 def _positive(value: str | None) -> int | None:
     return min(int(value), 50) if value and value.isascii() and value.isdigit() and int(value) else None
 
 
-def _with_news(found: ConversationQuerySet) -> ConversationQuerySet:
+def _with_unseen(found: ConversationQuerySet) -> ConversationQuerySet:
     unseen = Generation.objects.filter(message=OuterRef("leaf"), finished_at__gt=OuterRef("seen_at"))
-    return found.annotate(has_news=Exists(unseen))
+    return found.annotate(has_unseen_answer=Exists(unseen))
 
 
 def _with_snippets(found: ConversationQuerySet, word: str) -> ConversationQuerySet:
-    # The text is cut in the database: a conversation may hold megabytes.
+    # Cut the text in the database, because a conversation can hold megabytes.
     holding = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=word)
     at = StrIndex(Lower("text"), Value(word.lower()), output_field=IntegerField())
     cut = Substr("text", Greatest(at - 40, Value(1)), SNIPPET_CHARS)
@@ -112,7 +114,7 @@ def _snippet(conversation: Conversation, words: list[str]) -> SafeString | None:
     return marked(" ".join(cut.split()), words) if cut else None
 
 
-def _running_ids(request: AuthedRequest) -> set[uuid.UUID]:
+def _running_ids(request: AuthenticatedRequest) -> set[uuid.UUID]:
     active = Generation.objects.of(request.user).active()
     return set(active.values_list("message__conversation_id", flat=True))
 
@@ -126,18 +128,18 @@ def marked(text: str, words: list[str]) -> SafeString:
     return format_html_join("", "{}", ((piece,) for piece in pieces))
 
 
-def grouped(rows: list[Row]) -> list[Group]:
-    """Return `rows`, newest first, by age as people say it."""
+def grouped(items: list[ConversationItem]) -> list[ConversationGroup]:
+    """Group `items`, which are ordered newest first, by age."""
     today = timezone.localdate()
     return [
-        Group(label, list(group))
+        ConversationGroup(label, list(group))
         for label, group in groupby(
-            rows, key=lambda row: age_of(timezone.localdate(row.conversation.updated_at), today)
+            items, key=lambda item: age_label(timezone.localdate(item.conversation.updated_at), today)
         )
     ]
 
 
-def age_of(day: datetime.date, today: datetime.date) -> str:
+def age_label(day: datetime.date, today: datetime.date) -> str:
     days = (today - day).days
     if days <= 0:
         return _("Today")
@@ -149,14 +151,14 @@ def age_of(day: datetime.date, today: datetime.date) -> str:
 
 
 @signed_in("GET")
-def sidebar(request: AuthedRequest) -> HttpResponse:
-    """Answer with the list as a fragment."""
+def sidebar(request: AuthenticatedRequest) -> HttpResponse:
+    """Return the list as a fragment."""
     return render(request, "chat/_conversations.html", {"sidebar": sidebar_of(request)})
 
 
 @signed_in("GET", "POST")
-def rename(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Give a conversation another title, in place or on a page of its own."""
+def rename(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Rename a conversation, in the list or on a page of its own."""
     conversation = Conversation.get_for(request.user, pk)
     form = RenameForm(request.POST or None, instance=conversation)
     if request.method == "POST" and form.is_valid():
@@ -171,8 +173,8 @@ def rename(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 @signed_in("POST")
-def delete(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Put a conversation away; answers in progress are stopped. It can be restored."""
+def delete(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Delete a conversation and stop its answers. The deletion can be undone."""
     conversation = Conversation.get_for(request.user, pk)
     for generation_id in conversation.delete_softly():
         tasks.stop(request.user, generation_id)
@@ -186,8 +188,8 @@ def delete(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 @signed_in("POST")
-def restore(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Undo a deletion."""
+def restore(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Undo the deletion of a conversation."""
     conversation = Conversation.get_deleted_for(request.user, pk)
     conversation.restore()
     notifications.changed(request.user.pk, pk, "restored")
@@ -197,7 +199,7 @@ def restore(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def _refreshed() -> HttpResponse:
-    """Answer with nothing but word that the list is to be read again."""
+    """Return an empty response that makes the page reload the list."""
     response = HttpResponse()
     response["HX-Trigger"] = "conversations-changed"
     return response

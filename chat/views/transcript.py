@@ -1,4 +1,4 @@
-"""What a page shows of a conversation: a stretch of its branch, its versions and how each answer stands."""
+"""The messages that a page shows: one page of the shown branch, with versions and answers in progress."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from django.shortcuts import render
 
 from chat.event_log import log as delta_log
 from chat.models import Conversation, Generation, Message
-from chat.views.access import AuthedRequest, signed_in
+from chat.views.access import AuthenticatedRequest, signed_in
 
-# As many as a tall screen shows a few times over; older ones come on demand.
+# A few tall screens. Older messages are loaded on demand.
 PAGE_MESSAGES = 50
 
 
 def new_client_id() -> str:
-    """Return the id by which a form's sender makes sure that it counts once."""
+    """Return a random id that makes sending the same form twice harmless."""
     return secrets.token_urlsafe(16)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One message as the page shows it. `state` is there while its answer is being written."""
+class MessageView:
+    """One message as the page shows it. `replayed` is set while its answer is in progress."""
 
     message: Message
     generation: Generation | None
     versions: list[int]
-    state: delta_log.ReplayedText | None
+    replayed: delta_log.ReplayedText | None
 
     @property
     def is_user(self) -> bool:
@@ -38,48 +38,48 @@ class Entry:
 
     @property
     def is_active(self) -> bool:
-        return self.state is not None
+        return self.replayed is not None
 
     @property
     def text(self) -> str:
-        return self.state.text if self.state else self.message.text
+        return self.replayed.text if self.replayed else self.message.text
 
     @property
     def thinking(self) -> str:
-        return self.state.thinking if self.state else self.message.thinking
+        return self.replayed.thinking if self.replayed else self.message.thinking
 
     @property
     def seq(self) -> int:
-        """The event up to which the page shows this answer.
+        """The seq of the last event that the page already shows.
 
-        0 while there is nothing but waiting: a page that follows from the start then learns its
-        place in line or the running countdown, which are not part of the text.
+        0 before the first text: a page that follows from the start then also gets the queue position
+        or the running countdown, which are not part of the text.
         """
-        if self.state is None or self.generation is None:
+        if self.replayed is None or self.generation is None:
             return 0
-        has_news = self.state.thinking or self.state.text != self.generation.prefix
-        return self.state.seq if has_news else 0
+        has_text = self.replayed.thinking or self.replayed.text != self.generation.prefix
+        return self.replayed.seq if has_text else 0
 
     @property
     def prefix_chars(self) -> int:
-        """Characters that a restart keeps, counted in code points."""
+        """Number of characters (code points) that a restart keeps."""
         return len(self.generation.prefix) if self.generation else 0
 
     @property
-    def number(self) -> int:
+    def version_number(self) -> int:
         return self.versions.index(self.message.pk) + 1
 
     @property
-    def count(self) -> int:
+    def version_count(self) -> int:
         return len(self.versions)
 
     @property
     def previous_id(self) -> int | None:
-        return self.versions[self.number - 2] if self.number > 1 else None
+        return self.versions[self.version_number - 2] if self.version_number > 1 else None
 
     @property
     def next_id(self) -> int | None:
-        return self.versions[self.number] if self.number < self.count else None
+        return self.versions[self.version_number] if self.version_number < self.version_count else None
 
     @property
     def client_id(self) -> str:
@@ -87,13 +87,13 @@ class Entry:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for as long as the message looks the same, apart from text that is followed."""
+        """Changes whenever the message looks different, except for the text of an answer in progress."""
         run = f"{self.generation.pk}{self.generation.status}" if self.generation else "-"
-        return f"{run}.{self.number}.{self.count}"
+        return f"{run}.{self.version_number}.{self.version_count}"
 
     @property
     def thought_s(self) -> float | None:
-        """How long the model reasoned before its first word."""
+        """Seconds that the model reasoned before the first text of the answer."""
         run = self.generation
         if run is None or run.first_delta_at is None or run.started_at is None:
             return None
@@ -101,20 +101,20 @@ class Entry:
 
     @property
     def is_switched(self) -> bool:
-        """Whether another model answered than the one that was asked."""
+        """Whether the answer came from another model than the requested one."""
         run = self.generation
         return bool(run and run.model and run.model_name and run.model_name != run.model.name)
 
 
-def entries_of(messages: list[Message]) -> list[Entry]:
-    """Return what the page shows of `messages`, in four queries and one per answer in progress."""
+def message_views(messages: list[Message]) -> list[MessageView]:
+    """Return views of `messages`, with four queries and one more for each answer in progress."""
     versions = Message.siblings(messages)
     latest = _latest_generations(messages)
-    # Its answer may have ended between the reading of the two: the text that belongs to the end comes after.
+    # The answer may have ended between the two queries: read its final text again.
     if messages and messages[-1].pk in latest:
         messages[-1].refresh_from_db(fields=["text", "html", "thinking"])
     return [
-        Entry(message, latest.get(message.pk), versions[message.pk], _state(latest.get(message.pk)))
+        MessageView(message, latest.get(message.pk), versions[message.pk], _replayed(latest.get(message.pk)))
         for message in messages
     ]
 
@@ -128,60 +128,60 @@ def _latest_generations(messages: Iterable[Message]) -> dict[int, Generation]:
     return latest
 
 
-def _state(generation: Generation | None) -> delta_log.ReplayedText | None:
+def _replayed(generation: Generation | None) -> delta_log.ReplayedText | None:
     if generation is None or not generation.is_active:
         return None
     return delta_log.state(generation.pk, prefix=generation.prefix)
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Messages of the shown branch that follow one another, oldest first."""
+class MessagePage:
+    """Consecutive messages of the shown branch, oldest first."""
 
     conversation: Conversation | None
-    entries: list[Entry]
-    # Whether it does not reach to the end of the branch.
+    views: list[MessageView]
+    # Whether newer messages exist that this page does not contain.
     is_earlier: bool = False
 
     @property
     def older_than(self) -> int | None:
-        """The message before which there is more, if there is."""
-        first = self.entries[0].message if self.entries else None
+        """The id of the first message, if the branch has older ones; else None."""
+        first = self.views[0].message if self.views else None
         return first.pk if first and first.parent_id else None
 
     @property
-    def active(self) -> Entry | None:
-        """The answer in progress at its end, if there is one."""
-        return self.entries[-1] if self.entries and self.entries[-1].is_active else None
+    def active(self) -> MessageView | None:
+        """The answer in progress at the end of the page, if any."""
+        return self.views[-1] if self.views and self.views[-1].is_active else None
 
 
-def stretch_of(
+def message_page(
     conversation: Conversation, *, before: int | None = None, limit: int = PAGE_MESSAGES
-) -> Stretch:
+) -> MessagePage:
     """Return the newest messages of the shown branch, or those before the message with id `before`."""
     messages = conversation.path(limit=limit, before=before)
-    return Stretch(conversation, entries_of(messages), is_earlier=before is not None)
+    return MessagePage(conversation, message_views(messages), is_earlier=before is not None)
 
 
-def number_from(request: AuthedRequest, name: str) -> int | None:
-    """Return a whole number from the query string; nonsense counts as absent."""
+def number_from(request: AuthenticatedRequest, name: str) -> int | None:
+    """Return a whole number from the query string; None if absent or invalid."""
     value = request.GET.get(name, "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
 
 
 @signed_in("GET")
-def older(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Answer with the messages before `?before=`."""
+def older(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Return the messages before `?before=`."""
     conversation = Conversation.get_for(request.user, pk)
-    stretch = stretch_of(conversation, before=number_from(request, "before"))
-    return render(request, "chat/_messages.html", {"transcript": stretch})
+    messages = message_page(conversation, before=number_from(request, "before"))
+    return render(request, "chat/_messages.html", {"transcript": messages})
 
 
 @signed_in("GET")
-def transcript(request: AuthedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Answer with the newest messages, at most `?limit=`, for a page that hears of changes made elsewhere."""
+def transcript(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Return the newest messages, at most `?limit=`, for a page that was notified of a change."""
     conversation = Conversation.get_for(request.user, pk)
     limit = min(number_from(request, "limit") or PAGE_MESSAGES, PAGE_MESSAGES)
     return render(
-        request, "chat/_messages.html", {"transcript": stretch_of(conversation, limit=max(limit, 1))}
+        request, "chat/_messages.html", {"transcript": message_page(conversation, limit=max(limit, 1))}
     )

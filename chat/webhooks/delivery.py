@@ -1,17 +1,14 @@
-"""Delivering call-backs: signed, at least once, again and again for a day.
+"""Delivery of webhooks: signed, at least once, retried for a day.
 
-Signed as the Standard Webhooks specification says (https://www.standardwebhooks.com), which the openai
-libraries can check: `client.webhooks.verify_signature(body, headers, secret=…)`.
+Signed by the Standard Webhooks specification (https://www.standardwebhooks.com). The openai libraries
+verify such signatures: `client.webhooks.verify_signature(body, headers, secret=…)`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import logging
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +16,7 @@ from channels.db import database_sync_to_async
 from django.tasks import task
 
 from chat.event_log import log as delta_log
-from chat.models.webhook import Callback
+from chat.models.webhook import Webhook
 from chat.runtime.task_backends.local import TaskPriority
 
 if TYPE_CHECKING:
@@ -27,72 +24,78 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 20
+DELIVERIES_AT_ONCE = 20
 TIMEOUT_S = 10.0
 
 
-def signed(callback: Callback, now_s: int) -> tuple[bytes, dict[str, str]]:
-    """Return body and headers of a call-back that is sent at `now_s` (Unix time)."""
-    generation = callback.generation
+def signed(webhook: Webhook, now: datetime) -> tuple[bytes, dict[str, str]]:
+    """Return the body and the signed headers of a webhook that is sent at `now` (UTC)."""
+    from standardwebhooks import Webhook as Signer  # not at the top: most processes never send one
+
+    generation = webhook.generation
+    webhook_id, sent_s = str(webhook.pk), int(now.timestamp())
     body = msgspec.json.encode(
         {
-            "id": str(callback.pk),
+            "id": webhook_id,
             "object": "event",
-            "created_at": now_s,
+            "created_at": sent_s,
             "type": f"generation.{generation.status}",
             "data": {"id": generation.wire_id, "status": generation.status},
         }
     )
-    secret = base64.b64decode(callback.receiver.secret.removeprefix("whsec_"))
-    content = b".".join([str(callback.pk).encode(), str(now_s).encode(), body])
-    signature = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
     return body, {
         "content-type": "application/json",
         "user-agent": "chatsite",
-        "webhook-id": str(callback.pk),
-        "webhook-timestamp": str(now_s),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(sent_s),
+        "webhook-signature": Signer(webhook.endpoint.secret).sign(webhook_id, now, body.decode()),
     }
 
 
 def are_due() -> bool:
-    """Say whether there is anything to deliver now."""
-    return Callback.objects.due().exists()
+    """Return whether any webhook is to be sent now."""
+    return Webhook.objects.due().exists()
 
 
 @task(priority=TaskPriority.API)
 async def deliver_due() -> None:
-    """Send what is due; what fails comes again later. Whoever takes a row first sends it."""
+    """Send the webhooks that are due. Each is claimed first, so that only one process sends it."""
     due = await database_sync_to_async(_due)()
     if not due:
         return
-    import aiohttp  # half a second that a server without call-backs need not spend
+    import aiohttp  # takes half a second: only where webhooks are sent
 
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-        await asyncio.gather(*(_deliver(session, callback) for callback in due))
+        await asyncio.gather(*(_deliver(session, webhook) for webhook in due))
 
 
-def _due() -> list[Callback]:
-    return list(Callback.objects.due().select_related("receiver", "generation")[:AT_ONCE])
+def _due() -> list[Webhook]:
+    due = Webhook.objects.due().select_related("endpoint", "generation").defer("generation__request")
+    return list(due[:DELIVERIES_AT_ONCE])
 
 
-async def _deliver(session: aiohttp.ClientSession, callback: Callback) -> None:
-    if not await delta_log.awrite(callback.take):
+async def _deliver(session: aiohttp.ClientSession, webhook: Webhook) -> None:
+    if not await delta_log.awrite(webhook.claim_attempt):
         return
+    problem = await _post(session, webhook)
+    if problem:
+        logger.info("%s was not delivered: %s", webhook, problem)
+        await delta_log.awrite(lambda: webhook.mark_failed(problem))
+    else:
+        await delta_log.awrite(webhook.mark_delivered)
+
+
+async def _post(session: aiohttp.ClientSession, webhook: Webhook) -> str:
+    """Send one webhook; return what went wrong, or an empty string."""
     import aiohttp
 
-    body, headers = signed(callback, int(time.time()))
+    body, headers = signed(webhook, datetime.now(UTC))
     try:
-        # What it answers is nobody's business; redirects could lead anywhere.
+        # The response body is not read. Redirects are not followed: they could lead to any host.
         async with session.post(
-            callback.receiver.url, data=body, headers=headers, allow_redirects=False
+            webhook.endpoint.url, data=body, headers=headers, allow_redirects=False
         ) as response:
-            problem = "" if response.status < 300 else f"HTTP {response.status}"
+            return "" if response.status < 300 else f"HTTP {response.status}"
     except (aiohttp.ClientError, OSError, ValueError) as exc:  # a TimeoutError is an OSError
-        problem = f"{type(exc).__name__}: {exc}"
-    if problem:
-        logger.info("%s was not delivered: %s", callback, problem)
-        await delta_log.awrite(lambda: callback.failed(problem))
-    else:
-        await delta_log.awrite(callback.delivered)
+        return f"{type(exc).__name__}: {exc}"

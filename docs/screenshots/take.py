@@ -99,7 +99,7 @@ class Stage:
         self.take("answer")
         page.locator("article.answer .meta").click()
         expect(page.get_by_role("dialog")).to_be_visible()
-        self.take("receipt")
+        self.take("details")
         page.keyboard.press("Escape")
         self.failures()
         self.around()
@@ -118,7 +118,7 @@ class Stage:
 
     def around(self) -> None:
         page = self.page
-        page.get_by_role("link", name="Settings of this conversation").click()
+        page.get_by_role("link", name="Conversation settings").click()
         expect(page.get_by_role("dialog")).to_be_visible()
         self.take("settings")
         page.keyboard.press("Escape")

@@ -1,7 +1,7 @@
 // What the server told this page, and the few things every module needs.
 
 const { body } = document;
-const sentences = JSON.parse(document.getElementById("words").textContent);
+const messages = JSON.parse(document.getElementById("js-messages").textContent);
 
 export const VERSION = 1;
 export const config = Object.freeze({
@@ -17,9 +17,9 @@ export const current = {
   set id(id) { body.dataset.conversation = id; },
 };
 
-// A sentence in the person's language, its {braces} filled in.
+// Return a message in the user's language, with its {braces} filled in.
 export function say(name, values = {}) {
-  return (sentences[name] ?? name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+  return (messages[name] ?? name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
 }
 
 export const url = {

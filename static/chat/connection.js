@@ -8,7 +8,7 @@ const QUIET_MS = 1_500;
 const ASK_AFTER_TRIES = 2;
 // How the server closes a socket whose person is signed out, or is not the one signed in here now.
 const SIGNED_OUT = 4401;
-const SOMEBODY_ELSE = 4403;
+const OTHER_USER = 4403;
 
 export class Connection {
   #line;
@@ -58,7 +58,7 @@ export class Connection {
 
   #lost({ code, tries }) {
     if (code === SIGNED_OUT) return this.signedOut();
-    if (code === SOMEBODY_ELSE) return this.#end("somebodyElse", "reload", config.home);
+    if (code === OTHER_USER) return this.#end("otherUser", "reload", config.home);
     this.#doubt();
     if (tries === ASK_AFTER_TRIES) this.#ask();
   }

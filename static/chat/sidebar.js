@@ -44,7 +44,7 @@ function tellWhatIsShown({ detail }, list) {
   if (!detail.path.startsWith(`${config.home}sidebar/`) || detail.path.includes("page=")) return;
   detail.parameters.current = current.id;
   if (detail.elt === list) {
-    detail.parameters.through = Math.max(1, Math.ceil(list.querySelectorAll(".row").length / ROWS_A_PAGE));
+    detail.parameters.through = Math.max(1, Math.ceil(list.querySelectorAll(".conversation-item").length / ROWS_A_PAGE));
   }
 }
 
@@ -58,7 +58,7 @@ function spareOpenThings(event, list) {
 function noteFocus({ detail }, list) {
   if (detail.target !== list) return;
   const { activeElement } = document;
-  const row = list.contains(activeElement) && activeElement.closest(".row");
+  const row = list.contains(activeElement) && activeElement.closest(".conversation-item");
   focusedBefore = row ? `[data-conversation="${row.dataset.conversation}"] ${activeElement.localName}` : "";
 }
 
@@ -69,7 +69,7 @@ function settled({ detail }) {
   const field = target.querySelector?.(".rename [name=title]");
   field?.focus();
   field?.select();
-  const row = document.querySelector("#conversations [aria-current] .row-title");
+  const row = document.querySelector("#conversations [aria-current] .conversation-title");
   if (!row || document.getElementById("search").value) return;
   const title = row.textContent;
   const shown = document.getElementById("title");

@@ -90,7 +90,7 @@ def test_who_is_not_staff_is_told_so_and_not_sent_in_circles(client_of, user):
     response = client_of(user).get(reverse("admin:index"), follow=True)
 
     assert response.status_code == 403
-    assert "This is not for you" in response.content.decode()
+    assert "No access" in response.content.decode()
 
 
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example"])

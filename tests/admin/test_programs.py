@@ -1,9 +1,9 @@
-"""Keys, receivers and call-backs, as staff see them."""
+"""API keys, webhook endpoints and webhooks in the admin."""
 
 import pytest
 from django.urls import reverse
 
-from chat.models import ApiKey, Receiver
+from chat.models import ApiKey, WebhookEndpoint
 
 pytestmark = pytest.mark.django_db
 
@@ -31,15 +31,16 @@ def test_staff_revoke_a_key(desk, user):
     assert ApiKey.find(key) is None
 
 
-def test_a_receivers_secret_is_on_its_page_and_can_be_renewed(desk):
-    receiver = Receiver.objects.create(url="https://example.org/done")
-    page = reverse("admin:chat_receiver_change", args=[receiver.pk])
-    assert receiver.secret in desk.get(page).content.decode()
+def test_an_endpoints_secret_is_on_its_page_and_can_be_renewed(desk):
+    endpoint = WebhookEndpoint.objects.create(url="https://example.org/done")
+    page = reverse("admin:chat_webhookendpoint_change", args=[endpoint.pk])
+    assert endpoint.secret in desk.get(page).content.decode()
     desk.post(
-        reverse("admin:chat_receiver_changelist"), {"action": "renew", "_selected_action": [receiver.pk]}
+        reverse("admin:chat_webhookendpoint_changelist"),
+        {"action": "renew", "_selected_action": [endpoint.pk]},
     )
-    assert receiver.secret not in desk.get(page).content.decode()
+    assert endpoint.secret not in desk.get(page).content.decode()
 
 
-def test_call_backs_are_listed(desk):
-    assert desk.get(reverse("admin:chat_callback_changelist")).status_code == 200
+def test_webhooks_are_listed(desk):
+    assert desk.get(reverse("admin:chat_webhook_changelist")).status_code == 200

@@ -1,4 +1,4 @@
-"""What is our own: background answers, their events, cancelling, call-backs, repeats, keys, limits."""
+"""What is our own: background answers, their events, cancelling, webhooks, repeats, keys, limits."""
 
 import http.client
 import json
@@ -134,8 +134,8 @@ def test_limits_are_refused_with_the_time(api):
     assert int(headers["Retry-After"]) >= 1
 
 
-class Receiver:
-    """A program that is told: refuses the first call, takes the second."""
+class WebhookReceiver:
+    """An HTTP server that rejects the first webhook and accepts the second."""
 
     def __init__(self):
         self.calls = []
@@ -156,12 +156,13 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
-def test_a_call_back_is_signed_and_comes_again_until_it_is_taken(api):
-    api, receiver = api(), Receiver()
+def test_a_webhook_is_signed_and_retried_until_it_is_accepted(api):
+    api, receiver = api(), WebhookReceiver()
     refused = ask(api, background=True, callback_url=receiver.url)
     assert (refused[0], refused[2]["error"]["code"]) == (400, "callback_not_allowed")
     secret = api.server.shell(
-        f"from chat.models import Receiver; print(Receiver.objects.create(url={receiver.url!r}).secret)"
+        "from chat.models import WebhookEndpoint as Endpoint;"
+        f"print(Endpoint.objects.create(url={receiver.url!r}).secret)"
     )
     begun = ask(api, background=True, callback_url=receiver.url)[2]
     until(lambda: len(receiver.calls) == 2, "the second try", deadline_s=30)
@@ -173,6 +174,6 @@ def test_a_call_back_is_signed_and_comes_again_until_it_is_taken(api):
     api.client().webhooks.verify_signature(body.decode(), headers, secret=secret)
     with pytest.raises(openai.InvalidWebhookSignatureError):
         api.client().webhooks.verify_signature(body.decode() + " ", headers, secret=secret)
-    delivered = "from chat.models import Callback; print(Callback.objects.get().delivered_at is not None)"
+    delivered = "from chat.models import Webhook; print(Webhook.objects.get().delivered_at is not None)"
     until(lambda: api.server.shell(delivered) == "True", "the row to say so")
     receiver.server.shutdown()

@@ -191,7 +191,7 @@ def test_what_is_sent_during_an_answer_that_fails_stays_in_the_field_and_says_so
     chat.wait_for_selector(".is-writing")
     send(chat, "and then?")
     chat.wait_for_selector(".notice.warning")
-    expect(chat.locator(".held")).to_contain_text("not sent yet")
+    expect(chat.locator(".held")).to_contain_text("was not sent")
     expect(composer(chat)).to_have_value("and then?")
 
 
@@ -276,7 +276,7 @@ def test_the_page_works_with_scripts_off(chromium, site):
     release(site.provider, gate)
 
     expect(last_answer(page)).to_have_text(WORDS, timeout=20_000)
-    page.get_by_role("link", name="Settings of this conversation").click()
+    page.get_by_role("link", name="Conversation settings").click()
     expect(page.get_by_label("System prompt")).to_have_value("No scripts here.")
     context.close()
 
@@ -312,18 +312,18 @@ def test_search_rename_delete_and_undo(chat):
     chat.wait_for_selector("#conversations mark")
     chat.fill("#search", "")
     chat.wait_for_selector("#conversations mark", state="detached")
-    chat.hover(".row")
-    chat.click(".row summary")
-    chat.click(".row .menu-item >> text=Rename")
+    chat.hover(".conversation-item")
+    chat.click(".conversation-item summary")
+    chat.click(".conversation-item .menu-item >> text=Rename")
     chat.wait_for_selector(".rename [name=title]:focus")
     chat.keyboard.type("Water")
     chat.keyboard.press("Enter")
     chat.wait_for_selector("#title >> text=Water")
-    chat.hover(".row")
-    chat.click(".row summary")
-    chat.click(".row .menu-item >> text=Delete")
+    chat.hover(".conversation-item")
+    chat.click(".conversation-item summary")
+    chat.click(".conversation-item .menu-item >> text=Delete")
     chat.click(".toast >> text=Undo")
-    chat.wait_for_selector(".row >> text=Water")
+    chat.wait_for_selector(".conversation-item >> text=Water")
     assert chat.locator(".connection").is_hidden()
 
 

@@ -94,8 +94,8 @@ def test_messages_queued_in_tabs_that_were_closed_are_sent_once_by_the_next_page
         expect(tab.locator(".pending .state")).to_contain_text("Not sent yet")
         tab.close()
     tab = another_tab(page, site.server.base_url)
-    expect(tab.locator(".row")).to_have_count(3)
-    expect(tab.locator(".row .running")).to_have_count(0)
+    expect(tab.locator(".conversation-item")).to_have_count(3)
+    expect(tab.locator(".conversation-item .running")).to_have_count(0)
     assert tab.evaluate(OUTBOX) == 0
     assert [asked(site.provider, f"queued{n} in a tab") for n in range(3)] == [1, 1, 1]
 
@@ -105,7 +105,7 @@ def test_an_ask_that_another_tab_sent_is_accepted_in_the_tab_that_shows_it(wired
     wire.cut()
     send(wired, "sent by the other [[text=done]]")
     tab = another_tab(wired, site.server.base_url)
-    expect(tab.locator(".row")).to_have_count(1)
+    expect(tab.locator(".conversation-item")).to_have_count(1)
     wire.is_down = False
     wired.evaluate("dispatchEvent(new Event('online'))")
     expect(last_answer(wired)).to_have_text("done")
@@ -167,7 +167,7 @@ def test_nobody_sends_what_somebody_else_wrote_in_the_same_browser(wired, wire, 
     next(site.sessions).enter(wired.context)
     wire.is_down = False
     wired.evaluate("dispatchEvent(new Event('online'))")
-    expect(banner(wired)).to_contain_text("Somebody else has signed in")
+    expect(banner(wired)).to_contain_text("Another user has signed in")
     expect(wired.locator(".pending .state")).to_contain_text("Not sent yet")
     tab = another_tab(wired, site.server.base_url)
     send(tab, "a word of the second person [[text=yours]]")
@@ -182,7 +182,7 @@ def test_nobody_sends_what_somebody_else_wrote_in_the_same_browser(wired, wire, 
 def test_a_page_that_was_signed_out_says_so_and_keeps_what_is_written(wired, wire, site):
     wire.is_down = True
     wire.cut(code=4401)
-    expect(banner(wired)).to_have_text("You are signed out. Your text is kept. Sign in")
+    expect(banner(wired)).to_have_text("You have been signed out. Your text is saved. Sign in")
     send(wired, "written while signed out [[text=sent]]")
     expect(wired.locator(".pending .state")).to_contain_text("Not sent yet")
     composer(wired).fill("and half a thought")
@@ -287,7 +287,7 @@ def test_a_server_that_accepts_and_drops_is_asked_less_and_less(page, wire, site
         page.wait_for_timeout(10)
     # After 0.6, 1.1, 2.1, 4.1 and 8.1 seconds; every 0.6 seconds it would be thirty.
     assert wire.connections <= 8
-    expect(banner(page)).to_have_text("Reconnecting… Your text is kept.")
+    expect(banner(page)).to_have_text("Reconnecting… Your text is saved.")
     wire.is_dropping = False
     page.clock.run_for(20_000)
     expect(banner(page)).to_have_text("")
@@ -367,8 +367,8 @@ def test_events_tell_what_happens_and_an_unknown_one_is_counted(wired, wire, sit
 
     happens("invented_tomorrow", text="nobody knows")
     happens("retrying", attempt=2, of=3, wait_s=30, code="overloaded", message="The provider is overloaded.")
-    expect(status).to_contain_text("The provider is overloaded. Attempt 2 of 3 follows in 30 s.")
-    expect(spoken).to_contain_text("Attempt 2 of 3 follows in 30 s.")
+    expect(status).to_contain_text("The provider is overloaded. Attempt 2 of 3 in 30 s.")
+    expect(spoken).to_contain_text("Attempt 2 of 3 in 30 s.")
     happens("continued", model="fake", code="cut", message="It was cut. The model goes on.")
     expect(status).to_have_text("It was cut. The model goes on.")
     expect(spoken).to_contain_text("It was cut. The model goes on.")
@@ -382,12 +382,12 @@ def test_events_tell_what_happens_and_an_unknown_one_is_counted(wired, wire, sit
     happens("switched", model="other", code="overloaded", message="Overloaded. Going on with other.")
     expect(seams).to_have_text("Overloaded. Going on with other.")
     happens("restarted", reason="cut")
-    expect(seams.last).to_have_text("The answer was cut and begins anew.")
+    expect(seams.last).to_have_text("The answer was interrupted and is being generated again.")
     expect(last_answer(wired)).to_have_text("")
     happens("delta", text="Quite another answer.")
     expect(last_answer(wired)).to_have_text("Quite another answer")
     happens("queued", position=3)
-    expect(status).to_have_text("Waiting, number 3 in line…")
+    expect(status).to_have_text("Waiting in the queue, position 3…")
     assert wired.evaluate("document.documentElement.scrollWidth") == 360
 
     release(site.provider, gate)
@@ -448,15 +448,15 @@ def devices(chromium, site):
 
 
 def open_menu(page, item):
-    page.hover(".row")
-    page.click(".row summary")
-    page.click(f".row .menu-item >> text={item}")
+    page.hover(".conversation-item")
+    page.click(".conversation-item summary")
+    page.click(f".conversation-item .menu-item >> text={item}")
 
 
 def test_two_devices_show_the_same_while_it_happens(devices, site):
     one, two, _wire = devices
     send(one, "[[deltas=2]] a shared conversation")
-    two.locator(".row-title").click()
+    two.locator(".conversation-title").click()
     expect(two.locator(".bubble")).to_have_text("[[deltas=2]] a shared conversation")
     question, gate = held_question()
     wait_until_final(one)
@@ -467,28 +467,28 @@ def test_two_devices_show_the_same_while_it_happens(devices, site):
     expect(last_answer(two)).to_have_text(WORDS)
     wait_until_final(two)
 
-    two.locator(".row a").first.focus()
+    two.locator(".conversation-item a").first.focus()
     open_menu(one, "Rename")
     one.wait_for_selector(".rename [name=title]:focus")
     one.keyboard.type("Another name")
     one.keyboard.press("Enter")
     expect(two.locator("#title")).to_have_text("Another name")
-    expect(two.locator(".row-title")).to_have_text("Another name")
-    expect(two.locator(".row a").first).to_be_focused()
+    expect(two.locator(".conversation-title")).to_have_text("Another name")
+    expect(two.locator(".conversation-item a").first).to_be_focused()
     open_menu(one, "Delete")
     expect(banner(two)).to_contain_text("This conversation was deleted.")
     expect(two.get_by_role("button", name="Send")).to_be_disabled()
-    expect(two.locator(".row")).to_have_count(0)
+    expect(two.locator(".conversation-item")).to_have_count(0)
     one.click(".toast >> text=Undo")
     expect(banner(two)).to_have_text("")
     expect(two.get_by_role("button", name="Send")).to_be_enabled()
-    expect(two.locator(".row")).to_have_count(1)
+    expect(two.locator(".conversation-item")).to_have_count(1)
 
 
 def test_a_device_that_was_away_catches_up_with_everything(devices):
     one, two, wire = devices
     send(one, "[[deltas=2]] before")
-    two.locator(".row-title").click()
+    two.locator(".conversation-title").click()
     expect(two.locator(".bubble")).to_have_count(1)
     wait_until_final(one)
     wire.is_down = True
@@ -520,7 +520,9 @@ def test_a_page_that_is_too_old_asks_for_a_reload_and_keeps_everything(wired, wi
     wire.on_page_frame = lambda frame: frame | {"v": 0}
     wire.cut()
     until_connected(wired, wire, 2)
-    expect(banner(wired)).to_have_text("The program was updated. Reload this page; your text is kept. Reload")
+    expect(banner(wired)).to_have_text(
+        "This site has been updated. Reload the page; your text is saved. Reload"
+    )
     send(wired, "of an old page [[text=understood]]")
     expect(wired.locator(".pending .state")).to_contain_text("Not sent yet")
     composer(wired).fill("half a thought")

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from chat.local_model import supervisor as local_model
+from chat.local_model import child, supervisor
 from chat.local_model.supervisor import LocalModel, ModelState
 
 OBEDIENT = "import sys; print('{\"port\": 7}', flush=True); sys.stdin.read()"
@@ -34,14 +34,14 @@ async def test_a_ready_child_gives_a_base_url_and_a_key_and_ends_with_stop():
     model.start()
     assert model.state is ModelState.STARTING
     assert await model.wait_ready()
-    assert (model.base_url, model.problem) == ("http://127.0.0.1:7/v1", "")
+    assert (model.base_url, model.message) == ("http://127.0.0.1:7/v1", "")
     pid = model.pid
     await model.stop()
     assert not is_alive(pid)
     assert model.base_url == ""
 
 
-async def test_a_child_that_crashes_is_started_four_times_with_back_off_then_has_failed():
+async def test_a_child_that_crashes_is_started_four_times_with_backoff_and_then_has_failed():
     waits = []
 
     async def sleep(wait_s):
@@ -51,11 +51,11 @@ async def test_a_child_that_crashes_is_started_four_times_with_back_off_then_has
     model.start()
     assert not await model.wait_ready()
     assert waits == [1, 4, 16]
-    assert "code 3" in model.problem
-    assert "OPENAI_API_KEY" in model.problem
+    assert "code 3" in model.message
+    assert "OPENAI_API_KEY" in model.message
 
 
-async def test_a_child_that_dies_later_is_started_again():
+async def test_a_child_that_dies_later_is_restarted():
     restarting = asyncio.Event()
 
     async def sleep(wait_s):
@@ -83,7 +83,7 @@ async def test_a_child_that_is_never_ready_is_killed_and_has_failed():
     )
     model.start()
     assert not await model.wait_ready()
-    assert "not ready within 0.2 s" in model.problem
+    assert "not ready within 0.2 s" in model.message
     assert model.pid is None
 
 
@@ -94,24 +94,24 @@ async def test_a_child_that_is_never_ready_is_killed_and_has_failed():
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "AVX2"),
     ],
 )
-async def test_what_would_fail_again_is_not_tried_again(script, words):
+async def test_a_final_failure_is_not_retried(script, words):
     async def sleep(wait_s):
-        raise AssertionError("it was tried again")
+        raise AssertionError("it was retried")
 
     model = model_of(script, backoffs_s=(1,), sleep=sleep)
     model.start()
     assert not await model.wait_ready()
-    assert words in model.problem
+    assert words in model.message
 
 
 async def test_a_command_that_does_not_exist_is_a_failure_not_an_exception():
     model = LocalModel(["/nowhere/python"], backoffs_s=())
     model.start()
     assert not await model.wait_ready()
-    assert "could not be started" in model.problem
+    assert "could not be started" in model.message
 
 
-async def test_the_child_sees_none_of_our_secrets(monkeypatch):
+async def test_the_child_sees_no_secrets(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("DATABASE_URL", "postgres://secret")
     script = (
@@ -121,40 +121,40 @@ async def test_the_child_sees_none_of_our_secrets(monkeypatch):
     model = model_of(script)
     model.start()
     await model.wait_ready()
-    assert "does not run: ['-c']." in model.problem
+    assert "does not run: ['-c']." in model.message
 
 
-def test_the_child_imports_neither_django_nor_openai():
-    unwanted = "{'django', 'openai', 'daphne', 'xllamacpp'}"
-    script = f"import chat.local_model, sys; print(sorted({unwanted} & {{*sys.modules}}))"
+def test_the_child_imports_neither_django_nor_openai_nor_its_supervisor():
+    unwanted = "{'django', 'openai', 'daphne', 'xllamacpp', 'chat.local_model.supervisor'}"
+    script = f"import chat.local_model.child, sys; print(sorted({unwanted} & {{*sys.modules}}))"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
 
 
 def test_nothing_is_current_until_it_is_set():
-    assert local_model.current() is None
+    assert supervisor.current() is None
 
 
 @pytest.mark.embedded
-def test_the_real_child_tells_its_port_and_ends_when_its_input_does():
-    child = subprocess.Popen(
-        [sys.executable, "-m", "chat.local_model.supervisor"],
-        env={**os.environ, local_model.KEY_VARIABLE: "key"},
+def test_the_real_child_reports_its_port_and_exits_when_its_input_ends():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chat.local_model.child"],
+        env={**os.environ, child.KEY_VARIABLE: "key"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     try:
-        assert set(json.loads(child.stdout.readline())) == {"port"}
-        child.stdin.close()
-        assert child.wait(5) == 0
+        assert set(json.loads(process.stdout.readline())) == {"port"}
+        process.stdin.close()
+        assert process.wait(5) == 0
     finally:
-        child.kill()
+        process.kill()
 
 
 @pytest.mark.embedded
-async def test_the_real_model_streams_an_answer_to_whoever_has_the_key():
+async def test_the_real_model_streams_an_answer_to_clients_with_the_key():
     model = LocalModel()
     model.start()
-    assert await model.wait_ready(), model.problem
+    assert await model.wait_ready(), model.message
     with pytest.raises(urllib.error.HTTPError, match="401"):
         await asyncio.to_thread(stream_answer, model.base_url, "wrong")
     lines = await asyncio.to_thread(stream_answer, model.base_url, model.api_key)
@@ -162,13 +162,13 @@ async def test_the_real_model_streams_an_answer_to_whoever_has_the_key():
     text = "".join(delta["choices"][0]["delta"].get("content") or "" for delta in deltas)
     assert text.strip()
     assert lines[-1] == b"data: [DONE]"
-    assert deltas[0]["model"] == local_model.NAME
+    assert deltas[0]["model"] == child.NAME
     await model.stop()
 
 
 def stream_answer(base_url: str, key: str) -> list[bytes]:
     body = {
-        "model": local_model.NAME,
+        "model": child.NAME,
         "stream": True,
         "max_tokens": 16,
         "messages": [

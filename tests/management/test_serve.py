@@ -199,7 +199,7 @@ def test_the_demo_model_starts_with_the_server_and_cannot_outlive_it(serve: Serv
     server.wait_for_line("The demo model is ready", deadline_s=60)
     child = int(subprocess.check_output(["pgrep", "-P", str(server.pid)], text=True).split()[0])
     arguments = Path(f"/proc/{child}/cmdline").read_text()
-    assert arguments.split("\0")[1:] == ["-m", "chat.local_model.supervisor", ""]
+    assert arguments.split("\0")[1:] == ["-m", "chat.local_model.child", ""]
     server.kill9()
     until(lambda: not is_alive(child), "the end of the demo model")
 

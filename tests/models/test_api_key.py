@@ -1,4 +1,4 @@
-"""Limits of keys, and call-backs: when they are due, who takes them, when they are given up."""
+"""API keys: their limits, and what a user's programs can see."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from chat.errors import RequestRefused
-from chat.models import ApiKey, Callback, Conversation, Generation, Receiver
+from chat.models import ApiKey, Conversation, Generation
 from chat.models.generation import ApiRequest
 
 pytestmark = pytest.mark.django_db
@@ -55,40 +55,6 @@ def test_a_key_asks_so_often_in_a_minute(key, model, settings):
     assert refusal(lambda: ask(key, model, "two")) == "too_many_asks"
     Generation.objects.update(created_at=timezone.now() - timedelta(minutes=2))
     ask(key, model, "two")
-
-
-def test_a_call_back_is_due_when_its_answer_is_over_and_taken_once(key, model):
-    receiver = Receiver.objects.create(url="https://example.org/done")
-    accepted = ask(key, model, "one", receiver=receiver)
-    assert not Callback.objects.due().exists()
-    Generation.objects.filter(pk=accepted.generation_id).update(status="completed")
-    first, second = Callback.objects.due().get(), Callback.objects.due().get()
-    assert first.take()
-    assert not second.take()
-    assert not Callback.objects.due().exists()
-
-
-def test_a_call_back_that_fails_is_given_up_after_a_day(key, model):
-    receiver = Receiver.objects.create(url="https://example.org/done")
-    accepted = ask(key, model, "one", receiver=receiver)
-    callback = Callback.objects.select_related("generation").get()
-    callback.failed("HTTP 500")
-    callback.refresh_from_db()
-    assert (callback.last_error, callback.given_up_at) == ("HTTP 500", None)
-    long_ago = timezone.now() - timedelta(hours=25)
-    Generation.objects.filter(pk=accepted.generation_id).update(status="completed", finished_at=long_ago)
-    callback = Callback.objects.select_related("generation").get()
-    callback.failed("HTTP 500")
-    assert not Callback.objects.due().exists()
-
-
-def test_a_receivers_secret_is_its_own_and_can_be_renewed():
-    receiver = Receiver.objects.create(url="https://example.org/done")
-    other = Receiver.objects.create(url="https://example.org/other")
-    secret = receiver.secret
-    assert secret == Receiver.objects.get(pk=receiver.pk).secret != other.secret
-    receiver.renew_secret()
-    assert receiver.secret != secret
 
 
 def test_a_persons_programs_do_not_see_what_that_person_says_in_the_chat(key, model):

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.conf import settings
 
-from chat.rendering import markdown as rendering
+from chat.rendering.highlight import CLASSES
 
 # Of code on the chat page (tokens.css) and in Django's admin (--darkened-bg).
 LIGHT_SURFACES = ["#f5f6f7", "#f8f8f8"]
@@ -31,7 +31,7 @@ COLOURS = re.findall(r"--code-(\w+): light-dark\((#\w{6}), (#\w{6})\);", css())
 
 
 def test_every_class_that_code_can_carry_has_a_style():
-    assert set(re.findall(r"\.code \.(\w+)", css())) == set(rendering._CLASSES.values())
+    assert set(re.findall(r"\.code \.(\w+)", css())) == set(CLASSES.values())
 
 
 def test_every_colour_that_is_used_has_a_value_for_both_themes():

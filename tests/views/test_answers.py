@@ -126,22 +126,23 @@ def test_verbs_are_not_carried_out_by_get(client, exchange):
         assert client.get(reverse(name, args=[answer.pk])).status_code == 405
 
 
-def test_a_receipt_tells_what_happened(client, exchange):
+def test_the_details_show_tokens_cost_and_attempts(client, exchange):
     answer = exchange(input_tokens=7, output_tokens=9, left_out=2, cost_usd="0.000123")
     generation = answer.generations.get()
     generation.attempts.create(number=1, model_name="test-model", outcome="failed", error_code="rate_limited")
     generation.attempts.create(number=2, model_name="test-model", outcome="completed", wait_s=1.5)
-    receipt = client.get(reverse("receipt", args=[generation.pk])).content.decode()
+    details = client.get(reverse("details", args=[generation.pk])).content.decode()
     for words in (
         "7 in, 9 out",
-        "In line",
+        "Time in queue",
+        "Backoff",
         "2 earlier messages",
         "$0.000123",
         "rate_limited",
         "1.5 s",
         "test-model",
     ):
-        assert words in receipt
+        assert words in details
 
 
 def test_choosing_a_version_shows_its_branch(client, exchange):

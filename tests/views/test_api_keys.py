@@ -26,7 +26,7 @@ def test_a_key_needs_a_name_and_there_are_not_too_many(client, monkeypatch):
     client.post(reverse("api_keys"), {"name": "one"})
     refused = client.post(reverse("api_keys"), {"name": "two"})
     assert refused.status_code == 422
-    assert "Revoke one" in refused.content.decode()
+    assert "Revoke a key" in refused.content.decode()
 
 
 def test_a_revoked_key_opens_nothing(client, user):

@@ -18,7 +18,7 @@ def test_a_missing_page_says_so(client, db):
     response = client.get("/no/such/page/")
 
     assert response.status_code == 404
-    assert "There is nothing here" in response.content.decode()
+    assert "Page not found" in response.content.decode()
 
 
 def test_a_wrong_host_is_told_which_setting_to_look_at(client, db):
@@ -32,7 +32,7 @@ def test_a_form_with_an_old_token_is_told_to_reload(db):
     response = Client(enforce_csrf_checks=True).post("/signin/", {"username": "ada"})
 
     assert response.status_code == 403
-    assert "Reload and send it again" in response.content.decode()
+    assert "Reload and try again" in response.content.decode()
 
 
 def test_a_crash_shows_no_traceback_and_asks_no_database(settings):
@@ -51,4 +51,4 @@ def test_a_crash_is_answered_even_where_no_template_can_be_drawn(settings, tmp_p
     response = errors.server_error(RequestFactory().get("/"))
 
     assert response.status_code == 500
-    assert b"Try again" in response.content
+    assert b"try again" in response.content

@@ -65,7 +65,7 @@ def test_someone_elses_conversation_answers_exactly_like_a_missing_one(client, o
         ("message", answer.pk, gone.pk),
         ("source", answer.pk, gone.pk),
         ("edit", answer.parent_id, gone.pk),
-        ("receipt", generation.pk, gone_generation),
+        ("details", generation.pk, gone_generation),
     ]
     for name, foreign, absent in pairs:
         first = client.get(reverse(name, args=[foreign]))
@@ -137,9 +137,9 @@ def test_a_page_that_shows_only_waiting_follows_from_the_start(client, exchange)
     ("status", "fields", "word"),
     [
         ("failed", {"error_message": "The key is wrong."}, "The key is wrong."),
-        ("interrupted", {}, "The answer was cut."),
+        ("interrupted", {}, "The answer was interrupted."),
         ("stopped", {}, "Stopped."),
-        ("completed", {"finish_reason": "length"}, "longest length"),
+        ("completed", {"finish_reason": "length"}, "length limit"),
         ("completed", {"finish_reason": "content_filter"}, "content filter"),
     ],
 )
@@ -155,7 +155,7 @@ def test_an_answer_that_ended_early_can_be_continued(client, exchange, status):
 
 def test_the_newest_messages_come_first_and_older_ones_on_demand(client, exchange, monkeypatch):
     monkeypatch.setattr("chat.views.transcript.PAGE_MESSAGES", 4)
-    monkeypatch.setattr("chat.views.transcript.stretch_of.__kwdefaults__", {"before": None, "limit": 4})
+    monkeypatch.setattr("chat.views.transcript.message_page.__kwdefaults__", {"before": None, "limit": 4})
     answer = exchange("q1", "a1")
     for number in (2, 3, 4):
         exchange(f"q{number}", f"a{number}", to=answer.conversation)
@@ -187,9 +187,9 @@ def test_editing_without_scripts_puts_the_message_into_the_composer(client, exch
 
 def test_looking_at_a_conversation_takes_its_mark_of_news_away(client, exchange):
     answer = exchange()
-    assert "dot news" in client.get("/").content.decode()
+    assert "dot unseen" in client.get("/").content.decode()
     page_of(client, answer.conversation)
-    assert "dot news" not in client.get("/").content.decode()
+    assert "dot unseen" not in client.get("/").content.decode()
 
 
 def test_the_theme_is_in_the_page_from_the_first_byte(client, model):

@@ -18,7 +18,7 @@ def listed(client, **query):
 
 
 def titles(html):
-    return re.findall(r'class="row-title">(.*?)</span>', html)
+    return re.findall(r'class="conversation-title">(.*?)</span>', html)
 
 
 def test_newest_first_and_only_ones_own(client, exchange, other_user):
@@ -42,7 +42,7 @@ def test_search_escapes_what_was_searched_for(client, exchange):
 
 
 def test_a_search_without_a_hit_says_so(client, exchange):
-    assert "Nothing has “xyzzy”" in listed(client, q="xyzzy")
+    assert "No conversations match “xyzzy”" in listed(client, q="xyzzy")
 
 
 def test_the_list_comes_in_pages_and_can_be_refreshed_as_far_as_it_was_shown(client, user, monkeypatch):
@@ -68,7 +68,7 @@ def test_nonsense_pages_are_the_first_or_the_last(client, exchange, query):
 
 def test_groups_are_named_as_people_say_it():
     today = datetime.date(2026, 11, 22)
-    ages = [sidebar.age_of(today - datetime.timedelta(days=days), today) for days in (0, 1, 7, 8, 40)]
+    ages = [sidebar.age_label(today - datetime.timedelta(days=days), today) for days in (0, 1, 7, 8, 40)]
     assert ages == ["Today", "Yesterday", "Last 7 days", "November 2026", "October 2026"]
 
 

@@ -111,7 +111,7 @@ class Command(BaseCommand):
 
     async def _report(self, model: LocalModel) -> None:
         is_ready = await model.wait_ready()
-        self._write("The demo model is ready. It is small and often wrong." if is_ready else model.problem)
+        self._write("The demo model is ready. It is small and often wrong." if is_ready else model.message)
 
     # -- preparation ------------------------------------------------------------------------------
 

@@ -1,0 +1,49 @@
+"""What a browser would make of rendered HTML, and the check that it is harmless."""
+
+import re
+from html.parser import HTMLParser
+
+from chat.rendering.sanitize import ALLOWED_CLASSES, ALLOWED_TAGS
+
+URL_ATTRIBUTES = {"href", "src", "action", "formaction", "data", "poster", "background", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """Collect the tags and the text of some HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def assert_harmless(html):
+    for tag, attributes in Page(html).tags:
+        assert tag in ALLOWED_TAGS
+        assert set(attributes) <= {
+            "href",
+            "rel",
+            "target",
+            "class",
+            "dir",
+            "data-language",
+            "start",
+            "tabindex",
+            "title",
+        }
+        for name in URL_ATTRIBUTES & set(attributes):
+            assert re.match(r"(https?|mailto):", attributes[name] or "")
+        for name in (attributes.get("class") or "").split():
+            assert name in ALLOWED_CLASSES[tag]
+        assert re.fullmatch(r"[\w+#.-]*", attributes.get("data-language") or "")

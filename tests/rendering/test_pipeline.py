@@ -1,0 +1,119 @@
+"""The limits of rendering: time, length and depth; and what is shown when it fails."""
+
+import logging
+import time
+
+import pytest
+
+from chat.rendering import arender, pipeline, render
+from tests.rendering.page import Page, assert_harmless
+
+
+def test_a_long_text_is_rendered_in_a_child():
+    text = "# Title\n\n" + "Some **words** of a long answer.\n\n" * 7_000
+    assert len(text) > pipeline.CHILD_ABOVE_CHARS
+
+    html = render(text)
+
+    assert html.startswith('<h1 dir="auto">Title</h1>')
+    assert html.count("<strong>words</strong>") == 7_000
+
+
+def test_long_code_is_coloured_in_a_child(monkeypatch):
+    seen = []
+    in_child = pipeline.render_in_child
+    monkeypatch.setattr(pipeline, "render_in_child", lambda text: seen.append(text) or in_child(text))
+
+    html = render("```python\n" + "return 1\n" * 2_000 + "```")
+
+    assert len(seen) == 1
+    assert html.count('<span class="k">return</span>') == 2_000
+
+
+def test_the_child_sees_no_secrets(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    given = {}
+
+    def run(*args, **kwargs):
+        given.update(kwargs["env"])
+        raise OSError
+
+    monkeypatch.setattr(pipeline.subprocess, "run", run)
+    render("x" * (pipeline.CHILD_ABOVE_CHARS + 1))
+
+    assert "OPENAI_API_KEY" not in given
+
+
+def test_what_takes_too_long_comes_back_as_it_is(monkeypatch):
+    monkeypatch.setattr(pipeline, "CHILD_TIME_LIMIT_S", 0.3)
+    hostile = "[" * 150_000 + "<b>"
+
+    begun = time.monotonic()
+    html = render(hostile)
+
+    assert html == '<pre class="plain" dir="auto">' + "[" * 150_000 + "&lt;b&gt;</pre>"
+    # Not a measure of speed: unbounded, it takes minutes.
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        ">" * 20_000 + "a",
+        "\n".join(">" * depth + " a" for depth in range(200)),
+        "".join("  " * depth + "- a\n" for depth in range(200)),
+        "- " * 5_000,
+        "*" * 20_000,
+        "[" * 5_000 + "a" + "](b)" * 5_000,
+        "![" * 5_000,
+        "`" * 5_000 + "a",
+        "".join("`" * length + " " for length in range(200)),
+        "<" * 20_000,
+        "&" * 20_000,
+        "|" * 5_000 + "\n" + "|-" * 5_000,
+        "https://" * 5_000,
+        "http://" + ")" * 20_000,
+        "a://" * 5_000,
+        "http://a.b/" + "(x" * 10_000,
+        "http://a.b/" + "[x" * 10_000,
+        "http://a.b/" + "'x" * 10_000,
+        "http://" + "a." * 10_000,
+        "http://" + "a@" * 10_000,
+        "```c\n" + "/*" * 4_000 + "\n```",
+        "```java\n" + " a" * 25_000 + "\n```",
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_a_hostile_text_ends_soon_and_loses_no_character(hostile, monkeypatch):
+    monkeypatch.setattr(pipeline, "CHILD_TIME_LIMIT_S", 2.0)
+
+    begun = time.monotonic()
+    html = render(hostile)
+
+    assert time.monotonic() - begun < 20
+    assert_harmless(html)
+    if html.startswith('<pre class="plain"'):
+        assert Page(html).text == hostile
+
+
+def test_what_is_nested_too_deep_is_shown_as_it_is():
+    text = "\n".join(">" * depth + " word" for depth in range(1, 60))
+
+    assert Page(render(text)).text == text
+
+
+def test_a_crash_of_the_parser_shows_the_text_and_logs_none_of_it(monkeypatch, caplog):
+    def crash(*args, **kwargs):
+        raise RuntimeError("my secret diary")
+
+    monkeypatch.setattr(pipeline, "to_html", crash)
+    with caplog.at_level(logging.WARNING, logger="chat.rendering.pipeline"):
+        html = render("my secret diary <b>")
+
+    assert html == '<pre class="plain" dir="auto">my secret diary &lt;b&gt;</pre>'
+    assert "RuntimeError" in caplog.text
+    assert "diary" not in caplog.text
+
+
+async def test_rendering_leaves_the_event_loop_free():
+    assert await arender("**a**") == render("**a**")

@@ -108,9 +108,7 @@ class Notifications:
         self, user_id: int, conversation: UUID | str, what: str, *, generation: int | None = None
     ) -> None:
         """Tell a user's pages, in all processes, what happened to a conversation. From any thread."""
-        self._send(
-            Notice(user_id=user_id, conversation=str(conversation), what=what, generation=generation)
-        )
+        self._send(Notice(user_id=user_id, conversation=str(conversation), what=what, generation=generation))
 
     def stop_requested(self, user_id: int, generation: int) -> None:
         """Tell the other processes to stop a generation now instead of at their next tick."""
@@ -195,7 +193,7 @@ class Notifications:
                 self.deliver(msgspec.convert(message["notice"], Notice))
 
     def _report(self, exc: Exception | None) -> None:
-        problem = exc and f"degraded: no notices between processes ({type(exc).__name__})"
+        problem = f"degraded: no notices between processes ({type(exc).__name__})" if exc else None
         if problem and not self.problem:
             logger.warning("The channel layer does not work (%s): pages poll", type(exc).__name__)
         elif self.problem and not problem:

@@ -8,20 +8,21 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from channels.db import database_sync_to_async
-from django.db import IntegrityError
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from msgspec import UNSET, UnsetType
 
-from chat import events, tasks
+from chat import events
 from chat.api import requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import key_of
 from chat.api.errors import ApiError, json_response
 from chat.api.streaming import Following
+from chat.generation.start import start
 from chat.models import ApiKey
-from chat.models.generation import StartedGeneration
+from chat.models.started_generation import StartedGeneration
+from chat.runtime.process import current_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +59,7 @@ async def create(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _begin(key: ApiKey, question: requests.Asked) -> StartedGeneration:
-    try:
-        return await tasks.abegin(key.user, partial(question.begin, key))
-    except IntegrityError:
-        # Another process stored the same Idempotency-Key this very moment.
-        return await tasks.abegin(key.user, partial(question.begin, key))
+    return await start(current_runtime().runner, key.user, partial(question.begin, key))
 
 
 async def _whole(key: ApiKey, following: Following) -> HttpResponseBase:

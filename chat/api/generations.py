@@ -10,14 +10,16 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from chat import events, tasks
+from chat import events
 from chat.api import schemas as wire
 from chat.api import serializers
 from chat.api.auth import key_of
 from chat.api.errors import ApiError, json_response
 from chat.api.streaming import Following
-from chat.event_log import log as delta_log
+from chat.event_log.lease import LogRow
+from chat.generation.start import stop
 from chat.models import ApiKey, Generation
+from chat.runtime.process import current_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
 async def cancel(request: HttpRequest, wire_id: str) -> HttpResponseBase:
     """Ask for the end of a generation; harmless if it has one."""
     key, generation = await _find(request, wire_id)
-    await tasks.astop(key.user, generation.pk)
+    await stop(current_runtime().runner, key.user, generation.pk)
     return await show(request, wire_id)
 
 
@@ -85,7 +87,7 @@ class _Events:
             self._following.left()
 
 
-def _event(row: delta_log.Row) -> bytes:
+def _event(row: LogRow) -> bytes:
     kind = events.decode(row.payload).__struct_config__.tag
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (row.seq, str(kind).encode(), row.payload)
 

@@ -16,7 +16,8 @@ from chat.api import schemas as wire
 from chat.api.auth import body_of
 from chat.api.errors import ApiError
 from chat.models import ApiKey, Conversation, Generation, Model, WebhookEndpoint
-from chat.models.generation import ApiRequest, StartedGeneration
+from chat.models.api_request import ApiRequest
+from chat.models.started_generation import StartedGeneration
 
 # Deeper than any schema that people write.
 DEPTH_MAX = 64

@@ -10,18 +10,17 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import tasks
 from chat.api.errors import ApiError
-from chat.event_log import log as delta_log
+from chat.event_log.lease import LogRow
+from chat.generation.start import stop
 from chat.models import ApiKey
-from chat.runtime import heartbeat
+from chat.runtime.connections import OpenStream
+from chat.runtime.process import current_runtime
 
 logger = logging.getLogger(__name__)
 
 # Proxies take a line for dead that says nothing for a minute.
 PULSE_S = 10.0
-# A connection's lost client is told to nobody else: these stops are kept until they are done.
-_stopping: set[asyncio.Task[bool]] = set()
 
 
 class Following:
@@ -45,21 +44,22 @@ class Following:
         self._stop_when_left = stop_when_left
         self._has_left = False
         self._loop = asyncio.get_running_loop()
-        self._log = delta_log.follow(generation_id, after=after, is_about_to_begin=is_about_to_begin)
+        self._runtime = current_runtime()
+        self._log = self._runtime.log.follow(generation_id, after=after, is_about_to_start=is_about_to_begin)
         self._closed: asyncio.Future[str] = self._loop.create_future()
-        self._open = heartbeat.OpenStream(key.pk, self._close)
-        heartbeat.open_streams.add(self._open)
+        self._open = OpenStream(key.pk, self._close)
+        self._runtime.connections.streams.add(self._open)
 
     def _close(self, code: str) -> None:
         if not self._closed.done():
             self._closed.set_result(code)
 
-    async def rows(self) -> AsyncIterator[list[delta_log.Row]]:
+    async def rows(self) -> AsyncIterator[list[LogRow]]:
         """Yield what happens, and an empty list at each pulse.
 
         Raises ApiError if the key ends, or this process.
         """
-        coming: asyncio.Task[list[delta_log.Row] | None] | None = None
+        coming: asyncio.Task[list[LogRow] | None] | None = None
         try:
             while True:
                 if coming is None:
@@ -82,7 +82,7 @@ class Following:
                 with suppress(asyncio.CancelledError):
                     await coming
 
-    async def _next(self) -> list[delta_log.Row] | None:
+    async def _next(self) -> list[LogRow] | None:
         return await anext(self._log, None)
 
     def stop_at_end(self) -> None:
@@ -94,24 +94,16 @@ class Following:
         if self._has_left:
             return
         self._has_left = True
-        heartbeat.open_streams.discard(self._open)
+        self._runtime.connections.streams.discard(self._open)
         if self._stop_when_left and not self.is_over:
-            stop = self._loop.create_task(
-                tasks.astop(self._key.user, self.generation_id), name=f"stop {self.generation_id}"
+            self._runtime.background.start(
+                stop(self._runtime.runner, self._key.user, self.generation_id), f"stop {self.generation_id}"
             )
-            _stopping.add(stop)
-            stop.add_done_callback(_stopped)
 
     def close(self) -> None:
         """`left`, from any thread: Django calls this when a response is over, also one that never began."""
         with suppress(RuntimeError):  # the loop is gone, and with it all readers
             self._loop.call_soon_threadsafe(self.left)
-
-
-def _stopped(stop: asyncio.Task[bool]) -> None:
-    _stopping.discard(stop)
-    if not stop.cancelled() and (error := stop.exception()):
-        logger.error("%s failed", stop.get_name(), exc_info=error)
 
 
 def _ended(code: str) -> ApiError:

@@ -8,17 +8,18 @@ from functools import partial
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
-from chat.event_log import log as delta_log
+from chat.event_log.writer import Writer
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.conversation import Conversation
-from chat.models.generation import ApiRequest, Generation
+from chat.models.generation import Generation
 
 # Stored in one transaction: as many as answers in progress can wait for.
 SLICE_ROWS = 20
 
 
 async def astore(
-    user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
+    writer: Writer, user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
 ) -> list[int]:
     """Store `requests` as bulk generations; return their ids, in order.
 
@@ -28,7 +29,7 @@ async def astore(
     ids: list[int] = []
     for start in range(0, len(requests), SLICE_ROWS):
         part = requests[start : start + SLICE_ROWS]
-        ids += await delta_log.awrite(partial(_store, user, model, part, batch_id, start))
+        ids += await writer.arun(partial(_store, user, model, part, batch_id, start))
     return ids
 
 

@@ -60,9 +60,7 @@ def save_outcome(
 
     The generation's usage is set already. Raises LeaseLost if another process owns it by now.
     """
-    own = Generation.objects.active().filter(
-        pk=generation.pk, owner=generation.owner, epoch=generation.epoch
-    )
+    own = Generation.objects.active().filter(pk=generation.pk, owner=generation.owner, epoch=generation.epoch)
     generation.finished_at = timezone.now()
     generation.status = _STATUS[type(terminal)]
     if isinstance(terminal, events.Completed):
@@ -78,6 +76,4 @@ def save_outcome(
 
 def store_text(message_id: int, final: FinalText) -> None:
     """Write a message's final text."""
-    Message.objects.filter(pk=message_id).update(
-        text=final.text, thinking=final.thinking, html=final.html
-    )
+    Message.objects.filter(pk=message_id).update(text=final.text, thinking=final.thinking, html=final.html)

@@ -135,7 +135,9 @@ def fit(
     turns.reverse()
     used += sum(tokens_in(turn["content"]) for turn in turns)
     left_out = unread + sum(1 for message in history if message.text) - len(turns)
-    return FittedPrompt(Prompt([*messages, *turns, *ending], temperature, extra, prefill), left_out, used, room)
+    return FittedPrompt(
+        Prompt([*messages, *turns, *ending], temperature, extra, prefill), left_out, used, room
+    )
 
 
 def _newest_turns(history: Sequence[Message], room: int) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from chat import events, rendering, upstream
 from chat.event_log.lease import LeaseLost
 from chat.event_log.log import EventLog
-from chat.generation import prompt, routing
+from chat.generation import routing
 from chat.generation.attempts import AttemptRecorder
 from chat.generation.claim import Claimed
 from chat.generation.outcome import NOT_STORED, FinalText, save_outcome, store_text
@@ -30,7 +30,6 @@ from chat.generation.usage import count_usage
 from chat.local_model.supervisor import LocalModel
 from chat.models.api_request import text_of
 from chat.models.catalog import Model
-from chat.models.generation import Generation
 from chat.notifications import Notifications
 from chat.upstream import errors
 
@@ -89,9 +88,7 @@ class Run:
         self.task = asyncio.current_task()
 
     def as_running(self) -> RunningGeneration:
-        return RunningGeneration(
-            self._generation.pk, self._attempts.model_name, self._generation.started_at
-        )
+        return RunningGeneration(self._generation.pk, self._attempts.model_name, self._generation.started_at)
 
     def stop(self) -> None:
         """End the run and keep its text."""

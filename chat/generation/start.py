@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError
 
@@ -37,9 +38,7 @@ async def store(writer: Writer, user: AbstractUser, operation: AskOperation) -> 
         return await writer.arun(operation, user_id=user.pk)
 
 
-async def start(
-    runner: GenerationRunner, user: AbstractUser, operation: AskOperation
-) -> StartedGeneration:
+async def start(runner: GenerationRunner, user: AbstractUser, operation: AskOperation) -> StartedGeneration:
     """Store a question and run its answer in this process. Raises RequestRefused."""
     started = await store(runner.log.writer, user, operation)
     if not started.is_repeat:
@@ -72,20 +71,18 @@ def _notify(runner: GenerationRunner, user: AbstractUser, started: StartedGenera
     if started.is_hidden:
         return
     what = "created" if started.is_new_conversation else "started"
-    runner.notifications.changed(
-        user.pk, started.conversation_id, what, generation=started.generation_id
-    )
+    runner.notifications.changed(user.pk, started.conversation_id, what, generation=started.generation_id)
 
 
 async def stop(runner: GenerationRunner, user: AbstractUser, generation_id: int) -> bool:
     """Stop a user's own generation, wherever it runs. Return False if it had ended, or is not theirs."""
     was_active = await runner.log.writer.arun(partial(Generation.request_stop, user, generation_id))
     if was_active:
-        stop_requested(runner, user, [generation_id])
+        await stop_requested(runner, user, [generation_id])
     return was_active
 
 
-def stop_requested(runner: GenerationRunner, user: AbstractUser, generation_ids: list[int]) -> None:
+async def stop_requested(runner: GenerationRunner, user: AbstractUser, generation_ids: list[int]) -> None:
     """End generations whose rows say that a stop was requested: here now, elsewhere at once if possible.
 
     Without notices, another process reads the request from its row at its next tick.
@@ -93,3 +90,9 @@ def stop_requested(runner: GenerationRunner, user: AbstractUser, generation_ids:
     for generation_id in generation_ids:
         runner.stop(generation_id)
         runner.notifications.stop_requested(user.pk, generation_id)
+
+
+# For sync views. Within a server they run on its event loop.
+start_sync = async_to_sync(start)
+stop_sync = async_to_sync(stop)
+stop_requested_sync = async_to_sync(stop_requested)

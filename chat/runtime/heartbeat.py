@@ -16,7 +16,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -269,5 +269,3 @@ class Heartbeat:
 def _is_alone(kind: Process.Kind) -> bool:
     """Whether no other server can live: on SQLite this one holds the lock file beside the database."""
     return kind == Process.Kind.SERVER and connection.vendor == "sqlite"
-
-

@@ -102,9 +102,7 @@ class Runtime:
             scheduled=scheduled,
             dead_after_s=settings.PROCESS_DEAD_AFTER_S,
         )
-        self.readiness = ReadinessCheck(
-            self.writer, self.heartbeat, self.notifications, self.read, redis
-        )
+        self.readiness = ReadinessCheck(self.writer, self.heartbeat, self.notifications, self.read, redis)
 
     # -- life ---------------------------------------------------------------------------------------
 

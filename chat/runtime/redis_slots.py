@@ -116,11 +116,20 @@ class RedisSlots:
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), retries=0),
         )
+        self._redis = redis
         self._trade = redis.register_script(TRADE)
         self._process = process
         self._lease_ms = round(lease_s * 1000)
         # What is wrong with Redis, in words for operators.
         self.problem: str | None = None
+
+    async def ping(self) -> str | None:
+        """Return what is wrong with Redis, or None."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as exc:
+            return f"degraded: does not answer ({type(exc).__name__})"
+        return self.problem
 
     async def trade(self, endpoint: str, slots: int, held: Counts, waiting: Counts) -> Trade:
         try:

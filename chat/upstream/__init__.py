@@ -5,6 +5,7 @@ from chat.upstream.admission import QueuePriority
 from chat.upstream.breaker import BreakerPolicy, BreakerState
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
+from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.state import BreakerStatus, EndpointStatus, UpstreamState
 from chat.upstream.steps import ContinuedStep, RetryingStep, StartedStep, Step, SwitchedStep
 from chat.upstream.stream import Budget, Policy, stream
@@ -24,6 +25,7 @@ __all__ = [
     "QueuePriority",
     "Recovery",
     "RetryingStep",
+    "SharedSlots",
     "StartedStep",
     "Step",
     "SwitchedStep",

@@ -42,6 +42,7 @@ SIGNED_OUT = 4401
 OTHER_USER = 4403
 # A page follows the answers that run in its conversation: a few at a time.
 FOLLOWS_PER_SOCKET = 16
+ABOUT_GENERATION = (frames.FollowFrame, frames.StopFrame)
 # Notices for a page that does not read; it reads again what it missed when it reconnects.
 NOTICES_MAX = 100
 
@@ -247,13 +248,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
         client_id = frame.client_id if isinstance(frame, frames.AskFrame) else None
         if frame is None and text is not None:
             client_id = frames.client_id_of(text)
-        is_about_generation = isinstance(frame, frames.FollowFrame | frames.StopFrame)
         await self._send(
             frames.RefusedFrame(
                 code=refused.code,
                 message=refused.message,
                 client_id=client_id,
-                generation=frame.generation if is_about_generation else None,
+                generation=frame.generation if isinstance(frame, ABOUT_GENERATION) else None,
                 retry_after_s=refused.retry_after_s,
             )
         )

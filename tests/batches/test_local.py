@@ -8,7 +8,7 @@ from chat import tasks
 from chat.batches import local as batches
 from chat.errors import RequestRefused
 from chat.models import Conversation, Generation
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 from chat.runtime import heartbeat
 from chat.runtime.task_backends import local as task_backends
 
@@ -23,9 +23,9 @@ async def test_bulk_waits_in_order_and_on_no_page(user, model):
     ids = await batches.astore(user, model, questions(45), batch_id="b")
     stored = [row async for row in Generation.objects.order_by("pk")]
     assert [row.pk for row in stored] == ids
-    assert [row.asked.text for row in stored] == [f"question {n}" for n in range(45)]
+    assert [row.api_request.text for row in stored] == [f"question {n}" for n in range(45)]
     assert {(row.source, row.status, row.owner) for row in stored} == {("batch", "queued", "")}
-    assert not await Conversation.objects.listed().aexists()
+    assert not await Conversation.objects.visible().aexists()
 
 
 async def test_a_batch_that_is_stored_again_adds_what_is_missing_and_nothing_twice(user, model):

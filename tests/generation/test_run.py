@@ -13,7 +13,7 @@ from chat.event_log import log as delta_log
 from chat.fakeprovider import FakeProvider
 from chat.generation import runner as generations
 from chat.models import Attempt, Conversation, Endpoint, Fallback, Generation, LoggedEvent, Model
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 from chat.upstream import Target
 
 pytestmark = pytest.mark.django_db

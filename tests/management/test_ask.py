@@ -43,7 +43,7 @@ from chat.models import Generation
 row = Generation.objects.select_related("message", "message__conversation", "user").first()
 print(json.dumps(row and dict(
     id=row.pk, status=row.status, text=row.message.text, owner=row.owner, epoch=row.epoch, calls=row.calls,
-    source=row.source, is_listed=row.message.conversation.is_listed, user=row.user.username,
+    source=row.source, is_hidden=row.message.conversation.is_hidden, user=row.user.username,
     request=row.request,
 )))
 """
@@ -70,7 +70,7 @@ def test_an_answer_is_logged_as_a_commands_and_is_in_nobodys_sidebar(site, provi
     ask(site, "Hello", "--system", "Be brief.")
 
     row = last_row(site)
-    assert (row["source"], row["is_listed"], row["user"]) == ("command", False, "owner")
+    assert (row["source"], row["is_hidden"], row["user"]) == ("command", True, "owner")
     sent = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     assert row["request"]["messages"] == sent
 

@@ -130,7 +130,7 @@ class Command(BaseCommand):
                 raise CannotStart("The static files could not be collected, see above.") from error
 
     def _migrate(self, is_migrating: bool) -> None:
-        """Create missing tables on SQLite, which no other server uses; elsewhere ask the operator to migrate."""
+        """Create missing tables on SQLite, which no other server uses. Elsewhere the operator migrates."""
         executor = MigrationExecutor(connection)
         missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         if not missing:

@@ -35,7 +35,7 @@ class GenerationRunner:
         background: BackgroundTasks,
         local_model: LocalModel | None = None,
     ) -> None:
-        """`process_id`: the owner that claimed rows name. `local_model`: the embedded model, where it runs."""
+        """`process_id`: the owner in claimed rows. `local_model`: the embedded model, if it runs here."""
         self.process_id = process_id
         self.log = log
         self.client = client

@@ -205,9 +205,9 @@ class Conversation(models.Model):
     ) -> StartedGeneration:
         """Store a program's request as a hidden conversation of its own, and a queued generation.
 
-        `api_key`: whose limits apply. `webhook_endpoint`: where a webhook reports the end. The same `client_id`
-        again returns what it stored the first time. Raises RequestRefused: `conflict` if that was another
-        request, `bad_client_id`, `too_many_running`, `too_many_asks`.
+        `api_key`: whose limits apply. `webhook_endpoint`: where a webhook reports the end. The same
+        `client_id` again returns what it stored the first time. Raises RequestRefused: `conflict` if that was
+        another request, `bad_client_id`, `too_many_running`, `too_many_asks`.
         """
         request = request.cleaned()
         stored = msgspec.to_builtins(request)

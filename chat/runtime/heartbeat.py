@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from django.db import connection
 from django.utils import timezone
 
 import chat
@@ -93,9 +92,13 @@ class Heartbeat:
         notifications: Notifications,
         scheduled: ScheduledTasks | None,
         dead_after_s: float,
+        is_alone: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`scheduled`: None in a process that neither cleans up nor delivers webhooks."""
+        """`scheduled`: None in a process that neither cleans up nor delivers webhooks.
+
+        `is_alone`: no other server can live; see `TakeoverWatch`.
+        """
         self.status: dict[str, Any] = {}
         self._identity = identity
         self._writer = writer
@@ -105,7 +108,7 @@ class Heartbeat:
         self._notifications = notifications
         self._scheduled = scheduled
         self._clock = clock
-        self._takeover = TakeoverWatch(dead_after_s, _is_alone(identity.kind), clock)
+        self._takeover = TakeoverWatch(dead_after_s, is_alone, clock)
         # Set when there is something to do before the next tick.
         self._wakeup = asyncio.Event()
         self._last_tick_s: float | None = None
@@ -264,8 +267,3 @@ class Heartbeat:
                 counter=self._counter,
                 status=self.status,
             )
-
-
-def _is_alone(kind: Process.Kind) -> bool:
-    """Whether no other server can live: on SQLite this one holds the lock file beside the database."""
-    return kind == Process.Kind.SERVER and connection.vendor == "sqlite"

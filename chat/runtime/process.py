@@ -12,12 +12,15 @@ a running server picks up what it stored.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from channels.layers import get_channel_layer
 from django.conf import settings
+from django.db import connection
 
 from chat import upstream
 from chat.background import BackgroundTasks
@@ -58,12 +61,15 @@ class Runtime:
         scheduled: ScheduledTasks | None = None,
         writer: Writer | None = None,
         read: Reader | None = None,
+        is_alone: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the parts; nothing runs yet.
 
         `url`: the address of a server. `local_model`: the embedded model, to be started. `scheduled`:
         the tasks that the heartbeat enqueues, for servers and workers. `writer`, `read`: other ones than
-        the threads of a real process.
+        the threads of a real process. `is_alone`: whether this is the only server of the database; None: it
+        is on SQLite, where a server holds the lock file beside the database.
         """
         self.id = uuid.uuid4().hex
         self.kind = kind
@@ -101,6 +107,8 @@ class Runtime:
             notifications=self.notifications,
             scheduled=scheduled,
             dead_after_s=settings.PROCESS_DEAD_AFTER_S,
+            is_alone=_is_alone(kind) if is_alone is None else is_alone,
+            clock=clock,
         )
         self.readiness = ReadinessCheck(self.writer, self.heartbeat, self.notifications, self.read, redis)
 
@@ -120,17 +128,21 @@ class Runtime:
 
     async def start(self) -> None:
         """Start all parts, on the event loop that they will use. If this fails, call `stop` as well."""
-        _set_current(self)
-        self.loop = asyncio.get_running_loop()
+        self.open()
         if self.local_model is not None:
             # First: it loads in another process while this one goes on.
             self.local_model.start()
-        self.notifications.open()
         self.background.start(self.notifications.run(), "notifications")
-        self.runner.open()
         await self.heartbeat.start(self.background)
         # Takes a second or two, which the first page need not wait for.
         self.background.start(asyncio.to_thread(self.client.prepare), "import the SDK")
+
+    def open(self) -> None:
+        """Become the current runtime and accept work, without a heartbeat: the first part of `start`."""
+        _set_current(self)
+        self.loop = asyncio.get_running_loop()
+        self.notifications.open()
+        self.runner.open()
 
     async def drain(self, timeout_s: float) -> None:
         """Start no more generations; let the running ones go on for `timeout_s`, then hand them over."""
@@ -143,6 +155,7 @@ class Runtime:
         await self.heartbeat.stop()
         await self.tasks.close(TASKS_STOP_S)
         await self.background.close()
+        await self.client.close()
         if self.local_model is not None:
             await self.local_model.stop()
         await asyncio.to_thread(self.writer.close)
@@ -169,6 +182,10 @@ def current_runtime() -> Runtime:
 def _set_current(runtime: Runtime | None) -> None:
     global _current
     _current = runtime
+
+
+def _is_alone(kind: Process.Kind) -> bool:
+    return kind == Process.Kind.SERVER and connection.vendor == "sqlite"
 
 
 def _redis_slots(process_id: str) -> RedisSlots | None:

@@ -42,7 +42,7 @@ services-test: ## Only the tests with real nginx, PostgreSQL and Redis
 
 postgres-test: ## The tests of the database, on a private PostgreSQL instead of SQLite
 	$(install) test
-	@$(python) -m tests.services $(python) -m pytest -m "database and not browser and not services" $(ARGS)
+	@$(python) -m tests.support.services $(python) -m pytest -m "database and not browser and not services" $(ARGS)
 
 bench: ## Measure, and print tables (benchmarks/README.md)
 	$(install) test

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from benchmarks import stage
-from tests.serving import Server, Session
+from tests.support.serving import Server, Session
 
 CALLS, PEOPLE, SLOTS, ROUNDS = 200, 20, 50, 5
 LIMITS = {

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterator
 
 from benchmarks import stage
-from tests.programs import Program, free_port, is_listening
-from tests.serving import BASE_DIR, Session
+from tests.support.programs import Program, free_port, is_listening
+from tests.support.serving import BASE_DIR, Session
 
 STREAMS = 50
 RATE = 20

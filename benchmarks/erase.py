@@ -16,7 +16,7 @@ import time
 
 from benchmarks import stage
 from chat.fakeprovider import FakeProvider
-from chat.fakeprovider.journal import Record
+from chat.fakeprovider.journal import RequestRecord
 
 MESSAGES = 100_000
 CONVERSATIONS = 1_000
@@ -78,7 +78,7 @@ print(Conversation.objects.filter(title__startswith="old ").update(deleted_at=lo
 """
 
 
-def delays(answer: stage.Answer, record: Record, now_s: float) -> list[tuple[float, float]]:
+def delays(answer: stage.Answer, record: RequestRecord, now_s: float) -> list[tuple[float, float]]:
     """Return (when it came, seconds since it was sent) of each delta.
 
     `now_s`: the provider's clock, less ours. The provider sends a delta each 1/RATE s after the first, at

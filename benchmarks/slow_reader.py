@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks import stage
 from benchmarks.memory import held_mb
-from tests.serving import SOCKET_PATH, Server, Session
+from tests.support.serving import SOCKET_PATH, Server, Session
 
 DELTAS, CHARS = 15_000, 4_000
 QUESTION = f"[[deltas={DELTAS} chars={CHARS} rate=0]]"

@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.programs import Program
-from tests.serving import SOCKET_PATH, Provider, Server, Session
+from tests.support.programs import Program
+from tests.support.serving import SOCKET_PATH, Provider, Server, Session
 
 REPEATS = 3
 # Whoever ends a benchmark by a signal ends what it has started as well.

@@ -14,9 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
 from chat.models import Endpoint, Model
-from tests import programs
+from tests.support import programs
 
-pytest_plugins = ["tests.services", "tests.serving", "tests.chatpage"]
+pytest_plugins = ["tests.support.services", "tests.support.serving", "tests.support.chat_page"]
 
 # A coroutine test that hangs fails after this long; the longest honest one takes a few seconds.
 COROUTINE_TIMEOUT_S = 60

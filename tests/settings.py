@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests import environment
+from tests.support import environment
 
 environment.clean()
 _folder = tempfile.mkdtemp(prefix="chatsite-test-")

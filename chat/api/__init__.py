@@ -1,4 +1,5 @@
-"""The HTTP API for programs, under /v1/: OpenAI's, so that its clients work, and what is our own.
+"""The HTTP API under /v1/: OpenAI's protocol, so that OpenAI clients work, and Chatsite's own additions.
 
-A door like the websocket: it parses, checks the key, calls one verb and follows the delta log.
+An entry point like the websocket: it authenticates and parses a request, stores it as a generation, and
+follows the generation's log.
 """

@@ -1,4 +1,4 @@
-"""The way in: the key, the method, the size of the body; and every reply's `x-request-id`."""
+"""What every API request passes first: method, API key and body size; and the headers of every response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
-from chat.api.errors import ApiError
+from chat.api.errors import ApiError, internal_error
 from chat.errors import RequestRefused
 from chat.models import ApiKey
 from chat.runtime.process import current_runtime
@@ -24,92 +24,98 @@ logger = logging.getLogger(__name__)
 type View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
-def entry(**methods: View) -> View:
-    """Return a view that lets requests in to the view of their method: `entry(GET=show, POST=change)`.
+def api_view(**methods: View) -> View:
+    """Return a view that calls the view of the request's method: `api_view(GET=show, POST=change)`.
 
-    Whatever is raised is said in OpenAI's shape.
+    Exceptions become error responses in OpenAI's format.
     """
 
     @csrf_exempt
-    async def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            view = methods.get(request.method or "")
-            if view is None:
-                raise ApiError("method_not_allowed", _wrong_method(request, list(methods)))
-            response = await view(request, *args, **kwargs)
+            response = await _dispatch(methods, request, *args, **kwargs)
         except ApiError as error:
             response = error.as_response()
         except RequestRefused as refused:
             response = ApiError.of(refused).as_response()
         except Exception:
-            logger.exception("a request of the API could not be handled")
-            response = ApiError(
-                "internal", _("Something went wrong in this program. Try again.")
-            ).as_response()
+            logger.exception("an API request failed")
+            response = internal_error().as_response()
         if response.status_code == 405:
             response["Allow"] = ", ".join(methods)
-        # It is in a row, or was logged above: not once more as a fault of this program.
+        # Errors are stored in the generation or were logged above: keep Django from logging them again.
         response._has_been_logged = True  # type: ignore[attr-defined]
         response["x-request-id"] = f"req_{secrets.token_hex(12)}"
         response["Cache-Control"] = "no-store"
         return response
 
-    return entered
+    return view
 
 
-def _wrong_method(request: HttpRequest, methods: list[str]) -> str:
-    return _("%(path)s takes %(methods)s, not %(method)s.") % {
-        "path": request.path,
-        "methods": " or ".join(methods),
-        "method": request.method,
-    }
+async def _dispatch(
+    methods: dict[str, View], request: HttpRequest, *args: Any, **kwargs: Any
+) -> HttpResponseBase:
+    view = methods.get(request.method or "")
+    if view is not None:
+        return await view(request, *args, **kwargs)
+    raise ApiError(
+        "method_not_allowed",
+        _("%(path)s does not support %(method)s. Use %(methods)s.")
+        % {"path": request.path, "method": request.method, "methods": " or ".join(methods)},
+    )
 
 
-async def key_of(request: HttpRequest, scope: ApiKey.Scope) -> ApiKey:
-    """Return the key that a request came with. Raises ApiError: `invalid_api_key`, `insufficient_scope`."""
-    kind, _space, token = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not token.strip():
+async def authenticate(request: HttpRequest, scope: ApiKey.Scope) -> ApiKey:
+    """Return the API key of a request. Raises ApiError: `invalid_api_key`, `insufficient_scope`."""
+    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
         raise ApiError(
             "invalid_api_key",
-            _("Send an API key as “Authorization: Bearer cs-…”. People make keys on the page “API keys”."),
+            _("Send an API key as “Authorization: Bearer cs-…”. Create keys on the page “API keys”."),
         )
     key: ApiKey | None = await database_sync_to_async(ApiKey.find)(token.strip())
     if key is None:
-        raise ApiError(
-            "invalid_api_key",
-            _("This API key is not in force. It may have been revoked, or have expired. Use another one."),
-        )
+        raise ApiError("invalid_api_key", await database_sync_to_async(_why_invalid)(token.strip()))
     if scope not in key.scopes:
         raise ApiError(
             "insufficient_scope",
-            _("This API key may not do that: it lacks the scope “%(scope)s”. Use another key.")
-            % {"scope": scope.value},
+            _("This API key lacks the scope “%(scope)s”. Use another key.") % {"scope": scope.value},
         )
     if key.is_use_outdated:
         await current_runtime().writer.arun(key.save_use)
     return key
 
 
-def body_of(request: HttpRequest) -> bytes:
-    """Return a request's body. Raises ApiError `request_too_large`."""
+def _why_invalid(token: str) -> str:
+    key = ApiKey.find(token, is_valid=False)
+    if key is not None and key.revoked_at is not None:
+        return _("This API key was revoked. Use another one.")
+    if key is not None and key.is_expired:
+        return _("This API key has expired. Use another one.")
+    return _("This API key is not valid. Use another one.")
+
+
+def read_body(request: HttpRequest) -> bytes:
+    """Return the body of a request. Raises ApiError `request_too_large`."""
     limit = settings.API_BODY_MAX_BYTES
     body: bytes = request.read(limit + 1)
     if len(body) > limit:
         raise ApiError(
             "request_too_large",
-            _("A request may have %(limit)s bytes. Send smaller or fewer images, or less text.")
+            _("The request body is larger than %(limit)s bytes. Send less text, or fewer or smaller images.")
             % {"limit": limit},
         )
     return body
 
 
 @csrf_exempt
-async def unknown(request: HttpRequest, rest: str = "") -> HttpResponseBase:
-    """Say that there is nothing, whatever the method."""
-    return await entry(**{request.method or "": _nothing})(request)
+async def unknown_url(request: HttpRequest, rest: str = "") -> HttpResponseBase:
+    """Respond with 404 in OpenAI's format, whatever the method."""
+    return await api_view(**{request.method or "": _no_such_url})(request)
 
 
-async def _nothing(request: HttpRequest) -> HttpResponseBase:
+async def _no_such_url(request: HttpRequest) -> HttpResponseBase:
     raise ApiError(
-        "unknown_url", _("There is nothing at %(path)s. See /v1/openapi.json.") % {"path": request.path}
+        "unknown_url",
+        _("There is no API endpoint at %(path)s. See /v1/openapi.json.") % {"path": request.path},
     )

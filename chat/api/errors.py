@@ -1,4 +1,4 @@
-"""Saying no, in OpenAI's shape: the right status, a code for machines, a sentence that says what to do."""
+"""Error responses in OpenAI's format: a status, a code for programs, and a message for developers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from chat.api import schemas as wire
 from chat.errors import RequestRefused
 
-# Refusals, and errors of a generation, by code: the status.
+# HTTP statuses of refused requests and of generation errors, by our code.
 STATUS_OF = {
     "malformed_request": 400,
     "invalid_value": 400,
@@ -48,8 +48,9 @@ STATUS_OF = {
     "stalled": 504,
     "total_timeout": 504,
 }
-# Everything else that a generation fails of is a fault of its endpoint, or of our account there.
+# All other generation errors are faults of the model's endpoint, or of the account there.
 STATUS_OF_ENDPOINT = 502
+# Our codes that OpenAI's protocol names differently.
 CODE_OF = {"context_too_long": "context_length_exceeded", "too_many_asks": "rate_limit_exceeded"}
 TYPE_OF = {
     400: "invalid_request_error",
@@ -61,13 +62,14 @@ TYPE_OF = {
     413: "invalid_request_error",
     429: "rate_limit_error",
 }
-# A client's own retry may succeed. Everything else was tried again here as often as makes sense.
-WORTH_A_RETRY = {"too_many_running", "too_many_asks", "rate_limited", "busy", "breaker_open", "queue_full"}
-WORTH_A_RETRY |= {"restarting"}
+# Errors that a client may retry. All others were already retried here as often as makes sense.
+RETRYABLE = frozenset(
+    {"too_many_running", "too_many_asks", "rate_limited", "busy", "breaker_open", "queue_full", "restarting"}
+)
 
 
 class ApiError(Exception):
-    """A request that is not carried out, or an answer that is not complete."""
+    """A rejected request, or a generation that did not complete."""
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class ApiError(Exception):
         retry_after_s: float | None = None,
         generation: str | None = None,
     ) -> None:
-        """`generation`: whose answer it is about, by its id on the wire."""
+        """`generation`: the wire id of the generation that the error is about."""
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
@@ -109,7 +111,7 @@ class ApiError(Exception):
             response["WWW-Authenticate"] = "Bearer"
         if self.retry_after_s is not None:
             response["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
-        if self.code not in WORTH_A_RETRY:
+        if self.code not in RETRYABLE:
             response["x-should-retry"] = "false"
         return response
 
@@ -119,4 +121,19 @@ def json_response(value: msgspec.Struct, *, status: int = 200) -> HttpResponse:
 
 
 def not_found() -> ApiError:
-    return ApiError("not_found", _("There is no such generation among those of your keys."))
+    return ApiError("not_found", _("This generation does not exist, or your API keys have no access to it."))
+
+
+def internal_error(generation: str = "") -> ApiError:
+    return ApiError(
+        "internal", _("Internal server error. The log of the server has the details."), generation=generation
+    )
+
+
+def unknown_model(name: str, param: str | None = None) -> ApiError:
+    return ApiError(
+        "model_not_found",
+        _("The model “%(name)s” does not exist. GET /v1/models lists the available models.")
+        % {"name": name[:100]},
+        param=param,
+    )

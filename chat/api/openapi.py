@@ -1,4 +1,4 @@
-"""GET /v1/openapi.json: the description of this API, made from the structs it is read and written with."""
+"""GET /v1/openapi.json: the description of this API, generated from its structs."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from django.http.response import HttpResponseBase
 from chat.api import schemas as wire
 
 ERRORS = {
-    400: "The request does not make sense, or the model refused it; `param` says where.",
-    401: "No API key, or one that is not in force.",
+    400: "The request is invalid, or the model rejected it; `param` names the parameter.",
+    401: "The API key is missing or not valid.",
     403: "The API key lacks the scope.",
-    404: "There is no such model or generation.",
-    405: "The path takes another method.",
-    409: "The answer was stopped, or the Idempotency-Key was used for another request.",
+    404: "The model or generation does not exist.",
+    405: "The path does not support this method.",
+    409: "The generation was stopped, or the Idempotency-Key was used for another request.",
     413: "The body is too large.",
-    429: "A limit of the key, of its person, or of the endpoint; Retry-After says when.",
-    500: "A fault of this program.",
-    502: "A fault of the endpoint that the model is at.",
-    503: "The endpoint is left alone for a moment, or too many wait for it; Retry-After says when.",
-    504: "The endpoint took too long.",
+    429: "A limit of the API key, the user or the endpoint was reached; see Retry-After.",
+    500: "Internal server error.",
+    502: "The model's endpoint failed.",
+    503: "The model is temporarily disabled, or its queue is full; see Retry-After.",
+    504: "The model's endpoint timed out.",
 }
-ASKING = tuple(ERRORS)
-READING = (400, 401, 403, 404, 405)
+CREATE_ERRORS = tuple(ERRORS)
+READ_ERRORS = (400, 401, 403, 404, 405)
+EVENT_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 async def show(request: HttpRequest) -> HttpResponseBase:
-    """Describe the API; needs no key."""
+    """Return the description of the API. No key is required."""
     return HttpResponse(document(), content_type="application/json")
 
 
 @cache
 def document() -> bytes:
-    """Return the OpenAPI 3.1 description."""
+    """Return the OpenAPI 3.1 document as JSON."""
     structs = [
         *(wire.CompletionRequest, wire.Completion, wire.Chunk, wire.ModelList, wire.ModelCard),
         *(wire.Generation, wire.ErrorReply),
@@ -45,7 +46,11 @@ def document() -> bytes:
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Chatsite", "version": "1", "description": "OpenAI-compatible, and more."},
+            "info": {
+                "title": "Chatsite",
+                "version": "1",
+                "description": "OpenAI-compatible API with background generations and webhooks.",
+            },
             "servers": [{"url": "/v1"}],
             "security": [{"key": []}],
             "paths": _paths(),
@@ -58,76 +63,72 @@ def document() -> bytes:
 
 
 def _paths() -> dict[str, Any]:
-    generation = {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^gen-[0-9]{1,18}$"},
-    }
-    last_seen = {
-        "name": "Last-Event-ID",
-        "in": "header",
-        "schema": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-    }
-    idempotency = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}}
-    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    generation = _path_id("id", pattern="^gen-[0-9]{1,18}$")
     return {
-        "/chat/completions": {
-            "post": {
-                "operationId": "createCompletion",
-                "summary": "Ask a model; with `stream`, the answer comes as server-sent events.",
-                "parameters": [idempotency],
-                "requestBody": {"required": True, "content": _json("CompletionRequest")},
-                "responses": {
-                    "200": {
-                        "description": "The complete answer.",
-                        "content": _json("Completion")
-                        | {"text/event-stream": {"schema": {"type": "string"}}},
-                    },
-                    "202": {"description": "It runs in the background.", "content": _json("Generation")},
-                    **_errors(*ASKING),
-                },
-            }
-        },
-        "/models": {"get": _reading("listModels", "List the models that can be asked.", "ModelList")},
+        "/chat/completions": {"post": _completions()},
+        "/models": {"get": _reading("listModels", "List the available models.", "ModelList")},
         "/models/{model}": {
-            "get": {**_reading("showModel", "Describe a model.", "ModelCard"), "parameters": [model]}
+            "get": _reading("showModel", "Describe a model.", "ModelCard", _path_id("model", minLength=1))
         },
         "/generations/{id}": {
-            "get": {
-                **_reading("showGeneration", "Say what became of a request.", "Generation"),
-                "parameters": [generation],
-            }
+            "get": _reading("showGeneration", "Get the state of a generation.", "Generation", generation)
         },
-        "/generations/{id}/events": {
-            "get": {
-                "operationId": "followGeneration",
-                "summary": "Tell what happens, from the beginning or after `Last-Event-ID`, until the end.",
-                "parameters": [generation, last_seen],
-                "responses": {
-                    "200": {
-                        "description": "Server-sent events, as docs/socket.md names them; `id` is the seq.",
-                        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-                    },
-                    **_errors(*READING),
-                },
-            }
-        },
+        "/generations/{id}/events": {"get": _events(generation)},
         "/generations/{id}/cancel": {
-            "post": {
-                **_reading("cancelGeneration", "End it, and keep its text.", "Generation"),
-                "parameters": [generation],
-            }
+            "post": _reading("cancelGeneration", "Stop it; its text is kept.", "Generation", generation)
         },
     }
 
 
-def _reading(operation: str, summary: str, struct: str) -> dict[str, Any]:
-    found = {"description": "Found.", "content": _json(struct)}
+def _completions() -> dict[str, Any]:
+    return {
+        "operationId": "createCompletion",
+        "summary": "Create a completion. With `stream`, it arrives as server-sent events.",
+        "parameters": [_header("Idempotency-Key", type="string", maxLength=255)],
+        "requestBody": {"required": True, "content": _json("CompletionRequest")},
+        "responses": {
+            "200": {
+                "description": "The complete answer.",
+                "content": _json("Completion") | EVENT_STREAM,
+            },
+            "202": {
+                "description": "The answer is generated in the background.",
+                "content": _json("Generation"),
+            },
+            **_errors(*CREATE_ERRORS),
+        },
+    }
+
+
+def _events(generation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "operationId": "followGeneration",
+        "summary": "Stream events, from the first or after `Last-Event-ID`, to the last.",
+        "parameters": [generation, _header("Last-Event-ID", type="integer", minimum=0, maximum=2**31 - 1)],
+        "responses": {
+            "200": {
+                "description": "Server-sent events, named as in docs/socket.md; `id` is the seq.",
+                "content": EVENT_STREAM,
+            },
+            **_errors(*READ_ERRORS),
+        },
+    }
+
+
+def _path_id(name: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
+
+
+def _header(name: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "header", "schema": schema}
+
+
+def _reading(operation: str, summary: str, struct: str, *parameters: dict[str, Any]) -> dict[str, Any]:
     return {
         "operationId": operation,
         "summary": summary,
-        "responses": {"200": found, **_errors(*READING)},
+        "parameters": list(parameters),
+        "responses": {"200": {"description": "OK.", "content": _json(struct)}, **_errors(*READ_ERRORS)},
     }
 
 

@@ -1,4 +1,4 @@
-"""What requests and responses of the API hold. The OpenAPI description is made from these structs."""
+"""Structs of the API's requests and responses. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ type Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A part of a message: `text` with its `text`, `image_url` with its `image_url`, `file`."""
+    """A part of a message. Fields other than these (`image_url`, `file`) are passed on unchanged."""
 
     type: Literal["text", "image_url", "file", "refusal"]
     text: str | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
-    """Sent to the model as it is, whatever else it holds."""
+    """A message of the prompt. Other fields are passed on unchanged."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | None = None
@@ -34,14 +34,14 @@ class StreamOptions(msgspec.Struct, frozen=True):
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A question. Parameters that are not named here are refused."""
+    """A request for a completion. Unknown parameters are rejected."""
 
     model: Annotated[str, Meta(min_length=1, max_length=300)]
     messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
-    # Of our own.
+    # Chatsite's own.
     fallbacks: Annotated[list[str], Meta(max_length=8)] | None = None
     background: bool | None = None
     callback_url: Annotated[str, Meta(max_length=500)] | None = None
@@ -65,13 +65,13 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(ge=0, le=10)] | None = None
 
-    # Accepted, and not passed on.
+    # Accepted but not passed on.
     user: Text | None = None
     safety_identifier: Text | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
 
-    # Accepted where they ask for nothing, refused otherwise: an answer with them could not be recovered.
+    # Accepted only with values that have no effect: an answer that uses them could not be recovered.
     n: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -91,8 +91,8 @@ PASSED_ON = (
     *("logit_bias", "response_format", "reasoning_effort", "verbosity", "service_tier"),
     *("prompt_cache_key", "top_k", "min_p", "repetition_penalty"),
 )
-# Parameter -> the values that ask for nothing.
-REFUSED: dict[str, tuple[Any, ...]] = {
+# Parameter -> the values that have no effect.
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -113,8 +113,8 @@ class Usage(msgspec.Struct, frozen=True):
     total_tokens: int
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """`reasoning_content`: what a model thought before, where it says so."""
+class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer. `reasoning_content`: the reasoning text, if the model sends it."""
 
     role: Literal["assistant"] = "assistant"
     content: str
@@ -124,13 +124,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 class Choice(msgspec.Struct, frozen=True):
     index: int
-    message: Answer
+    message: AssistantMessage
     finish_reason: str
     logprobs: None = None
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete answer. `model` gave it, and counted `usage`."""
+    """A complete answer. `model` and `usage` are those of the model that answered."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -154,7 +154,7 @@ class ChunkChoice(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of a streamed answer; the last but `[DONE]` has no choices and the usage, where asked for."""
+    """A chunk of a streamed answer. If usage was requested, the last one has it and no choices."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -177,7 +177,7 @@ class ModelList(msgspec.Struct, frozen=True):
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True):
-    """`message` says what to do. `generation`: where the text so far is, if there is some."""
+    """`message` says what to change. `generation`: the id under which partial text can be read."""
 
     message: str
     type: str
@@ -191,7 +191,7 @@ class ErrorReply(msgspec.Struct, frozen=True):
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for in the background, or otherwise. `text`: all of it, once `status` is an end."""
+    """The state of a generation. `text` is complete once `status` is final."""
 
     id: str
     object: Literal["generation"] = "generation"

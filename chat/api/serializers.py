@@ -1,4 +1,4 @@
-"""From a generation's row to what programs are told of it."""
+"""Database rows as the structs of API responses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def wire_id(generation_id: int) -> str:
 
 
 def find(key: ApiKey, generation_id: int | None) -> Generation:
-    """Return a generation of this person's programs. Raises ApiError `not_found`: missing, or foreign."""
+    """Return a generation of this key's user. Raises ApiError `not_found` if it is missing or foreign."""
     last = Attempt.objects.filter(generation=OuterRef("pk")).order_by("-number").values("model_name")[:1]
     rows = Generation.objects.of_programs(key.user).select_related("message").defer("request", "prefix")
-    rows = rows.annotate(asked_last=Subquery(last))
+    rows = rows.annotate(last_model_name=Subquery(last))
     found = rows.filter(pk=generation_id).first() if generation_id is not None else None
     if found is None:
         raise not_found()
@@ -29,7 +29,7 @@ def find(key: ApiKey, generation_id: int | None) -> Generation:
 
 
 def created(generation_id: int) -> int:
-    """Return when it was asked, in Unix time."""
+    """Return when the generation was created, in Unix time."""
     return _unix(Generation.objects.values_list("created_at", flat=True).get(pk=generation_id)) or 0
 
 
@@ -38,21 +38,21 @@ def _unix(moment: datetime | None) -> int | None:
 
 
 def answered_by(generation: Generation) -> str:
-    """Return the model of the last call of what was found, which gave the answer if there is one."""
-    return getattr(generation, "asked_last", None) or generation.model_name
+    """Return the model of the last attempt of a generation from `find`: the one that answered, if any did."""
+    return getattr(generation, "last_model_name", None) or generation.model_name
 
 
 def usage(generation: Generation) -> wire.Usage | None:
-    asked, answered = generation.input_tokens, generation.output_tokens
-    return None if asked is None or answered is None else wire.Usage(asked, answered, asked + answered)
+    read, written = generation.input_tokens, generation.output_tokens
+    return None if read is None or written is None else wire.Usage(read, written, read + written)
 
 
 def completion(generation: Generation) -> wire.Completion | None:
-    """Return the answer in OpenAI's words; None if it is not complete."""
+    """Return the answer in OpenAI's format; None if it is not complete."""
     if generation.status != Generation.Status.COMPLETED:
         return None
     message = generation.message
-    answer = wire.Answer(content=message.text, reasoning_content=message.thinking or None)
+    answer = wire.AssistantMessage(content=message.text, reasoning_content=message.thinking or None)
     return wire.Completion(
         id=generation.wire_id,
         created=_unix(generation.created_at) or 0,
@@ -63,7 +63,7 @@ def completion(generation: Generation) -> wire.Completion | None:
 
 
 def as_wire(generation: Generation) -> wire.Generation:
-    """Return all that is known of it."""
+    """Return the full state of a generation."""
     error = _error(generation.status, generation.error_code, generation.error_message, generation.wire_id)
     return wire.Generation(
         id=generation.wire_id,
@@ -82,7 +82,7 @@ def as_wire(generation: Generation) -> wire.Generation:
 
 
 def error_of(event: events.Event, generation_id: int) -> ApiError | None:
-    """Return what to say of a last event; None: the answer is complete."""
+    """Return the error of a terminal event; None if the answer is complete."""
     match event:
         case events.Stopped():
             return _error(Generation.Status.STOPPED, "", "", wire_id(generation_id))
@@ -101,7 +101,9 @@ def error_of(event: events.Event, generation_id: int) -> ApiError | None:
 def _error(status: str, code: str, message: str, generation: str) -> ApiError | None:
     match status:
         case Generation.Status.STOPPED:
-            return ApiError("stopped", _("This answer was stopped before its end."), generation=generation)
+            return ApiError(
+                "stopped", _("The generation was stopped before it completed."), generation=generation
+            )
         case Generation.Status.FAILED | Generation.Status.INTERRUPTED:
             return ApiError(code, message, generation=generation)
     return None

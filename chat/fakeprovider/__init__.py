@@ -1,7 +1,7 @@
-"""An OpenAI-compatible server to rehearse outages with, scripted fault by fault. Plain asyncio."""
+"""An OpenAI-compatible server with scripted faults, to rehearse outages. Plain asyncio."""
 
-from chat.fakeprovider.journal import Record
+from chat.fakeprovider.journal import RequestRecord
 from chat.fakeprovider.server import FakeProvider
 from chat.fakeprovider.threaded import ThreadedProvider
 
-__all__ = ["FakeProvider", "Record", "ThreadedProvider"]
+__all__ = ["FakeProvider", "RequestRecord", "ThreadedProvider"]

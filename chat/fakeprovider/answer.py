@@ -1,4 +1,4 @@
-"""One answer: which deltas it has, and the bytes of the events that carry them."""
+"""One scripted answer: its deltas, and their encoding as server-sent events or as JSON."""
 
 import json
 import time
@@ -9,20 +9,20 @@ from typing import Any
 
 from chat.fakeprovider import sample_text
 from chat.fakeprovider.behaviours import Behaviour
-from chat.fakeprovider.question import Question
+from chat.fakeprovider.chat_request import ChatRequest
 
-_EVERY = 3  # noise (null content, empty choices, comments) before each third delta
-_ODD_EVERY = 10
+_NOISE_EVERY = 3  # noise: null content, empty choices, comments
+_ODD_CHARACTERS_EVERY = 10
 
 
 @dataclass
-class Answer:
-    """The deltas of one answer, in order, each with the key it is sent under."""
+class ScriptedAnswer:
+    """The deltas of one answer, in order; `parts` are pairs of JSON key and text."""
 
     id: str
     model: str
     behaviour: Behaviour
-    question: Question
+    request: ChatRequest
     text: str
     parts: list[tuple[str, str]]
     finish: str
@@ -32,52 +32,54 @@ class Answer:
     def text_of(self, deltas: int, *keys: str) -> str:
         """Return the text that the first `deltas` deltas carry."""
         wanted = keys or ("content", "refusal")
-        return sample_text.whole("".join(piece for key, piece in self.parts[:deltas] if key in wanted))
+        return sample_text.join_surrogates(
+            "".join(piece for key, piece in self.parts[:deltas] if key in wanted)
+        )
 
     def usage(self, deltas: int) -> dict[str, int]:
-        asked = self.question.prompt_words
-        return {"prompt_tokens": asked, "completion_tokens": deltas, "total_tokens": asked + deltas}
+        prompt = self.request.prompt_words
+        return {"prompt_tokens": prompt, "completion_tokens": deltas, "total_tokens": prompt + deltas}
 
 
-def full_text(behaviour: Behaviour, question: Question, attempt: int) -> str:
-    """Return everything this behaviour answers to the question, whoever said its beginning."""
+def full_text(behaviour: Behaviour, request: ChatRequest, attempt: int) -> str:
+    """Return the whole text of the answer, including a beginning that the request prefills."""
     if behaviour.text is not None:
         return behaviour.text
     if behaviour.echo:
-        return question.subject
-    seed = sample_text.seed_of(question.subject) if behaviour.seed is None else behaviour.seed
+        return request.plain_question
+    seed = sample_text.seed_of(request.plain_question) if behaviour.seed is None else behaviour.seed
     seed += attempt if behaviour.vary else 0
     return sample_text.write(seed, (behaviour.deltas or 0) * behaviour.chars)
 
 
-def prepare(id: str, behaviour: Behaviour, question: Question, attempt: int) -> Answer:
-    """Return the answer to `question`, after what its prefill has already said."""
-    text = full_text(behaviour, question, attempt)
-    prefill = question.prefill
-    is_echoed = behaviour.prefill == "echo" or (behaviour.prefill == "llama" and not question.is_streamed)
-    is_taken = prefill is not None and behaviour.prefill != "ignore"
-    if behaviour.prefill == "vllm" and question.prefill_form != "vllm":
-        is_taken = False
-    matched = text.startswith(prefill) if is_taken and prefill is not None else None
+def prepare(id: str, behaviour: Behaviour, request: ChatRequest, attempt: int) -> ScriptedAnswer:
+    """Return the answer to `request`, without the beginning that its prefill already contains."""
+    text = full_text(behaviour, request, attempt)
+    prefill = request.prefill
+    is_echoed = behaviour.prefill == "echo" or (behaviour.prefill == "llama" and not request.is_streamed)
+    is_used = prefill is not None and behaviour.prefill != "ignore"
+    if behaviour.prefill == "vllm" and request.prefill_form != "vllm":
+        is_used = False
+    matched = text.startswith(prefill) if is_used and prefill is not None else None
     rest = text[len(prefill) :] if matched and prefill else text
-    if is_taken and is_echoed and prefill:
+    if is_used and is_echoed and prefill:
         rest = prefill + rest
     parts = _parts(behaviour, rest)
     finish = behaviour.finish or ("tool_calls" if behaviour.tool_calls else "stop")
-    if question.max_deltas and question.max_deltas < len(parts):
-        parts, finish = parts[: question.max_deltas], "length"
-    return Answer(id, question.model, behaviour, question, text, parts, finish, matched)
+    if request.max_deltas and request.max_deltas < len(parts):
+        parts, finish = parts[: request.max_deltas], "length"
+    return ScriptedAnswer(id, request.model, behaviour, request, text, parts, finish, matched)
 
 
 def _parts(behaviour: Behaviour, text: str) -> list[tuple[str, str]]:
-    thoughts = sample_text.write(sample_text.seed_of("thoughts"), behaviour.reasoning * behaviour.chars)
-    parts = [("reasoning", piece) for piece in _pieces(behaviour, thoughts)]
+    reasoning = sample_text.write(sample_text.seed_of("thoughts"), behaviour.reasoning * behaviour.chars)
+    parts = [("reasoning", piece) for piece in _pieces(behaviour, reasoning)]
     if behaviour.tool_calls:
         return parts + [part for n in range(behaviour.tool_calls) for part in _tool_call(n)]
     if behaviour.role_only:
         return parts
     key = "refusal" if behaviour.refusal else "content"
-    return parts + [(key, piece) for piece in _odd(behaviour, _pieces(behaviour, text))]
+    return parts + [(key, piece) for piece in _with_odd_characters(behaviour, _pieces(behaviour, text))]
 
 
 def _pieces(behaviour: Behaviour, text: str) -> list[str]:
@@ -90,19 +92,19 @@ def _pieces(behaviour: Behaviour, text: str) -> list[str]:
 def _split(piece: str) -> list[str]:
     """Cut a piece inside each of its surrogate pairs."""
     parts = [""]
-    for unit in sample_text.halves(piece):
+    for unit in sample_text.split_surrogates(piece):
         if "\udc00" <= unit <= "\udfff" and parts[-1]:
             parts.append("")
         parts[-1] += unit
     return parts
 
 
-def _odd(behaviour: Behaviour, pieces: list[str]) -> list[str]:
-    """Weave in the characters that databases and encoders refuse."""
+def _with_odd_characters(behaviour: Behaviour, pieces: list[str]) -> list[str]:
+    """Add characters that databases and encoders reject."""
     odd = "\0" * behaviour.nul + "\ud83d" * behaviour.lone
     if not odd:
         return pieces
-    return [piece + odd if n % _ODD_EVERY == 0 else piece for n, piece in enumerate(pieces)]
+    return [piece + odd if n % _ODD_CHARACTERS_EVERY == 0 else piece for n, piece in enumerate(pieces)]
 
 
 def _tool_call(number: int) -> list[tuple[str, str]]:
@@ -116,17 +118,17 @@ def _tool_call(number: int) -> list[tuple[str, str]]:
     return [("tool_calls", json.dumps([call])) for call in calls]
 
 
-class Frames:
-    """Encodes an answer as server-sent events, one frame at a time."""
+class EventEncoder:
+    """Encode an answer as server-sent events, one at a time."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ScriptedAnswer) -> None:
         self._answer = answer
         behaviour = self._behaviour = answer.behaviour
         self._dumps = encode_basestring_ascii if behaviour.ascii else encode_basestring
         self._eol = "\r\n" if behaviour.crlf else "\n"
         self._usage = behaviour.usage
         if self._usage == "auto":
-            self._usage = "always" if answer.question.wants_usage else "never"
+            self._usage = "always" if answer.request.wants_usage else "never"
         head = {
             "id": answer.id,
             "object": "chat.completion.chunk",
@@ -137,23 +139,23 @@ class Frames:
         self._head = json.dumps(head)[:-1]
 
     def __iter__(self) -> Iterator[tuple[bytes, int]]:
-        """Yield frames: their bytes, and how many deltas they carry."""
+        """Yield events: their bytes, and how many deltas they carry."""
         yield self._choice('{"role":"assistant","content":""}'), 0
         behaviour = self._behaviour
         noise = self._noise() if behaviour.comments or behaviour.null_content or behaviour.no_choices else b""
         around = {key: self._around(key) for key in ("content", "refusal", "reasoning", "tool_calls")}
         for number, (key, piece) in enumerate(self._answer.parts):
-            spell = str if key == "tool_calls" else self._dumps
+            encode = str if key == "tool_calls" else self._dumps
             try:
-                frame = _fill(around[key], spell(piece))
+                event = _fill(around[key], encode(piece))
             except UnicodeEncodeError:
-                # UTF-8 has no bytes for half a surrogate pair; only an escape can carry it.
-                frame = _fill(around[key], encode_basestring_ascii(piece))
-            yield (noise + frame if number % _EVERY == 0 else frame), 1
+                # UTF-8 cannot encode half a surrogate pair; only an escape can carry it.
+                event = _fill(around[key], encode_basestring_ascii(piece))
+            yield (noise + event if number % _NOISE_EVERY == 0 else event), 1
         yield self._ending(), 0
 
     def _around(self, key: str) -> tuple[str, str, str]:
-        """Return what stands before, between and after a delta's spelt text: made once, used for each."""
+        """Return the bytes before, between and after a delta's encoded text, the same for all deltas."""
         names = _reasoning_names(self._behaviour) if key == "reasoning" else (key,)
         delta = ",".join(f'"{name}":\0' for name in names)
         before, *between, after = self._choice("{" + delta + "}").decode().split("\0")
@@ -193,29 +195,30 @@ def _reasoning_names(behaviour: Behaviour) -> tuple[str, ...]:
     return ("reasoning_content", "reasoning") if key == "both" else (key,)
 
 
-def _fill(around: tuple[str, str, str], spelt: str) -> bytes:
+def _fill(around: tuple[str, str, str], encoded: str) -> bytes:
     before, between, after = around
-    return (f"{before}{spelt}{between}{spelt}{after}" if between else f"{before}{spelt}{after}").encode()
+    text = f"{before}{encoded}{between}{encoded}{after}" if between else f"{before}{encoded}{after}"
+    return text.encode()
 
 
-def document(answer: Answer) -> bytes:
+def document(answer: ScriptedAnswer) -> bytes:
     """Return the answer as one JSON document, for requests that do not stream."""
     behaviour, count = answer.behaviour, len(answer.parts)
     message: dict[str, Any] = {"role": "assistant", "content": answer.text_of(count, "content") or None}
-    if thoughts := answer.text_of(count, "reasoning"):
-        message |= dict.fromkeys(_reasoning_names(behaviour), thoughts)
+    if reasoning := answer.text_of(count, "reasoning"):
+        message |= dict.fromkeys(_reasoning_names(behaviour), reasoning)
     if behaviour.refusal:
         message["refusal"] = answer.text_of(count, "refusal")
     if behaviour.tool_calls:
-        message["tool_calls"] = _whole_calls(answer)
+        message["tool_calls"] = _joined_calls(answer)
     finish = None if answer.finish == "none" else answer.finish
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-    found = {"id": answer.id, "object": "chat.completion", "created": answer.created, "model": answer.model}
+    head = {"id": answer.id, "object": "chat.completion", "created": answer.created, "model": answer.model}
     usage = {} if behaviour.usage == "never" else {"usage": answer.usage(count)}
-    return json.dumps(found | {"choices": [choice]} | usage).encode()
+    return json.dumps(head | {"choices": [choice]} | usage).encode()
 
 
-def _whole_calls(answer: Answer) -> list[dict[str, Any]]:
+def _joined_calls(answer: ScriptedAnswer) -> list[dict[str, Any]]:
     calls: dict[int, dict[str, Any]] = {}
     for key, piece in answer.parts:
         for call in json.loads(piece) if key == "tool_calls" else ():

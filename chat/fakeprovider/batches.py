@@ -1,6 +1,6 @@
-"""Files and provider batches, in memory: a batch is a step further each time it is looked at.
+"""The files and batches APIs, in memory: each time a batch is read, it advances one step.
 
-A batch with `metadata={"end": "failed"}` fails as a whole; with `"expired"` only its first half is done.
+A batch with `metadata={"end": "failed"}` fails as a whole; with `"expired"` only its first half is run.
 """
 
 import json
@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chat.fakeprovider import refusals
-from chat.fakeprovider.answer import Answer, document
-from chat.fakeprovider.wire import Request
+from chat.fakeprovider import error_bodies
+from chat.fakeprovider.answer import ScriptedAnswer, document
+from chat.fakeprovider.connection import ProviderRequest
 
 _NEXT = {"validating": "in_progress", "in_progress": "completed", "cancelling": "cancelled"}
 
@@ -19,7 +19,7 @@ _EXPIRED = {"error": {"code": "batch_expired", "message": "This request could no
 
 
 class Batches:
-    """`complete` answers one line's body: a status, and a document or an answer."""
+    """All files and batches. `complete` takes the body of one line and returns a status and its answer."""
 
     def __init__(self, complete: Callable[[Any], tuple[int, object]]) -> None:
         self._complete = complete
@@ -27,8 +27,8 @@ class Batches:
         self._contents: dict[str, bytes] = {}
         self._batches: dict[str, dict[str, Any]] = {}
 
-    def handle(self, request: Request) -> tuple[int, object]:
-        """Answer a request below /v1/: status, and JSON or bytes."""
+    def handle(self, request: ProviderRequest) -> tuple[int, object]:
+        """ScriptedAnswer a request below /v1/: status, and JSON or bytes."""
         match request.method, *request.path.strip("/").split("/")[1:]:
             case "POST", "files":
                 return self._upload(request)
@@ -39,19 +39,21 @@ class Batches:
             case "GET", "files", id, "content" if id in self._contents:
                 return 200, self._contents[id]
             case "POST", "batches":
-                return self._begin(_line(request.body))
+                return self._create(_line(request.body))
             case "GET", "batches":
                 return 200, {"object": "list", "data": list(self._batches.values()), "has_more": False}
             case "GET", "batches", id if id in self._batches:
                 return 200, self._advance(self._batches[id])
             case "POST", "batches", id, "cancel" if id in self._batches:
                 return 200, self._cancel(self._batches[id])
-        return 404, refusals.error(404, f"no {request.method} {request.path} here", code="not_found")
+        return 404, error_bodies.error(
+            404, f"{request.method} {request.path} is not supported", code="not_found"
+        )
 
-    def _upload(self, request: Request) -> tuple[int, object]:
+    def _upload(self, request: ProviderRequest) -> tuple[int, object]:
         parts = _multipart(request)
         if "file" not in parts:
-            return 400, refusals.error(400, "a multipart form with a `file` is needed")
+            return 400, error_bodies.error(400, "the request must be a multipart form with a `file`")
         name, content = parts["file"]
         purpose = parts.get("purpose", ("", b"batch"))[1].decode()
         return 200, self._keep(name, content, purpose)
@@ -75,22 +77,22 @@ class Batches:
         self._contents[id] = b""
         return {"id": id, "object": "file", "deleted": True}
 
-    def _begin(self, asked: dict[str, Any]) -> tuple[int, object]:
-        if asked.get("input_file_id") not in self._files:
-            return 400, refusals.error(400, "input_file_id names no file")
+    def _create(self, options: dict[str, Any]) -> tuple[int, object]:
+        if options.get("input_file_id") not in self._files:
+            return 400, error_bodies.error(400, "there is no file with this input_file_id")
         id = f"batch_{len(self._batches) + 1}"
-        lines = self._contents[asked["input_file_id"]].splitlines()
+        lines = self._contents[options["input_file_id"]].splitlines()
         self._batches[id] = {
             "id": id,
             "object": "batch",
-            "endpoint": asked.get("endpoint", "/v1/chat/completions"),
-            "completion_window": asked.get("completion_window", "24h"),
-            "input_file_id": asked["input_file_id"],
+            "endpoint": options.get("endpoint", "/v1/chat/completions"),
+            "completion_window": options.get("completion_window", "24h"),
+            "input_file_id": options["input_file_id"],
             "output_file_id": None,
             "error_file_id": None,
             "status": "validating",
             "created_at": int(time.time()),
-            "metadata": asked.get("metadata"),
+            "metadata": options.get("metadata"),
             "errors": None,
             "request_counts": {"total": len(lines), "completed": 0, "failed": 0},
         }
@@ -100,14 +102,14 @@ class Batches:
         is_last_step = batch["status"] == "in_progress"
         batch["status"] = _NEXT.get(batch["status"], batch["status"])
         if is_last_step:
-            wanted = batch["metadata"].get("end") if isinstance(batch["metadata"], dict) else None
-            batch["status"] = wanted if wanted in ("failed", "expired") else "completed"
-            self._end(batch)
+            end = batch["metadata"].get("end") if isinstance(batch["metadata"], dict) else None
+            batch["status"] = end if end in ("failed", "expired") else "completed"
+            self._finish(batch)
         return batch
 
-    def _end(self, batch: dict[str, Any]) -> None:
+    def _finish(self, batch: dict[str, Any]) -> None:
         if batch["status"] == "failed":
-            error = {"code": "fake_failure", "message": "failed, as asked for", "line": None, "param": None}
+            error = {"code": "fake_failure", "message": "failed as requested", "line": None, "param": None}
             batch["errors"] = {"object": "list", "data": [error]}
         else:
             self._run(batch)
@@ -128,8 +130,8 @@ class Batches:
                     json.dumps({"custom_id": line.get("custom_id"), "response": None} | _EXPIRED) + "\n"
                 )
                 continue
-            status, found = self._complete(line.get("body"))
-            body = json.loads(document(found)) if isinstance(found, Answer) else found
+            status, answer = self._complete(line.get("body"))
+            body = json.loads(document(answer)) if isinstance(answer, ScriptedAnswer) else answer
             response = {"status_code": status, "request_id": f"req_batch_{number}", "body": body}
             row = {
                 "id": f"batch_req_{number}",
@@ -155,15 +157,15 @@ def _line(raw: bytes) -> dict[str, Any]:
     return line if isinstance(line, dict) else {}
 
 
-def _multipart(request: Request) -> dict[str, tuple[str, bytes]]:
-    """Return the fields of a multipart form: file name and content each."""
+def _multipart(request: ProviderRequest) -> dict[str, tuple[str, bytes]]:
+    """Return the fields of a multipart form: name, and the file's name and content."""
     found = re.search(r"boundary=\"?([^\";]+)", request.headers.get("content-type", ""))
     if not found:
         return {}
     fields: dict[str, tuple[str, bytes]] = {}
     for part in request.body.split(b"--" + found[1].encode())[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
-        # `name` may stand beside `filename`, in either order.
+        # `name` and `filename` may come in either order.
         names = dict(re.findall(rb'\b(name|filename)="([^"]*)"', head))
         fields[names.get(b"name", b"").decode()] = (names.get(b"filename", b"").decode(), content[:-2])
     return fields

@@ -1,8 +1,8 @@
-"""The table of everything the fake provider can do: answers, their form on the wire, faults.
+"""The table of everything the fake provider can do: answers, their encoding, faults.
 
-The fields below ARE the language: `[[cut after=10 rate=50]]` names the fault `cut`, its detail
-`after` and the option `rate`. `--list`, `docs/rehearse.md` and every "unknown word" message are
-made from the same fields, so a new row needs no second place.
+The fields below define the directive language: `[[cut after=10 rate=50]]` names the fault `cut`, its
+detail `after` and the option `rate`. `--list`, `docs/rehearse.md` and every "unknown word" message are
+generated from these fields, so a new word is added in one place.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,115 +11,123 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Row:
-    """One word of the language: how it is written and what it does."""
+class Keyword:
+    """One word of the directive language: how it is written and what it does."""
 
     name: str
     value: str
-    says: str
+    description: str
 
     @property
     def usage(self) -> str:
         return f"{self.name}={self.value}" if self.value else self.name
 
 
-def _row(default: Any, says: str, value: str = "", choices: str = "") -> Any:
-    """Return a dataclass field that knows how it is written. No `value`: a flag."""
-    return field(default=default, metadata={"value": choices.replace(" ", "|") or value, "says": says})
+def _word(default: Any, description: str, value: str = "", choices: str = "") -> Any:
+    """Return a dataclass field that is a word of the language. Without `value` it is a flag."""
+    return field(
+        default=default, metadata={"value": choices.replace(" ", "|") or value, "description": description}
+    )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong once, before the answer or after `after` deltas of it."""
+    """A failure that happens once, before the answer or after `after` of its deltas."""
 
     kind: str
-    after: int = _row(3, "how many deltas are sent before it strikes; `end`: after the last one", "N")
-    for_s: float | None = _row(None, "how long a stall lasts; without it: until the client leaves", "SECONDS")
+    after: int = _word(3, "deltas that are sent before the fault; `end`: after the last one", "N")
+    for_s: float | None = _word(
+        None, "how long a stall lasts; without it: until the client disconnects", "SECONDS"
+    )
     gate: str = ""
     status: int = 500
-    code: str = _row(
+    code: str = _word(
         "", "the error's code, such as `insufficient_quota`; digits are sent as a number", "WORD"
     )
-    type: str = _row("", "the error's type, such as `exceed_context_size_error`", "WORD")
-    message: str = _row("", "the error's message; takes the rest of the directive", "TEXT")
-    body: str = _row("json", "the form of an error's body", choices="json html empty")
-    retry_after: str = _row("", "the header `Retry-After`, word for word, absurd ones too", "WORD")
-    retry_after_date: float = _row(
-        0.0, "`Retry-After` as an HTTP date so many seconds ahead (rounded up)", "SECONDS"
+    type: str = _word("", "the error's type, such as `exceed_context_size_error`", "WORD")
+    message: str = _word("", "the error's message; takes the rest of the directive", "TEXT")
+    body: str = _word("json", "the format of the error's body", choices="json html empty")
+    retry_after: str = _word("", "the header `Retry-After`, sent unchanged, even if it is invalid", "WORD")
+    retry_after_date: float = _word(
+        0.0, "`Retry-After` as an HTTP date this many seconds ahead (rounded up)", "SECONDS"
     )
-    retry_after_ms: str = _row("", "the header `retry-after-ms`", "WORD")
-    should_retry: str = _row("", "the header `x-should-retry`", choices="true false")
+    retry_after_ms: str = _word("", "the header `retry-after-ms`", "WORD")
+    should_retry: str = _word("", "the header `x-should-retry`", choices="true false")
 
 
 @dataclass(frozen=True)
-class When:
-    """On which attempts a directive counts. An attempt is one more request with the same question."""
+class Condition:
+    """The attempts on which a directive applies. An attempt is a request with the same question."""
 
-    times: int = _row(0, "only the first N attempts at the same question", "N")
-    on: int = _row(0, "only attempt N at the same question", "N")
-    chance: float = _row(1.0, "only with this probability (by the seed: the same in every run)", "0..1")
+    times: int = _word(0, "only the first N attempts at the same question", "N")
+    on: int = _word(0, "only attempt N at the same question", "N")
+    chance: float = _word(
+        1.0, "only with this probability (decided by the seed: the same in every run)", "0..1"
+    )
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What one request will be answered with."""
+    """How one request is answered."""
 
-    rate: float | None = _row(None, "deltas a second; 0: as fast as possible", "N")
-    deltas: int | None = _row(None, "how many deltas the answer has (60, or enough for the fault)", "N")
-    chars: int = _row(4, "characters a delta", "N")
-    text: str | None = _row(
-        None, "answer exactly this; takes the rest of the directive, knows \\n and \\uXXXX", "TEXT"
+    rate: float | None = _word(None, "deltas per second; 0: as fast as possible", "N")
+    deltas: int | None = _word(None, "number of deltas of the answer (60, or enough for the fault)", "N")
+    chars: int = _word(4, "characters per delta", "N")
+    text: str | None = _word(
+        None, "the exact answer; takes the rest of the directive, understands \\n and \\uXXXX", "TEXT"
     )
-    echo: bool = _row(False, "answer with the question itself, directives removed")
-    seed: int | None = _row(None, "another text; without it the question decides", "N")
-    vary: bool = _row(False, "another text on every attempt, as real models do")
-    headers_s: float = _row(0.0, "wait before the headers", "SECONDS")
-    first_s: float = _row(0.0, "wait between the headers and the first delta", "SECONDS")
-    keepalive_s: float = _row(0.0, "send a comment this often in every wait", "SECONDS")
-    finish: str = _row(
+    echo: bool = _word(False, "answer with the question itself, directives removed")
+    seed: int | None = _word(None, "another text; without it the question determines the text", "N")
+    vary: bool = _word(False, "another text on every attempt, as real models do")
+    headers_s: float = _word(0.0, "wait before the headers", "SECONDS")
+    first_s: float = _word(0.0, "wait between the headers and the first delta", "SECONDS")
+    keepalive_s: float = _word(0.0, "send a comment at this interval during every wait", "SECONDS")
+    finish: str = _word(
         "", "the finish reason, such as `length` or `content_filter`; `none`: never sent", "WORD"
     )
-    no_done: bool = _row(False, "end without `[DONE]`")
-    usage: str = _row(
+    no_done: bool = _word(False, "end without `[DONE]`")
+    usage: str = _word(
         "auto",
-        "token counts: if asked for, always, never, or inside the finish event",
+        "token counts: if requested, always, never, or inside the finish event",
         choices="auto always never inline",
     )
-    reasoning: int = _row(0, "N deltas of reasoning come first", "N")
-    reasoning_key: str = _row(
-        "reasoning_content", "the name reasoning is sent under", choices="reasoning_content reasoning both"
+    reasoning: int = _word(0, "N deltas of reasoning come first", "N")
+    reasoning_key: str = _word(
+        "reasoning_content",
+        "the key under which reasoning is sent",
+        choices="reasoning_content reasoning both",
     )
-    refusal: bool = _row(False, "the text comes as a refusal, not as content")
-    tool_calls: int = _row(0, "N tool calls instead of text", "N")
-    nul: bool = _row(False, "a NUL character in every tenth delta")
-    lone: bool = _row(False, "half a surrogate pair in every tenth delta")
-    role_only: bool = _row(False, "role, content null and empty, finish: no text at all")
-    null_content: bool = _row(False, "events with `content: null` between the deltas")
-    no_choices: bool = _row(False, "events with `choices: []` between the deltas")
-    comments: bool = _row(False, "comment lines between the events")
-    crlf: bool = _row(False, "lines end with CR LF")
-    ascii: bool = _row(False, "everything beyond ASCII as \\uXXXX, as Python servers do")
-    split_pairs: bool = _row(False, "each emoji is split over two deltas, half a surrogate pair in each")
-    segment: int = _row(0, "N bytes per TCP segment: events, UTF-8 and escapes are cut anywhere", "N")
-    segment_s: float = _row(0.0, "wait between such segments", "SECONDS")
-    split: bool = _row(False, "segments end inside each character beyond ASCII and inside each escape")
-    join: int = _row(1, "N deltas in one segment", "N")
-    close_delimited: bool = _row(False, "no chunked framing: the end of the connection is the end")
-    unstreamed: bool = _row(False, "answer a streamed request with one JSON document")
-    context: int = _row(0, "refuse prompts of more than N words, context_length_exceeded", "N")
-    context_error: str = _row("openai", "whose words that refusal is in", choices="openai llama")
-    prefill: str = _row(
+    refusal: bool = _word(False, "the text is sent as a refusal, not as content")
+    tool_calls: int = _word(0, "N tool calls instead of text", "N")
+    nul: bool = _word(False, "a NUL character in every tenth delta")
+    lone: bool = _word(False, "half a surrogate pair in every tenth delta")
+    role_only: bool = _word(False, "role, content null and empty, finish: no text at all")
+    null_content: bool = _word(False, "events with `content: null` between the deltas")
+    no_choices: bool = _word(False, "events with `choices: []` between the deltas")
+    comments: bool = _word(False, "comment lines between the events")
+    crlf: bool = _word(False, "lines end with CR LF")
+    ascii: bool = _word(False, "everything beyond ASCII as \\uXXXX, as Python servers do")
+    split_pairs: bool = _word(False, "each emoji is split over two deltas, half a surrogate pair in each")
+    segment: int = _word(0, "N bytes per TCP segment: events, UTF-8 and escapes are cut anywhere", "N")
+    segment_s: float = _word(0.0, "wait between such segments", "SECONDS")
+    split: bool = _word(False, "segments end inside each character beyond ASCII and inside each escape")
+    join: int = _word(1, "N deltas in one segment", "N")
+    close_delimited: bool = _word(False, "no chunked framing: the end of the connection is the end")
+    unstreamed: bool = _word(False, "answer a streamed request with one JSON document")
+    context: int = _word(0, "reject prompts of more than N words with context_length_exceeded", "N")
+    context_error: str = _word("openai", "which server's error that is", choices="openai llama")
+    prefill: str = _word(
         "plain",
-        "a last message of the assistant's is continued (llama: repeated first unless streamed; vllm, "
-        "prefix: only if it comes with that server's flag), repeated first, refused with 400, or ignored",
+        "a last message by the assistant is continued (llama: repeated first unless streamed; vllm, "
+        "prefix: only if the request has that server's flag), repeated first, rejected with 400, or ignored",
         choices="plain llama vllm prefix echo reject ignore",
     )
     faults: tuple[Fault, ...] = ()
 
 
-# Faults that strike before the answer, and those that strike in its midst.
+# Faults before the answer, and faults during it.
 BEFORE = {
-    "status": "answer this status and an error instead (see code, type, body, retry_after …)",
+    "status": "this status and an error instead of an answer (see code, type, body, retry_after …)",
     "silent": "accept the connection, read the request, never answer (for_s: then close)",
     "reset_early": "reset the TCP connection before any header",
     "close_early": "close the connection before any header",
@@ -129,15 +137,15 @@ BEFORE = {
 }
 DURING = {
     "cut": "the body ends cleanly, without finish reason and `[DONE]`",
-    "drop": "the connection is closed in mid-body",
-    "reset": "the TCP connection is reset in mid-body",
+    "drop": "the connection is closed in the middle of the body",
+    "reset": "the TCP connection is reset in the middle of the body",
     "stall": "nothing more is sent for `for_s` seconds (comments, with keepalive_s)",
-    "hold": "nothing more is sent until the gate of this name is released",
-    "malformed": "one line of broken JSON, then on as if nothing had been",
+    "hold": "nothing more is sent until the gate with this name is released",
+    "malformed": "one line of invalid JSON; then the answer continues",
     "error": '`data: {"error": …}` inside the 200, then the end',
     "event_error": "`event: error` inside the 200, then the end",
 }
-# Names for whole directives, so that they fit a model's name.
+# Names for whole directives, short enough for a model's name.
 PRESETS = {
     "slow": ("rate=5 first_s=2", "five deltas a second after two seconds"),
     "fast": ("rate=0", "as fast as possible"),
@@ -147,34 +155,37 @@ PRESETS = {
     "down": ("status=503", "every request fails"),
     "busy": ("status=429 retry_after=2", "rate limited"),
     "overloaded": ("status=529 retry_after=2", "overloaded"),
-    "quota": ("status=429 code=insufficient_quota should_retry=false", "no money left: retrying is useless"),
+    "quota": ("status=429 code=insufficient_quota should_retry=false", "no credit left: a retry is useless"),
     "filtered": ("status=400 code=content_filter", "the prompt was filtered"),
-    "flaky": ("drop chance=0.3", "three answers of ten are dropped in the middle"),
-    "healthy": ("", "forget what weaker places say: this request is answered well"),
+    "flaky": ("drop chance=0.3", "three out of ten answers are dropped in the middle"),
+    "healthy": ("", "ignore directives of lower precedence: this request is answered without faults"),
 }
 
 
-def _rows(of: type[Any]) -> dict[str, Row]:
-    found = [f for f in fields(of) if f.metadata]
-    return {f.name: Row(f.name, f.metadata["value"], f.metadata["says"]) for f in found}
+def _keywords(of: type[Any]) -> dict[str, Keyword]:
+    words = [f for f in fields(of) if f.metadata]
+    return {f.name: Keyword(f.name, f.metadata["value"], f.metadata["description"]) for f in words}
 
 
-OPTIONS = _rows(Behaviour)
-DETAILS = {name: row for name, row in _rows(Fault).items() if name not in ("status", "gate")}
-WHEN = _rows(When)
+OPTIONS = _keywords(Behaviour)
+DETAILS = {name: word for name, word in _keywords(Fault).items() if name not in ("status", "gate")}
+WHEN = _keywords(Condition)
 _FAULT_VALUES = {"status": "N", "hold": "NAME"}
-FAULTS = {name: Row(name, _FAULT_VALUES.get(name, ""), says) for name, says in (BEFORE | DURING).items()}
-NAMED = {name: Row(name, "", f"{says}: `{does}`" if does else says) for name, (does, says) in PRESETS.items()}
-SECTIONS: Mapping[str, dict[str, Row]] = {
+FAULTS = {name: Keyword(name, _FAULT_VALUES.get(name, ""), text) for name, text in (BEFORE | DURING).items()}
+NAMED = {
+    name: Keyword(name, "", f"{text}: `{directive}`" if directive else text)
+    for name, (directive, text) in PRESETS.items()
+}
+SECTIONS: Mapping[str, dict[str, Keyword]] = {
     "The answer and its form": OPTIONS,
     "Faults before the answer": {name: FAULTS[name] for name in BEFORE},
     "Faults in the middle of the answer": {name: FAULTS[name] for name in DURING},
     "Details of a fault": DETAILS,
-    "When it counts": WHEN,
+    "When it applies": WHEN,
     "Names for the frequent ones": NAMED,
 }
-WORDS: dict[str, Row] = {name: row for section in SECTIONS.values() for name, row in section.items()}
-# These take the rest of their directive, spaces and all.
+WORDS: dict[str, Keyword] = {name: word for section in SECTIONS.values() for name, word in section.items()}
+# The value of these words is the rest of the directive, spaces included.
 GREEDY = {"text", "message"}
 
 
@@ -203,22 +214,22 @@ def _status(value: str) -> int:
     return number
 
 
-# Nobody means more than this many deltas or characters; it would only fill the memory.
+# A larger number of deltas or characters can only be a mistake, and would fill the memory.
 LARGEST = 100_000_000
 # `after=end`: beyond any answer's length, so that it sorts last.
 AT_END = 1 << 60
-_WORDY = {"N": _count, "SECONDS": _amount, "0..1": _amount}
+_VALUE_READERS = {"N": _count, "SECONDS": _amount, "0..1": _amount}
 _READERS: dict[str, Callable[[str], object]] = {"after": _position, "rate": _amount, "status": _status}
 
 
 def reader(name: str) -> Callable[[str], object]:
-    """Return what turns the value of the word `name` into Python. It raises ValueError."""
-    row = WORDS[name]
+    """Return the function that parses the value of the word `name`. It raises ValueError."""
+    word = WORDS[name]
     if name in _READERS:
         return _READERS[name]
-    if "|" in row.value:
-        return lambda value: _one_of(value, row.value.split("|"))
-    return _WORDY.get(row.value, str)
+    if "|" in word.value:
+        return lambda value: _one_of(value, word.value.split("|"))
+    return _VALUE_READERS.get(word.value, str)
 
 
 def _one_of(value: str, choices: list[str]) -> str:
@@ -228,15 +239,15 @@ def _one_of(value: str, choices: list[str]) -> str:
 
 
 def describe(behaviour: Behaviour) -> str:
-    """Return a behaviour in its own language, only what differs from a plain answer."""
+    """Return a behaviour as a directive: only what differs from a plain answer."""
     words = [
-        _spell(OPTIONS[name].value, name, getattr(behaviour, name))
+        _write(OPTIONS[name].value, name, getattr(behaviour, name))
         for name in OPTIONS
         if getattr(behaviour, name) != getattr(Behaviour, name)
     ]
     for fault in behaviour.faults:
         details = [
-            _spell(DETAILS[name].value, name, getattr(fault, name))
+            _write(DETAILS[name].value, name, getattr(fault, name))
             for name in DETAILS
             if getattr(fault, name) != getattr(Fault, name)
         ]
@@ -246,5 +257,5 @@ def describe(behaviour: Behaviour) -> str:
     return "; ".join(words)
 
 
-def _spell(value: str, name: str, is_set: object) -> str:
-    return f"{name}={is_set}" if value else name
+def _write(value_form: str, name: str, value: object) -> str:
+    return f"{name}={value}" if value_form else name

@@ -1,60 +1,62 @@
-"""The control endpoint: arrange behaviours, open gates, read the log."""
+"""The control API: schedule faults, release gates, read the log."""
 
 from collections.abc import Callable
 from typing import Any
 
-from chat.fakeprovider import refusals
-from chat.fakeprovider.directives import Unknown
+from chat.fakeprovider import error_bodies
+from chat.fakeprovider.connection import ProviderRequest
+from chat.fakeprovider.directives import UnknownDirective
 from chat.fakeprovider.journal import Journal
-from chat.fakeprovider.schedule import Gates, Script, read_entry
-from chat.fakeprovider.wire import Request
+from chat.fakeprovider.schedule import Gates, Schedule, parse_scheduled
 
 
-class Control:
-    """Answers everything outside `/v1/`."""
+class ControlApi:
+    """Handle all requests outside `/v1/`."""
 
-    def __init__(self, journal: Journal, script: Script, gates: Gates, text_for: Callable[..., str]) -> None:
+    def __init__(
+        self, journal: Journal, schedule: Schedule, gates: Gates, text_for: Callable[..., str]
+    ) -> None:
         self._journal = journal
-        self._script = script
+        self._schedule = schedule
         self._gates = gates
         self._text_for = text_for
-        self._routes: dict[tuple[str, str], Callable[[Request], object]] = {
+        self._routes: dict[tuple[str, str], Callable[[ProviderRequest], object]] = {
             ("GET", "/healthz"): lambda request: {"status": "ok"},
-            ("GET", "/control/script"): lambda request: self._arranged(),
-            ("POST", "/control/script"): self._arrange,
-            ("DELETE", "/control/script"): lambda request: self._forget(),
+            ("GET", "/control/script"): lambda request: self._scheduled(),
+            ("POST", "/control/script"): self._add,
+            ("DELETE", "/control/script"): lambda request: self._clear_schedule(),
             ("GET", "/control/requests"): lambda request: self._records(),
-            ("DELETE", "/control/requests"): lambda request: self._clear(),
+            ("DELETE", "/control/requests"): lambda request: self._clear_requests(),
             ("POST", "/control/release"): self._release,
             ("POST", "/control/text"): self._text,
         }
 
-    def handle(self, request: Request) -> tuple[int, object]:
+    def handle(self, request: ProviderRequest) -> tuple[int, object]:
         route = self._routes.get((request.method, request.path))
         if not route:
             known = ", ".join(f"{method} {path}" for method, path in self._routes)
-            return 404, refusals.error(404, f"known here are: {known}, and /v1/…")
+            return 404, error_bodies.error(404, f"known routes: {known}, and /v1/…")
         try:
             return 200, route(request)
-        except Unknown as exc:
-            return 400, refusals.error(400, str(exc))
+        except UnknownDirective as exc:
+            return 400, error_bodies.error(400, str(exc))
 
-    def _arranged(self) -> dict[str, Any]:
-        return {"script": [entry.as_json() for entry in self._script.entries]}
+    def _scheduled(self) -> dict[str, Any]:
+        return {"script": [fault.as_json() for fault in self._schedule.faults]}
 
-    def _arrange(self, request: Request) -> dict[str, Any]:
-        """Take JSON (an entry or a list of them), or a bare directive with the rest in the query string."""
-        found = request.json()
-        if found is None:
-            found = {"do": request.body.decode("utf-8", "replace").strip()} | dict(request.query)
-        entries = [read_entry(raw) for raw in (found if isinstance(found, list) else [found])]
-        for entry in entries:
-            self._script.add(entry)
-        return self._arranged()
+    def _add(self, request: ProviderRequest) -> dict[str, Any]:
+        """Accept JSON (an object or a list), or a bare directive with other fields in the query string."""
+        body = request.json()
+        if body is None:
+            body = {"do": request.body.decode("utf-8", "replace").strip()} | dict(request.query)
+        faults = [parse_scheduled(raw) for raw in (body if isinstance(body, list) else [body])]
+        for fault in faults:
+            self._schedule.add(fault)
+        return self._scheduled()
 
-    def _forget(self) -> dict[str, Any]:
-        self._script.entries.clear()
-        return self._arranged()
+    def _clear_schedule(self) -> dict[str, Any]:
+        self._schedule.faults.clear()
+        return self._scheduled()
 
     def _records(self) -> dict[str, Any]:
         return {
@@ -62,22 +64,22 @@ class Control:
             "requests": [record.as_json() for record in self._journal.records],
         }
 
-    def _clear(self) -> dict[str, Any]:
+    def _clear_requests(self) -> dict[str, Any]:
         self._journal.clear()
-        self._gates.shut()
+        self._gates.close_all()
         return self._records()
 
-    def _release(self, request: Request) -> dict[str, Any]:
-        asked = request.json()
-        gate = request.query.get("gate") or (asked.get("gate") if isinstance(asked, dict) else None)
+    def _release(self, request: ProviderRequest) -> dict[str, Any]:
+        body = request.json()
+        gate = request.query.get("gate") or (body.get("gate") if isinstance(body, dict) else None)
         if not isinstance(gate, str):
-            raise Unknown('name the gate: {"gate": "name"} or ?gate=name')
+            raise UnknownDirective('the name of the gate is missing: {"gate": "name"} or ?gate=name')
         self._gates.release(gate)
         return {"released": gate}
 
-    def _text(self, request: Request) -> dict[str, str]:
-        """Say what a model would answer to a message: {"text": …, "model": …}."""
-        asked = request.json()
-        if not isinstance(asked, dict):
-            raise Unknown('{"text": "the message", "model": "fake"} is needed')
-        return {"text": self._text_for(str(asked.get("text", "")), str(asked.get("model", "fake")))}
+    def _text(self, request: ProviderRequest) -> dict[str, str]:
+        """Return what a model would answer to a message: {"text": …, "model": …}."""
+        body = request.json()
+        if not isinstance(body, dict):
+            raise UnknownDirective('expected {"text": "the message", "model": "fake"}')
+        return {"text": self._text_for(str(body.get("text", "")), str(body.get("model", "fake")))}

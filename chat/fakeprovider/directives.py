@@ -1,8 +1,8 @@
-"""Reads the language of `behaviours`: directives in messages, model names, scripts.
+"""Parse the directive language of `behaviours`: in messages, model names and schedules.
 
-Weakest first: the model's name, directives in the last user message, the control script. What a
-stronger place says replaces the same option of a weaker one; faults of all places add up, in the
-order of their `after`. `healthy` forgets everything weaker.
+Precedence, lowest first: the model's name, directives in the last user message, the schedule. An option
+of higher precedence replaces the same option of lower precedence; faults from all sources add up, in the
+order of their `after`. `healthy` discards everything of lower precedence.
 """
 
 import random
@@ -20,11 +20,11 @@ from chat.fakeprovider.behaviours import (
     WHEN,
     WORDS,
     Behaviour,
+    Condition,
     Fault,
-    When,
     reader,
 )
-from chat.fakeprovider.sample_text import whole
+from chat.fakeprovider.sample_text import join_surrogates
 
 _DIRECTIVE = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _ITEM = re.compile(r"\s*([^\s=]+)(=?)")
@@ -32,27 +32,27 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[nrt\\])")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
-class Unknown(ValueError):
-    """A word or value that is not in the table; the message names the known ones."""
+class UnknownDirective(ValueError):
+    """A word or value that is not in the table; the message names the valid ones."""
 
 
 @dataclass(frozen=True)
 class Directive:
-    """One `[[…]]`: options, at most one fault, and when they count."""
+    """One `[[…]]`: options, at most one fault, and when they apply."""
 
     options: dict[str, object] = field(default_factory=dict)
     fault: Fault | None = None
-    when: When = field(default_factory=When)
-    forgets: bool = False
+    when: Condition = field(default_factory=Condition)
+    is_reset: bool = False
 
-    def counts(self, attempt: int, dice: random.Random) -> bool:
+    def applies(self, attempt: int, rng: random.Random) -> bool:
         when = self.when
-        is_lucky = when.chance >= 1 or dice.random() < when.chance
-        return is_lucky and (not when.times or attempt <= when.times) and (not when.on or attempt == when.on)
+        is_drawn = when.chance >= 1 or rng.random() < when.chance
+        return is_drawn and (not when.times or attempt <= when.times) and (not when.on or attempt == when.on)
 
 
 def in_message(text: str) -> list[Directive]:
-    """Return the directives written in a message. Raises Unknown."""
+    """Return the directives written in a message. Raises UnknownDirective."""
     return [parse(found) for found in _DIRECTIVE.findall(text)]
 
 
@@ -62,10 +62,10 @@ def without(text: str) -> str:
 
 
 def in_model(model: str) -> list[Directive]:
-    """Return what a model's name asks for: `fake-cut-after-5+slow:label`. Raises Unknown.
+    """Return the directives in a model's name: `fake-cut-after-5+slow:label`. Raises UnknownDirective.
 
-    Words are joined by `-`, directives by `+`; what follows `:` is a label that keeps models apart.
-    A name that does not begin with `fake` asks for nothing.
+    Words are joined by `-`, directives by `+`; a label after `:` distinguishes models.
+    A name that does not begin with `fake` has no directives.
     """
     name = model.partition(":")[0]
     if name != "fake" and not name.startswith("fake-"):
@@ -74,7 +74,7 @@ def in_model(model: str) -> list[Directive]:
 
 
 def parse(text: str) -> Directive:
-    """Return the directive that `text` (without brackets) spells. Raises Unknown."""
+    """Return the directive in `text` (without brackets). Raises UnknownDirective."""
     return _build(_items(text))
 
 
@@ -101,7 +101,7 @@ def _model_items(words: list[str]) -> Iterable[tuple[str, str]]:
 
 
 def _longest_word(words: list[str]) -> tuple[str, list[str]]:
-    """`retry-after-2` is the word retry_after, though `retry` alone would come first."""
+    """Return the longest known word, then the rest: `retry-after-2` is `retry_after`, not `retry`."""
     for size in (3, 2):
         name = "_".join(words[:size])
         if name in WORDS:
@@ -111,20 +111,20 @@ def _longest_word(words: list[str]) -> tuple[str, list[str]]:
 
 def _build(items: Iterable[tuple[str, str]]) -> Directive:
     values: dict[str, object] = {}
-    for name, raw in _spread(items):
+    for name, raw in _expand_presets(items):
         values[name] = _value(name, raw)
     kinds = [name for name in values if name in FAULTS]
     if len(kinds) > 1:
-        raise Unknown(f"{kinds[0]} and {kinds[1]} are two faults: write two directives")
+        raise UnknownDirective(f"{kinds[0]} and {kinds[1]} are two faults: use two directives")
     return Directive(
         options={name: value for name, value in values.items() if name in OPTIONS},
         fault=_fault(kinds, values),
-        when=When(**{name: value for name, value in values.items() if name in WHEN}),  # type: ignore[arg-type]
-        forgets="healthy" in values,
+        when=Condition(**{name: value for name, value in values.items() if name in WHEN}),  # type: ignore[arg-type]
+        is_reset="healthy" in values,
     )
 
 
-def _spread(items: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+def _expand_presets(items: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
     for name, raw in items:
         if name in PRESETS:
             yield from _items(PRESETS[name][0])
@@ -134,27 +134,31 @@ def _spread(items: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
 
 def _value(name: str, raw: str) -> object:
     if name not in WORDS:
-        raise Unknown(f"unknown word {name!r}; known are: {', '.join(sorted(WORDS))}")
+        raise UnknownDirective(f"unknown word {name!r}; known words: {', '.join(sorted(WORDS))}")
     if not WORDS[name].value:
         if raw:
-            raise Unknown(f"{name} takes no value")
+            raise UnknownDirective(f"{name} takes no value")
         return True
     try:
         return _text(raw) if name in GREEDY else reader(name)(raw)
     except ValueError:
-        raise Unknown(f"{name}={raw!r} should be {WORDS[name].usage}") from None
+        raise UnknownDirective(f"{name}={raw!r} should be {WORDS[name].usage}") from None
 
 
 def _text(raw: str) -> str:
-    r"""Undo `\n`, `\uXXXX` and the like; lone surrogates stay, pairs become one character."""
-    return whole(_ESCAPE.sub(lambda found: _ESCAPES.get(found[1]) or chr(int(found[1][1:], 16)), raw))
+    r"""Decode escapes such as `\n` and `\uXXXX`; lone surrogates stay, pairs become one character."""
+    return join_surrogates(
+        _ESCAPE.sub(lambda found: _ESCAPES.get(found[1]) or chr(int(found[1][1:], 16)), raw)
+    )
 
 
 def _fault(kinds: list[str], values: dict[str, object]) -> Fault | None:
     details = {name: value for name, value in values.items() if name in DETAILS}
     if not kinds:
         if details:
-            raise Unknown(f"{next(iter(details))} belongs to a fault: name one of {', '.join(FAULTS)}")
+            raise UnknownDirective(
+                f"{next(iter(details))} needs a fault in the same directive: one of {', '.join(FAULTS)}"
+            )
         return None
     kind = kinds[0]
     if kind in ("status", "hold"):
@@ -162,24 +166,24 @@ def _fault(kinds: list[str], values: dict[str, object]) -> Fault | None:
     return Fault(kind, **details)  # type: ignore[arg-type]
 
 
-def combine(directives: Iterable[Directive], attempt: int, dice: random.Random) -> Behaviour:
-    """Return what directives, weakest first, come to on this attempt."""
+def combine(directives: Iterable[Directive], attempt: int, rng: random.Random) -> Behaviour:
+    """Combine directives, lowest precedence first, into the behaviour of this attempt."""
     options: dict[str, object] = {}
     faults: list[Fault] = []
     longest = 0
     for directive in directives:
-        does_count = directive.counts(attempt, dice)
-        if directive.forgets and does_count:
+        applies = directive.applies(attempt, rng)
+        if directive.is_reset and applies:
             options, faults, longest = {}, [], 0
-        # Attempts that a fault spares must be as long as those it strikes, or no text could be continued.
+        # Attempts without the fault must be as long as those with it, or no text could be continued.
         longest = max(longest, _needed(directive.fault))
-        if does_count:
+        if applies:
             options |= directive.options
             faults += [directive.fault] if directive.fault else []
     options.setdefault("deltas", max(60, longest))
     behaviour = replace(Behaviour(), **options)  # type: ignore[arg-type]
     if (behaviour.deltas or 0) * behaviour.chars > LARGEST:
-        raise Unknown(f"deltas × chars is more than {LARGEST}")
+        raise UnknownDirective(f"deltas × chars is more than {LARGEST}")
     faults.sort(key=lambda fault: fault.after)
     return replace(behaviour, faults=tuple(faults))
 

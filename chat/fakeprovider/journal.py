@@ -1,4 +1,4 @@
-"""What was asked and what was sent: one record a request, and a bell for those who wait for one."""
+"""The log of requests and responses, and waiting for a record that fulfils a condition."""
 
 import asyncio
 import time
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.fakeprovider import sample_text
-from chat.fakeprovider.answer import Answer
-from chat.fakeprovider.wire import Request
+from chat.fakeprovider.answer import ScriptedAnswer
+from chat.fakeprovider.connection import ProviderRequest
 
-# Old records make room: a benchmark leaves the provider running for a long time.
-_KEPT = 2_000
+# The oldest records are dropped: a benchmark keeps the provider running for a long time.
+_RECORDS_MAX = 2_000
 _SECRET = {"authorization", "api-key", "x-api-key", "cookie"}
 
 
 @dataclass
-class Record:
+class RequestRecord:
     """One request. Times ending in `_s` are seconds since the provider started, on one clock."""
 
     id: str
@@ -37,36 +37,37 @@ class Record:
     status: int | None = None
     deltas: int = 0
     sent_bytes: int = 0
-    # Where it is: running, held (at `gate`), stalled, ended.
+    # running, held (at `gate`), stalled or ended.
     state: str = "running"
     gate: str = ""
-    # How it ended: complete, left (by the client), or the fault's name.
+    # How it ended: complete, left (the client disconnected), or the fault's name.
     outcome: str = ""
     first_delta_s: float | None = None
     ended_s: float | None = None
     left_s: float | None = None
     time: float = field(default_factory=time.time)
-    answer: Answer | None = None
-    kept: tuple[str, str, str] = ("", "", "")
+    answer: ScriptedAnswer | None = None
+    # text, thinking and full_text after the end.
+    final_texts: tuple[str, str, str] = ("", "", "")
 
     @property
     def text(self) -> str:
         """The answer's text sent so far, exactly."""
-        return self.answer.text_of(self.deltas) if self.answer else self.kept[0]
+        return self.answer.text_of(self.deltas) if self.answer else self.final_texts[0]
 
     @property
     def thinking(self) -> str:
         """The reasoning sent so far."""
-        return self.answer.text_of(self.deltas, "reasoning") if self.answer else self.kept[1]
+        return self.answer.text_of(self.deltas, "reasoning") if self.answer else self.final_texts[1]
 
     @property
     def full_text(self) -> str:
         """The text of this response as it would be without faults."""
-        return self.answer.text_of(len(self.answer.parts)) if self.answer else self.kept[2]
+        return self.answer.text_of(len(self.answer.parts)) if self.answer else self.final_texts[2]
 
     def settle(self) -> None:
-        """Keep the texts, but not the thousand pieces they were sent in."""
-        self.kept = (self.text, self.thinking, self.full_text)
+        """Keep the texts, and free the pieces in which they were sent."""
+        self.final_texts = (self.text, self.thinking, self.full_text)
         self.answer = None
 
     @property
@@ -74,7 +75,8 @@ class Record:
         return self.left_s is not None
 
     def as_json(self) -> dict[str, Any]:
-        shown = {name: value for name, value in vars(self).items() if name not in ("answer", "body", "kept")}
+        hidden = ("answer", "body", "final_texts")
+        shown = {name: value for name, value in vars(self).items() if name not in hidden}
         more = {"text": self.text, "thinking": self.thinking, "client_left": self.client_left}
         return shown | more
 
@@ -83,57 +85,57 @@ class Journal:
     """All records, oldest first."""
 
     def __init__(self) -> None:
-        self.records: deque[Record] = deque(maxlen=_KEPT)
+        self.records: deque[RequestRecord] = deque(maxlen=_RECORDS_MAX)
         self._started = time.monotonic()
         self._attempts: dict[int, int] = {}
         self._ended_s: dict[int, float] = {}
-        self._bell = asyncio.Event()
+        self._changed = asyncio.Event()
         self._count = 0
 
     def now_s(self) -> float:
         return self.at_s(time.monotonic())
 
     def at_s(self, monotonic: float) -> float:
-        """Return a reading of the monotonic clock, which event loops use too, in this journal's time."""
+        """Convert a reading of the monotonic clock, which event loops also use, to this journal's time."""
         return monotonic - self._started
 
-    def begin(self, request: Request) -> Record:
+    def begin(self, request: ProviderRequest) -> RequestRecord:
         self._count += 1
         shown = {name: value for name, value in request.headers.items() if name not in _SECRET}
-        record = Record(f"req_{self._count}", self.now_s(), request.path, shown)
+        record = RequestRecord(f"req_{self._count}", self.now_s(), request.path, shown)
         self.records.append(record)
         return record
 
-    def count_attempt(self, record: Record, question: str) -> None:
-        """Number this attempt at the question, whatever model it goes to."""
+    def count_attempt(self, record: RequestRecord, question: str) -> None:
+        """Number this attempt at the question, across all models."""
         key = sample_text.seed_of(question)
         record.question = question
         record.attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
         if (ended_s := self._ended_s.get(key)) is not None:
             record.gap_s = record.at_s - ended_s
 
-    def end(self, record: Record, outcome: str) -> None:
+    def end(self, record: RequestRecord, outcome: str) -> None:
         record.state, record.outcome, record.ended_s = "ended", outcome, self.now_s()
         record.gate = ""
         record.settle()
         self._ended_s[sample_text.seed_of(record.question)] = record.ended_s
-        self.ring()
+        self.notify()
 
     def clear(self) -> None:
-        """Forget ended requests and all counts."""
+        """Delete the records of ended requests, and all counts."""
         running = [record for record in self.records if record.state != "ended"]
         self.records.clear()
         self.records.extend(running)
         self._attempts.clear()
         self._ended_s.clear()
 
-    def ring(self) -> None:
-        """Wake those who wait for a change."""
-        self._bell.set()
-        self._bell = asyncio.Event()
+    def notify(self) -> None:
+        """Wake all waiting `find` calls."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-    async def find(self, claim: Callable[[Record], bool], count: int = 1) -> list[Record]:
-        """Return the records for which `claim` holds, as soon as there are `count` of them."""
-        while len(found := [record for record in self.records if claim(record)]) < count:
-            await self._bell.wait()
+    async def find(self, condition: Callable[[RequestRecord], bool], count: int = 1) -> list[RequestRecord]:
+        """Wait until `condition` holds for `count` records, and return them."""
+        while len(found := [record for record in self.records if condition(record)]) < count:
+            await self._changed.wait()
         return found

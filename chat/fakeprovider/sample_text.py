@@ -1,6 +1,6 @@
-"""The fake model's words: seeded, the same for ever, with everything that breaks renderers in it.
+"""The fake model's text: generated from a seed, and full of things that break renderers.
 
-`write(seed, size)` always begins with `write(seed, smaller_size)`: an answer can be continued.
+`write(seed, size)` always begins with `write(seed, smaller_size)`, so an answer can be continued.
 """
 
 import random
@@ -45,26 +45,26 @@ def seed_of(text: str) -> int:
 
 def write(seed: int, size: int) -> str:
     """Return `size` characters of text."""
-    dice = random.Random(seed)  # noqa: S311 - a fake answer needs no secrecy
+    rng = random.Random(seed)  # noqa: S311 - not used for security
     parts: list[str] = []
     length = 0
     while length < size:
-        a, b, c = dice.sample(_NOUNS, 3)
-        part = dice.choice(_BLOCKS).format(a=a, b=b, c=c, n=dice.randrange(1000))
+        a, b, c = rng.sample(_NOUNS, 3)
+        part = rng.choice(_BLOCKS).format(a=a, b=b, c=c, n=rng.randrange(1000))
         parts.append(part)
         length += len(part)
     return "".join(parts)[:size]
 
 
-def whole(text: str) -> str:
-    """Join the halves of surrogate pairs; lone halves stay."""
+def join_surrogates(text: str) -> str:
+    """Replace surrogate pairs by their characters; lone surrogates stay."""
     if not _HALF.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
-def halves(text: str) -> str:
-    """Return `text` with each character beyond the first plane as a surrogate pair."""
+def split_surrogates(text: str) -> str:
+    """Replace each character beyond the first plane by its surrogate pair."""
     return _ASTRAL.sub(_pair, text)
 
 

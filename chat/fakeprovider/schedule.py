@@ -1,4 +1,4 @@
-"""What the control endpoint or a test has arranged for the next requests, and the gates they wait at."""
+"""Faults scheduled for the next requests or for a window of time, and gates at which streams wait."""
 
 import asyncio
 import random
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.fakeprovider import directives
-from chat.fakeprovider.directives import Directive, Unknown
+from chat.fakeprovider.directives import Directive, UnknownDirective
 
 CHAT = "/v1/chat/completions"
 
 
 @dataclass
-class Entry:
-    """One arrangement: for the next `times` requests, or for a window of time.
+class ScheduledFault:
+    """Directives for the next `times` requests, or for a window of time.
 
-    A window lasts `for_s` seconds from `start_s` after now; with `up_s` and `down_s` it flaps: fine
-    for `up_s`, then in effect for `down_s`, again and again.
+    A window starts `start_s` from now and lasts `for_s` seconds. With `up_s` and `down_s` it flaps: it
+    alternates between `up_s` seconds without the directives and `down_s` seconds with them.
     """
 
     do: str
@@ -46,8 +46,8 @@ class Entry:
         return bool(self.for_s) and now_s >= self.made_s + self.start_s + self.for_s
 
     def matches(self, model: str, path: str, now_s: float) -> bool:
-        is_meant = path.startswith(self.path) and self.model in ("", model)
-        return is_meant and (not self.is_window or self._is_down(now_s - self.made_s - self.start_s))
+        is_targeted = path.startswith(self.path) and self.model in ("", model)
+        return is_targeted and (not self.is_window or self._is_down(now_s - self.made_s - self.start_s))
 
     def _is_down(self, age_s: float) -> bool:
         return age_s >= 0 and (not self.down_s or age_s % (self.up_s + self.down_s) >= self.up_s)
@@ -56,29 +56,29 @@ class Entry:
         return {name: value for name, value in vars(self).items() if name not in ("directives", "made_s")}
 
 
-class Script:
-    """The arrangements, in order: the first one that fits a request is used; queued before windows."""
+class Schedule:
+    """Scheduled faults, in order. A request uses the first that matches; counted ones precede windows."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.faults: list[ScheduledFault] = []
 
-    def add(self, entry: Entry) -> None:
-        self.entries.append(entry)
+    def add(self, fault: ScheduledFault) -> None:
+        self.faults.append(fault)
 
     def take(self, model: str, path: str) -> list[Directive]:
-        """Return what is arranged for a request that has just come."""
+        """Return the directives for a request that has just arrived, and count their use."""
         now_s = time.monotonic()
-        self.entries = [entry for entry in self.entries if not entry.is_over(now_s)]
-        fitting = [entry for entry in self.entries if entry.matches(model, path, now_s)]
-        fitting.sort(key=lambda entry: entry.is_window)
-        if not fitting:
+        self.faults = [fault for fault in self.faults if not fault.is_over(now_s)]
+        matches = [fault for fault in self.faults if fault.matches(model, path, now_s)]
+        matches.sort(key=lambda fault: fault.is_window)
+        if not matches:
             return []
-        fitting[0].used += 1
-        return fitting[0].directives
+        matches[0].used += 1
+        return matches[0].directives
 
 
 class Gates:
-    """Named gates that streams wait at. A gate opened once stays open until it is shut again."""
+    """Named gates at which streams wait. A released gate stays open until it is closed."""
 
     def __init__(self) -> None:
         self._gates: dict[str, asyncio.Event] = {}
@@ -87,29 +87,34 @@ class Gates:
         return self._gates.setdefault(name, asyncio.Event())
 
     def release(self, name: str) -> None:
-        """Let everyone through: those who wait at `name`, and those who will."""
+        """Open a gate for the streams that wait at it and for later ones."""
         self.gate(name).set()
 
-    def shut(self) -> None:
+    def close_all(self) -> None:
         for gate in self._gates.values():
             gate.clear()
 
 
-def read_entry(raw: object) -> Entry:
-    """Return the arrangement that JSON or a query string describes. Raises Unknown."""
+def parse_scheduled(raw: object) -> ScheduledFault:
+    """Parse a scheduled fault from JSON or a query string. Raises UnknownDirective."""
     if not isinstance(raw, dict) or not isinstance(raw.get("do"), str):
-        raise Unknown('an entry is {"do": "status=503", "times": 1} or so')
+        raise UnknownDirective('expected an object such as {"do": "status=503", "times": 1}')
     readers = {"times": int, "model": str, "path": str} | dict.fromkeys(
         ("for_s", "start_s", "up_s", "down_s"), float
     )
     unknown = set(raw) - set(readers) - {"do"}
     if unknown:
-        raise Unknown(f"unknown {', '.join(sorted(unknown))}; known are: do, {', '.join(readers)}")
+        raise UnknownDirective(
+            f"unknown field {', '.join(sorted(unknown))}; known fields: do, {', '.join(readers)}"
+        )
     try:
-        return Entry(raw["do"], **{name: readers[name](raw[name]) for name in readers if name in raw})
+        return ScheduledFault(
+            raw["do"], **{name: readers[name](raw[name]) for name in readers if name in raw}
+        )
     except (TypeError, ValueError) as exc:
-        raise Unknown(str(exc)) from exc
+        raise UnknownDirective(str(exc)) from exc
 
 
-def dice_for(seed: int, question: str, attempt: int) -> random.Random:
-    return random.Random(f"{seed}:{question}:{attempt}")  # noqa: S311 - rehearsals are repeatable
+def rng_for(seed: int, question: str, attempt: int) -> random.Random:
+    """Return a generator that gives the same values for the same attempt in every run."""
+    return random.Random(f"{seed}:{question}:{attempt}")  # noqa: S311 - not used for security

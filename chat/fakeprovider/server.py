@@ -1,26 +1,30 @@
-"""The fake provider: an OpenAI-compatible server on loopback that fails in every way it is asked to."""
+"""The fake provider: an OpenAI-compatible server on loopback that fails as configured."""
 
 import asyncio
 import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager
 from typing import Any, Self
 
-from chat.fakeprovider import directives, question, refusals, threaded
+from chat.fakeprovider import chat_request, directives, error_bodies
 from chat.fakeprovider.answer import full_text, prepare
 from chat.fakeprovider.batches import Batches
 from chat.fakeprovider.behaviours import PRESETS, Behaviour, describe
-from chat.fakeprovider.control import Control
-from chat.fakeprovider.directives import Unknown
-from chat.fakeprovider.journal import Journal, Record
-from chat.fakeprovider.question import BadRequest, Question
-from chat.fakeprovider.responder import Player, Stage
-from chat.fakeprovider.schedule import CHAT, Entry, Gates, Script, dice_for
-from chat.fakeprovider.threaded import ThreadedProvider
-from chat.fakeprovider.timer import Metronome
-from chat.fakeprovider.wire import ClientLeft, Malformed, Request, Wire, listen
+from chat.fakeprovider.chat_request import ChatRequest, InvalidBody
+from chat.fakeprovider.connection import (
+    ClientDisconnected,
+    HttpConnection,
+    MalformedRequest,
+    ProviderRequest,
+    listen,
+)
+from chat.fakeprovider.control import ControlApi
+from chat.fakeprovider.directives import Directive, UnknownDirective
+from chat.fakeprovider.journal import Journal, RequestRecord
+from chat.fakeprovider.responder import Responder, ResponderContext
+from chat.fakeprovider.schedule import CHAT, Gates, Schedule, ScheduledFault, rng_for
+from chat.fakeprovider.timer import SharedTimer
 
 MODELS = (
     "fake",
@@ -30,21 +34,20 @@ MODELS = (
 )
 
 
-class Refused(Exception):
-    """A request that no behaviour is needed to refuse."""
+class RequestRejected(Exception):
+    """A request that is rejected before any behaviour applies."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.document = refusals.error(status, message, code=code)
+        self.document = error_bodies.error(status, message, code=code)
 
 
 class FakeProvider:
-    """Serves while it is entered: `async with FakeProvider() as provider: …`.
+    """A context manager that serves until it is left: `async with FakeProvider() as provider: …`.
 
-    `rate` is the speed of answers that name none (0: as fast as possible). With a `key`, requests
-    without it get 401. All methods belong to the event loop it runs in; from another thread use
-    `FakeProvider.in_thread()`.
+    `rate` is the default speed of answers (0: as fast as possible). With a `key`, requests without it
+    get 401. Its methods must be called in its event loop; other threads use ThreadedProvider.
     """
 
     def __init__(
@@ -52,13 +55,13 @@ class FakeProvider:
     ) -> None:
         self._host, self._port, self._key = host, port, key
         self._rate, self._seed = rate, seed
-        self._wires: dict[Wire, asyncio.Task[None] | None] = {}
+        self._connections: dict[HttpConnection, asyncio.Task[None] | None] = {}
         self.journal = Journal()
-        self.arranged = Script()
+        self.schedule = Schedule()
         self.gates = Gates()
-        self._stage = Stage(self.journal, self.gates, Metronome())
+        self._context = ResponderContext(self.journal, self.gates, SharedTimer())
         self._batches = Batches(self.complete)
-        self._control = Control(self.journal, self.arranged, self.gates, self.text_for)
+        self._control = ControlApi(self.journal, self.schedule, self.gates, self.text_for)
 
     async def __aenter__(self) -> Self:
         self._server = await listen(self._serve, self._host, self._port)
@@ -67,17 +70,12 @@ class FakeProvider:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        tasks = [task for task in self._wires.values() if task]
-        for wire in list(self._wires):
-            wire.abort()
+        tasks = [task for task in self._connections.values() if task]
+        for connection in list(self._connections):
+            connection.abort()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    @classmethod
-    def in_thread(cls, **options: Any) -> AbstractContextManager[ThreadedProvider]:
-        """Return a context manager: this provider in a thread, with verbs that block."""
-        return threaded.host(cls(**options))
 
     @property
     def url(self) -> str:
@@ -89,176 +87,187 @@ class FakeProvider:
         return f"{self.url}/v1"
 
     @property
-    def requests(self) -> list[Record]:
+    def requests(self) -> list[RequestRecord]:
         """The chat completion requests so far, oldest first."""
         return [record for record in self.journal.records if record.path == CHAT]
 
     def script(self, do: str, **when: Any) -> None:
-        """Arrange behaviours (`"status=503"`, several with `;`) as `script.Entry` says. Raises Unknown."""
-        self.arranged.add(Entry(do, **when))
+        """Schedule directives (`"status=503"`; several separated by `;`): see ScheduledFault.
+
+        Raises UnknownDirective.
+        """
+        self.schedule.add(ScheduledFault(do, **when))
 
     def release(self, gate: str) -> None:
         self.gates.release(gate)
 
     def text_for(self, text: str, model: str = "fake", attempt: int = 1) -> str:
         """Return the whole answer that a model gives to a message."""
-        asked = question.read({"model": model, "messages": [{"role": "user", "content": text}]})
-        return full_text(self._behaviour(asked, attempt, []), asked, attempt)
+        request = chat_request.parse({"model": model, "messages": [{"role": "user", "content": text}]})
+        return full_text(self._behaviour(request, attempt, []), request, attempt)
 
-    async def wait_for(self, claim: Callable[[Record], bool], timeout_s: float = 10) -> Record:
-        """Return the first request for which `claim` holds, as soon as there is one. Raises TimeoutError."""
+    async def wait_for(
+        self, condition: Callable[[RequestRecord], bool], timeout_s: float = 10
+    ) -> RequestRecord:
+        """Wait until `condition` holds for a request, and return the first one. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
-            return (await self.journal.find(claim))[0]
+            return (await self.journal.find(condition))[0]
 
-    async def wait_held(self, gate: str, timeout_s: float = 10) -> Record:
-        """Return the request that waits at a gate, as soon as it does."""
+    async def wait_held(self, gate: str, timeout_s: float = 10) -> RequestRecord:
+        """Wait until a request waits at the gate, and return it."""
         return await self.wait_for(lambda record: record.gate == gate, timeout_s)
 
-    async def wait_requests(self, count: int, timeout_s: float = 10) -> list[Record]:
-        """Return the answered or broken off chat requests, as soon as there are `count` of them."""
+    async def wait_requests(self, count: int, timeout_s: float = 10) -> list[RequestRecord]:
+        """Wait until `count` chat requests have ended, and return them."""
         async with asyncio.timeout(timeout_s):
             return await self.journal.find(
                 lambda record: record.path == CHAT and record.state == "ended", count
             )
 
-    async def _serve(self, wire: Wire) -> None:
-        self._wires[wire] = asyncio.current_task()
+    async def _serve(self, connection: HttpConnection) -> None:
+        self._connections[connection] = asyncio.current_task()
         try:
-            await self._serve_requests(wire)
-        except Malformed as exc:
-            wire.is_reusable = False
-            with contextlib.suppress(ClientLeft):
-                self._respond(wire, 400, refusals.error(400, str(exc)))
-        except (ClientLeft, ConnectionError):
+            await self._serve_requests(connection)
+        except MalformedRequest as exc:
+            connection.is_reusable = False
+            with contextlib.suppress(ClientDisconnected):
+                self._respond(connection, 400, error_bodies.error(400, str(exc)))
+        except (ClientDisconnected, ConnectionError):
             pass
         finally:
-            del self._wires[wire]
-            wire.close()
+            del self._connections[connection]
+            connection.close()
 
-    async def _serve_requests(self, wire: Wire) -> None:
-        while wire.is_reusable and (request := await wire.read()):
+    async def _serve_requests(self, connection: HttpConnection) -> None:
+        while connection.is_reusable and (request := await connection.read()):
             if request.path.startswith("/v1/"):
-                await self._provide(request, wire)
+                await self._provide(request, connection)
             else:
-                self._respond(wire, *self._steer(request))
+                self._respond(connection, *self._handle_control(request))
 
-    def _steer(self, request: Request) -> tuple[int, object]:
+    def _handle_control(self, request: ProviderRequest) -> tuple[int, object]:
         try:
             return self._control.handle(request)
-        except Refused as exc:
+        except RequestRejected as exc:
             return exc.status, exc.document
 
-    def _respond(self, wire: Wire, status: int, document: object) -> None:
+    def _respond(self, connection: HttpConnection, status: int, document: object) -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         kind = "application/octet-stream" if isinstance(document, bytes) else "application/json"
-        wire.head(status, {"content-type": kind}, size=len(body))
-        wire.body(body)
+        connection.head(status, {"content-type": kind}, size=len(body))
+        connection.body(body)
 
-    async def _provide(self, request: Request, wire: Wire) -> None:
-        async with self._recorded(request, wire) as record:
+    async def _provide(self, request: ProviderRequest, connection: HttpConnection) -> None:
+        async with self._recorded(request, connection) as record:
             try:
                 self._check_key(request)
-                do = self._chat if request.path == CHAT and request.method == "POST" else self._other
-                record.outcome = await do(request, record, wire)
-            except Refused as exc:
+                respond = self._chat if request.path == CHAT and request.method == "POST" else self._other
+                record.outcome = await respond(request, record, connection)
+            except RequestRejected as exc:
                 record.status, record.outcome = exc.status, "refused"
-                self._respond(wire, exc.status, exc.document)
+                self._respond(connection, exc.status, exc.document)
 
     @contextlib.asynccontextmanager
-    async def _recorded(self, request: Request, wire: Wire) -> AsyncIterator[Record]:
+    async def _recorded(
+        self, request: ProviderRequest, connection: HttpConnection
+    ) -> AsyncIterator[RequestRecord]:
         record = self.journal.begin(request)
         try:
             yield record
-        except ClientLeft:
-            record.outcome, record.left_s = "left", self.journal.at_s(wire.left_at)
+        except ClientDisconnected:
+            record.outcome, record.left_s = "left", self.journal.at_s(connection.disconnected_at)
             raise
         finally:
-            record.sent_bytes = wire.sent_bytes
+            record.sent_bytes = connection.sent_bytes
             self.journal.end(record, record.outcome or "aborted")
 
-    def _check_key(self, request: Request) -> None:
+    def _check_key(self, request: ProviderRequest) -> None:
         if self._key and request.headers.get("authorization") != f"Bearer {self._key}":
-            raise Refused(401, "Incorrect API key provided: fake key expected.")
+            raise RequestRejected(401, "Incorrect API key provided: fake key expected.")
 
-    async def _chat(self, request: Request, record: Record, wire: Wire) -> str:
+    async def _chat(self, request: ProviderRequest, record: RequestRecord, connection: HttpConnection) -> str:
         record.body = request.json()
-        asked = self._read(record.body)
-        record.model, record.prefill, record.prefill_form = asked.model, asked.prefill, asked.prefill_form
-        self.journal.count_attempt(record, asked.text)
-        arranged = self.arranged.take(asked.model, request.path)
-        behaviour = self._behaviour(asked, record.attempt, arranged)
+        chat = self._parse(record.body)
+        record.model, record.prefill, record.prefill_form = chat.model, chat.prefill, chat.prefill_form
+        self.journal.count_attempt(record, chat.question)
+        behaviour = self._behaviour(chat, record.attempt, self.schedule.take(chat.model, request.path))
         record.behaviour = describe(behaviour)
-        player = Player(wire, record, behaviour, self._stage)
-        self.journal.ring()
-        if outcome := await player.strike_before():
+        responder = Responder(connection, record, behaviour, self._context)
+        self.journal.notify()
+        if outcome := await responder.fail_before_answer():
             return outcome
-        self._check_fits(asked, behaviour)
-        record.answer = prepare(f"chatcmpl-{record.id}", behaviour, asked, record.attempt)
+        self._check_fits(chat, behaviour)
+        record.answer = prepare(f"chatcmpl-{record.id}", behaviour, chat, record.attempt)
         record.prefill_matched = record.answer.prefill_matched
-        play = player.stream if asked.is_streamed and not behaviour.unstreamed else player.deliver
-        return await play(record.answer)
+        if chat.is_streamed and not behaviour.unstreamed:
+            return await responder.stream(record.answer)
+        return await responder.deliver(record.answer)
 
-    def _read(self, body: Any) -> Question:
+    def _parse(self, body: Any) -> ChatRequest:
         try:
-            return question.read(body)
-        except BadRequest as exc:
-            raise Refused(400, str(exc)) from exc
+            return chat_request.parse(body)
+        except InvalidBody as exc:
+            raise RequestRejected(400, str(exc)) from exc
 
-    def _behaviour(self, asked: Question, attempt: int, arranged: list[directives.Directive]) -> Behaviour:
+    def _behaviour(self, chat: ChatRequest, attempt: int, scheduled: list[Directive]) -> Behaviour:
         try:
-            by_model = directives.in_model(asked.model)
-        except Unknown as exc:
-            raise Refused(404, f"The model `{asked.model}` does not exist: {exc}", "model_not_found") from exc
-        base = directives.Directive({"rate": self._rate})
-        dice = dice_for(self._seed, asked.text, attempt)
+            in_model = directives.in_model(chat.model)
+        except UnknownDirective as exc:
+            message = f"The model `{chat.model}` does not exist: {exc}"
+            raise RequestRejected(404, message, "model_not_found") from exc
+        base = Directive({"rate": self._rate})
+        rng = rng_for(self._seed, chat.question, attempt)
         try:
-            by_message = directives.in_message(asked.text)
-            return directives.combine([base, *by_model, *by_message, *arranged], attempt, dice)
-        except Unknown as exc:
-            raise Refused(400, str(exc), "unknown_directive") from exc
+            in_message = directives.in_message(chat.question)
+            return directives.combine([base, *in_model, *in_message, *scheduled], attempt, rng)
+        except UnknownDirective as exc:
+            raise RequestRejected(400, str(exc), "unknown_directive") from exc
 
-    def _check_fits(self, asked: Question, behaviour: Behaviour) -> None:
-        if behaviour.context and asked.prompt_words > behaviour.context:
-            refused = Refused(400, "too long")
-            refused.document = refusals.too_long(
-                behaviour.context_error, behaviour.context, asked.prompt_words
+    def _check_fits(self, chat: ChatRequest, behaviour: Behaviour) -> None:
+        """Raise RequestRejected for a prompt beyond the context, and for a prefill that is not supported."""
+        if behaviour.context and chat.prompt_words > behaviour.context:
+            rejected = RequestRejected(400, "too long")
+            rejected.document = error_bodies.context_exceeded(
+                behaviour.context_error, behaviour.context, chat.prompt_words
             )
-            raise refused
-        is_refused = behaviour.prefill == "reject" or (
-            behaviour.prefill == "prefix" and asked.prefill_form != "prefix"
+            raise rejected
+        accepts_prefill = behaviour.prefill != "reject" and (
+            behaviour.prefill != "prefix" or chat.prefill_form == "prefix"
         )
-        if asked.prefill is not None and is_refused:
-            raise Refused(400, "The last message must be the user's: prefilling is not supported.")
+        if chat.prefill is not None and not accepts_prefill:
+            raise RequestRejected(400, "The last message must be a user message: prefill is not supported.")
 
-    async def _other(self, request: Request, record: Record, wire: Wire) -> str:
-        """Models, files and batches; what the script breaks of them is only what comes before an answer."""
-        dice = dice_for(self._seed, record.id, 1)
-        behaviour = directives.combine(self.arranged.take("", request.path), 1, dice)
-        player = Player(wire, record, behaviour, self._stage)
-        if outcome := await player.strike_before():
+    async def _other(
+        self, request: ProviderRequest, record: RequestRecord, connection: HttpConnection
+    ) -> str:
+        """Serve models, files and batches. Of scheduled faults only those before an answer apply."""
+        rng = rng_for(self._seed, record.id, 1)
+        behaviour = directives.combine(self.schedule.take("", request.path), 1, rng)
+        responder = Responder(connection, record, behaviour, self._context)
+        if outcome := await responder.fail_before_answer():
             return outcome
         status, document = self._models(request) or self._batches.handle(request)
         record.status = status
-        self._respond(wire, status, document)
+        self._respond(connection, status, document)
         return "complete"
 
-    def _models(self, request: Request) -> tuple[int, object] | None:
+    def _models(self, request: ProviderRequest) -> tuple[int, object] | None:
         if request.path.rstrip("/") != "/v1/models" or request.method != "GET":
             return None
-        rows = [
+        models = [
             {"id": name, "object": "model", "created": int(time.time()), "owned_by": "fake"}
             for name in MODELS
         ]
-        return 200, {"object": "list", "data": rows}
+        return 200, {"object": "list", "data": models}
 
     def complete(self, body: Any) -> tuple[int, object]:
-        """Answer one line of a batch: status and document. Raises nothing."""
+        """Answer one line of a batch: return status and document. Raises nothing."""
         try:
-            asked = self._read(body)
-            behaviour = self._behaviour(asked, 1, [])
+            chat = self._parse(body)
+            behaviour = self._behaviour(chat, 1, [])
             for fault in behaviour.faults:
-                return fault.status, refusals.error_of(fault)
-            self._check_fits(asked, behaviour)
-        except Refused as exc:
+                return fault.status, error_bodies.error_of(fault)
+            self._check_fits(chat, behaviour)
+        except RequestRejected as exc:
             return exc.status, exc.document
-        return 200, prepare("chatcmpl-batch", behaviour, asked, 1)
+        return 200, prepare("chatcmpl-batch", behaviour, chat, 1)

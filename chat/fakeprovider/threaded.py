@@ -1,36 +1,53 @@
-"""The fake provider in a thread of its own, for tests and programs without an event loop."""
+"""The fake provider in its own thread, for tests and programs without an event loop."""
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-from chat.fakeprovider.journal import Record
-
-if TYPE_CHECKING:
-    from chat.fakeprovider.server import FakeProvider
+from chat.fakeprovider.journal import RequestRecord
+from chat.fakeprovider.server import FakeProvider
 
 
 class ThreadedProvider:
-    """The same verbs as FakeProvider; those that wait block the calling thread."""
+    """The methods of FakeProvider, blocking: `with ThreadedProvider.running() as provider: …`."""
 
-    def __init__(self, provider: "FakeProvider", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, provider: FakeProvider, loop: asyncio.AbstractEventLoop) -> None:
         self._provider = provider
         self._loop = loop
         self.url, self.base_url = provider.url, provider.base_url
 
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, **options: Any) -> Iterator[Self]:
+        """Run FakeProvider(**options) in a thread while the block runs."""
+        provider = FakeProvider(**options)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="fakeprovider", daemon=True)
+        thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(provider.__aenter__(), loop).result()
+            try:
+                yield cls(provider, loop)
+            finally:
+                asyncio.run_coroutine_threadsafe(provider.__aexit__(), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
     def _do[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def _call[T](self, verb: Callable[[], T]) -> T:
+    def _call[T](self, operation: Callable[[], T]) -> T:
         async def call() -> T:
-            return verb()
+            return operation()
 
         return self._do(call())
 
     @property
-    def requests(self) -> list[Record]:
+    def requests(self) -> list[RequestRecord]:
         return self._call(lambda: self._provider.requests)
 
     def script(self, do: str, **when: Any) -> None:
@@ -42,29 +59,11 @@ class ThreadedProvider:
     def text_for(self, text: str, model: str = "fake", attempt: int = 1) -> str:
         return self._provider.text_for(text, model, attempt)
 
-    def wait_for(self, claim: Callable[[Record], bool], timeout_s: float = 10) -> Record:
-        return self._do(self._provider.wait_for(claim, timeout_s))
+    def wait_for(self, condition: Callable[[RequestRecord], bool], timeout_s: float = 10) -> RequestRecord:
+        return self._do(self._provider.wait_for(condition, timeout_s))
 
-    def wait_held(self, gate: str, timeout_s: float = 10) -> Record:
+    def wait_held(self, gate: str, timeout_s: float = 10) -> RequestRecord:
         return self._do(self._provider.wait_held(gate, timeout_s))
 
-    def wait_requests(self, count: int, timeout_s: float = 10) -> list[Record]:
+    def wait_requests(self, count: int, timeout_s: float = 10) -> list[RequestRecord]:
         return self._do(self._provider.wait_requests(count, timeout_s))
-
-
-@contextlib.contextmanager
-def host(provider: "FakeProvider") -> Iterator[ThreadedProvider]:
-    """Run a provider in a thread for as long as the block lasts."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="fakeprovider", daemon=True)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(provider.__aenter__(), loop).result()
-        try:
-            yield ThreadedProvider(provider, loop)
-        finally:
-            asyncio.run_coroutine_threadsafe(provider.__aexit__(), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

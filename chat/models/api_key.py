@@ -110,9 +110,14 @@ class ApiKey(models.Model):
         return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
     @classmethod
-    def find(cls, key: str) -> ApiKey | None:
-        """Return the row of a valid key with its user; None if the key is not valid."""
-        return cls.objects.valid().select_related("user").filter(digest=cls._digest(key)).first()
+    def find(cls, key: str, *, is_valid: bool = True) -> ApiKey | None:
+        """Return the row of a key with its user. `is_valid`: return None for keys that are not valid."""
+        rows = cls.objects.valid() if is_valid else cls.objects.all()
+        return rows.select_related("user").filter(digest=cls._digest(key)).first()
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
     @property
     def is_use_outdated(self) -> bool:

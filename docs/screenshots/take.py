@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.serving import Provider, Server, Session  # noqa: E402 - needs the path above
+from tests.support.serving import Provider, Server, Session  # noqa: E402 - needs the path above
 
 SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
 OF_THE_README = {

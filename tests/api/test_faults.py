@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from tests.api.test_openai_client import ask, text_of
-from tests.programs import until
+from tests.support.programs import until
 
 EARLY = [
     *("status=400", "status=401", "status=403", "status=404", "status=408", "status=409", "status=413"),

@@ -6,7 +6,7 @@ import threading
 
 import openai
 
-from tests.programs import until
+from tests.support.programs import until
 from tests.system.test_never_lost import ask
 
 CALLS, PEOPLE, SLOTS = 200, 20, 50

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import openai
 import pytest
 
-from tests.programs import until
+from tests.support.programs import until
 
 MESSAGES = [{"role": "user", "content": "hello [[deltas=20]]"}]
 

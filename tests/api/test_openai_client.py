@@ -4,7 +4,7 @@ import openai
 import pytest
 from asgiref.sync import sync_to_async
 
-from tests.programs import until
+from tests.support.programs import until
 
 
 def ask(client, text, model="fake", **more):

@@ -10,7 +10,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.chatpage import HALF, WORDS, composer, held_question, last_answer, send, wait_until_final
+from tests.support.chat_page import HALF, WORDS, composer, held_question, last_answer, send, wait_until_final
 from tests.system.test_never_lost import control, release
 
 pytestmark = pytest.mark.browser

@@ -6,7 +6,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.chatpage import (
+from tests.support.chat_page import (
     HALF,
     WORDS,
     Wire,
@@ -17,7 +17,7 @@ from tests.chatpage import (
     send,
     wait_until_final,
 )
-from tests.programs import until
+from tests.support.programs import until
 from tests.system.test_never_lost import release
 
 pytestmark = pytest.mark.browser

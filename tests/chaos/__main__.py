@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests import environment
 from tests.chaos import storms
 from tests.chaos.stage import Report, Stage
-from tests.services import run_postgres
-from tests.serving import prepare, providing, serving
+from tests.support import environment
+from tests.support.services import run_postgres
+from tests.support.serving import prepare, providing, serving
 
 # Of each storm: its full force, and what that counts.
 STORMS: dict[str, tuple[Callable[[Stage, int], Coroutine[Any, Any, Report]], int, str]] = {

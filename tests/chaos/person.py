@@ -23,7 +23,7 @@ from uuid import UUID
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from tests.serving import SOCKET_PATH, Session
+from tests.support.serving import SOCKET_PATH, Session
 
 FINAL = {"completed", "stopped", "failed", "interrupted", "snapshot"}
 # Instead of a close code, for a try to connect that failed.

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from tests.chaos.person import Page, Question, Record, until
-from tests.serving import SIGN_IN, Provider, Server, Session
+from tests.support.serving import SIGN_IN, Provider, Server, Session
 from tests.system.test_never_lost import provider_text
 
 # Model -> how its row says that it continues a partial answer.

@@ -12,7 +12,7 @@ from statistics import quantiles
 from tests.chaos.person import Page, Question, Record, Screen, until
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import WINDOW_BYTES, Report, Stage
-from tests.programs import Program
+from tests.support.programs import Program
 from tests.system.test_never_lost import control
 
 # An answer may be cut twice and is then interrupted: so many calls it has made at least.

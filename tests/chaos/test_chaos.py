@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos import storms
 from tests.chaos.stage import Stage
-from tests.serving import providing, serving
+from tests.support.serving import providing, serving
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 DEADLINE_S = 150

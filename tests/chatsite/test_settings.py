@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from tests import environment
+from tests.support import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "chatsite" / "settings.py"

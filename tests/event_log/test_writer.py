@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection
-from django.utils import timezone
 
 from chat import events
 from chat.event_log import writer as writer_module

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from chat.fakeprovider import FakeProvider, listing
-from chat.fakeprovider.schedule import Entry
-from tests.provider_client import Reply, ask, body_for, call, connect, read, send
+from chat.fakeprovider import ThreadedProvider, listing
+from chat.fakeprovider.schedule import ScheduledFault
+from tests.support.provider_client import Reply, ask, body_for, call, connect, read, send
 
 HELLO = "hello"
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def provider():
-    with FakeProvider.in_thread() as provider:
+    with ThreadedProvider.running() as provider:
         yield provider
 
 
@@ -70,9 +70,9 @@ def test_outage_is_over_when_it_is_deleted_and_touches_all_of_the_api(provider):
 
 
 def test_window_begins_ends_and_flaps_by_the_clock():
-    entry = Entry("status=503", start_s=10, for_s=20, up_s=3, down_s=2, made_s=100)
+    fault = ScheduledFault("status=503", start_s=10, for_s=20, up_s=3, down_s=2, made_s=100)
 
-    down = [at for at in range(100, 140) if entry.matches("fake", "/v1/models", at) and not entry.is_over(at)]
+    down = [at for at in range(100, 140) if fault.matches("fake", "/v1/models", at) and not fault.is_over(at)]
 
     assert down == [113, 114, 118, 119, 123, 124, 128, 129]
 
@@ -187,7 +187,7 @@ def test_what_is_not_http_gets_400(provider, raw):
 
 
 def test_wrong_key_gets_401_and_health_needs_none():
-    with FakeProvider.in_thread(key="K") as provider:
+    with ThreadedProvider.running(key="K") as provider:
         assert ask(provider, HELLO).error["code"] == "invalid_api_key"
         assert call(provider, "GET", "/v1/models", Authorization="Bearer K").status == 200
         assert call(provider, "GET", "/healthz").json == {"status": "ok"}

@@ -4,15 +4,15 @@ import itertools
 
 import pytest
 
-from chat.fakeprovider import FakeProvider
-from tests.provider_client import ask
+from chat.fakeprovider import ThreadedProvider
+from tests.support.provider_client import ask
 
 HELLO = "hello"
 
 
 @pytest.fixture
 def provider():
-    with FakeProvider.in_thread() as provider:
+    with ThreadedProvider.running() as provider:
         yield provider
 
 
@@ -58,12 +58,12 @@ def test_model_names_carry_behaviours(provider, model, status, deltas):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ("bogus", "unknown word 'bogus'; known are: after, ascii"),
+        ("bogus", "unknown word 'bogus'; known words: after, ascii"),
         ("rate=fast", "rate='fast' should be rate=N"),
         ("body=xml status=500", "body=json|html|empty"),
         ("status=700", "should be status=N"),
         ("cut drop", "two faults"),
-        ("after=3", "belongs to a fault"),
+        ("after=3", "needs a fault"),
         ("echo=1", "takes no value"),
         ("deltas=20000000 chars=20000000", "is more than"),
     ],
@@ -87,7 +87,7 @@ def test_first_attempts_fail_and_the_next_is_answered_with_the_same_text(provide
 
 def test_chance_is_the_same_in_every_run():
     def outcomes():
-        with FakeProvider.in_thread(seed=3) as provider:
+        with ThreadedProvider.running(seed=3) as provider:
             return [ask(provider, f"[[drop chance=0.5]] {n}").is_whole for n in range(20)]
 
     assert outcomes() == outcomes()

@@ -6,15 +6,15 @@ import json
 import openai
 import pytest
 
-from chat.fakeprovider import FakeProvider
-from tests.provider_client import body_for
+from chat.fakeprovider import FakeProvider, ThreadedProvider
+from tests.support.provider_client import body_for
 
 HELLO = "hello"
 
 
 @pytest.fixture
 def provider():
-    with FakeProvider.in_thread() as provider:
+    with ThreadedProvider.running() as provider:
         yield provider
 
 

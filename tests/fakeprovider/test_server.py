@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from chat.fakeprovider import FakeProvider
+from chat.fakeprovider import ThreadedProvider
 from chat.fakeprovider.behaviours import WORDS
-from tests.provider_client import ask
+from tests.support.provider_client import ask
 
 HELLO = "hello"
 STATUSES = (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529)
@@ -15,7 +15,7 @@ STATUSES = (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529
 
 @pytest.fixture
 def provider():
-    with FakeProvider.in_thread() as provider:
+    with ThreadedProvider.running() as provider:
         yield provider
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from chat.models import Conversation
-from tests import environment
+from tests.support import environment
 
 
 def test_nothing_of_the_developers_environment_leaks_in():

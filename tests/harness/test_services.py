@@ -4,9 +4,9 @@ import psycopg
 import pytest
 import redis
 
-from tests import programs
-from tests.programs import find, free_port
-from tests.serving import Session
+from tests.support import programs
+from tests.support.programs import find, free_port
+from tests.support.serving import Session
 
 
 def test_a_missing_program_skips_loudly(monkeypatch):

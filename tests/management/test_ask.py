@@ -15,8 +15,8 @@ from chat.management.exits import OUR_REFUSALS, REJECTIONS, Exit, exit_of
 from chat.models import Conversation, Generation
 from chat.models.process import PROCESS_ID
 from chat.upstream import errors
-from tests.commands import on_a_terminal, run, running
-from tests.programs import until
+from tests.support.commands import on_a_terminal, run, running
+from tests.support.programs import until
 from tests.system.test_never_lost import control, provider_text, release
 
 HOLD = "[[hold=gate after=10 on=1]] [[deltas=40]]"

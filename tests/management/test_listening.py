@@ -7,7 +7,7 @@ import pytest
 
 from chat.management import listening
 from chat.management.listening import CannotListen, listen, local_url
-from tests.programs import free_port
+from tests.support.programs import free_port
 
 
 def port_of(opened: socket.socket) -> int:

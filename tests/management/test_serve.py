@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from chat.management.listening import listen
-from tests.programs import until
-from tests.serving import Provider, Server
+from tests.support.programs import until
+from tests.support.serving import Provider, Server
 from tests.system.test_never_lost import ask, follow, read, release, stored, whole
 
 type Serve = Callable[..., Server]

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.programs import Program, running
+from tests.support.programs import Program, running
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,9 @@ class ToyServer(Program):
     port = 0
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        super().__init__([sys.executable, "-m", "tests.toy_server", *arguments], folder=folder, cwd=ROOT)
+        super().__init__(
+            [sys.executable, "-m", "tests.support.toy_server", *arguments], folder=folder, cwd=ROOT
+        )
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import sys
 import pytest
 import redis
 
-from tests.programs import Program, find, free_port, is_listening, running, until
-from tests.serving import BASE_DIR
+from tests.support.programs import Program, find, free_port, is_listening, running, until
+from tests.support.serving import BASE_DIR
 from tests.system.test_never_lost import ask, control, end_of, secret_key_of
 
 pytestmark = pytest.mark.services
@@ -51,7 +51,7 @@ print(json.dumps([
 ENQUEUE = """
 from chat.models import Process
 from chat.runtime.task_backends.local import TaskPriority
-from tests.queue_tasks import note
+from tests.support.queue_tasks import note
 Process.objects.create(id="worker", kind="worker", host="h", pid=1)
 for n in range(3):
     for priority in (TaskPriority.BULK, TaskPriority.INTERACTIVE, TaskPriority.API):

@@ -7,7 +7,7 @@ import redis
 
 from chat.runtime.redis_slots import RedisSlots
 from chat.upstream.shared_slots import SharingFailed
-from tests.programs import free_port
+from tests.support.programs import free_port
 
 pytestmark = pytest.mark.services
 

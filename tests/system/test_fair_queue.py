@@ -2,7 +2,7 @@
 
 import json
 
-from tests.programs import until
+from tests.support.programs import until
 from tests.system.test_never_lost import ask
 
 BULK, PEOPLE, SLOTS = 300, 30, 4

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.programs import until
+from tests.support.programs import until
 
 FINAL = {"completed", "stopped", "failed", "interrupted", "snapshot"}
 

@@ -19,8 +19,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.browser.test_chat import HALF, WORDS, composer, last_answer, send
-from tests.programs import Program, free_port, until
-from tests.serving import BASE_DIR, SOCKET_PATH, Provider, Server, Session
+from tests.support.programs import Program, free_port, until
+from tests.support.serving import BASE_DIR, SOCKET_PATH, Provider, Server, Session
 from tests.system.test_never_lost import ask, provider_text, read, release, whole
 
 pytestmark = pytest.mark.services

@@ -6,7 +6,7 @@ import pytest
 
 from chat.upstream import errors
 from chat.upstream.admission import Admission, QueuePriority
-from tests.clock import warped
+from tests.support.clock import warped
 
 PERSON, API, BULK = QueuePriority.INTERACTIVE, QueuePriority.API, QueuePriority.BULK
 

@@ -6,7 +6,7 @@ import pytest
 
 from chat.upstream import errors
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
-from tests.clock import warped
+from tests.support.clock import warped
 
 
 class Hand:

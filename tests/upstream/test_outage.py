@@ -16,7 +16,7 @@ from chat import upstream
 from chat.fakeprovider import FakeProvider
 from chat.upstream import errors
 from chat.upstream.breaker import BreakerState
-from tests.clock import warped
+from tests.support.clock import warped
 from tests.upstream.test_stream import saying
 
 PEOPLE = 50

@@ -4,7 +4,7 @@ import asyncio
 
 from chat.upstream.admission import TRY_AGAIN_S, Admission, QueuePriority
 from chat.upstream.shared_slots import SharingFailed, Trade
-from tests.clock import warped
+from tests.support.clock import warped
 
 PERSON, API, BULK = QueuePriority
 

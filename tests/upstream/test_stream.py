@@ -11,7 +11,7 @@ from chat.fakeprovider import FakeProvider
 from chat.text import clean
 from chat.upstream import errors
 from chat.upstream.stream import stream
-from tests.clock import Clock
+from tests.support.clock import Clock
 
 # Long enough for a request to arrive on a machine that is busy with other things.
 QUICK = upstream.Timeouts(connect_s=5, first_token_s=1.5, stall_s=0.5, total_s=60)

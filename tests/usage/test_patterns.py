@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.commands import on_a_terminal, run
-from tests.programs import until
+from tests.support.commands import on_a_terminal, run
+from tests.support.programs import until
 from tests.system.test_never_lost import control
 
 PRICES = "Model.objects.update(input_usd_per_million={0}, output_usd_per_million={0})"

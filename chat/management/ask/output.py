@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.core.management.base import OutputWrapper
 
 from chat import events
+from chat.event_log.log import EventLog
 
 RULE = "-" * 40
 # A model's text must not move a terminal's cursor, set its title or write to its clipboard.

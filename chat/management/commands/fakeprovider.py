@@ -1,4 +1,4 @@
-"""`manage.py fakeprovider`: a provider on loopback to rehearse outages with (docs/rehearse.md)."""
+"""`manage.py fakeprovider`: a provider on loopback to rehearse outages (docs/rehearse.md)."""
 
 import asyncio
 import contextlib
@@ -12,16 +12,21 @@ from chat.fakeprovider import FakeProvider, listing
 
 
 class Command(BaseCommand):
-    help = "Run an OpenAI-compatible server that fails in the ways you ask for. See docs/rehearse.md."
+    help = "Run an OpenAI-compatible server with scripted faults. See docs/rehearse.md."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default %(default)s)")
-        parser.add_argument("--port", type=int, default=9100, help="0: a free one (default %(default)s)")
-        parser.add_argument("--rate", type=float, default=50, help="deltas a second, 0: as fast as possible")
-        parser.add_argument("--key", default="", help="the API key to insist on")
-        parser.add_argument("--seed", type=int, default=0, help="of what happens by chance")
-        parser.add_argument("--list", action="store_true", help="print what it can do, and exit")
+        parser.add_argument("--port", type=int, default=9100, help="0: any free port (default %(default)s)")
+        parser.add_argument(
+            "--rate",
+            type=float,
+            default=50,
+            help="deltas per second; 0: as fast as possible (default %(default)s)",
+        )
+        parser.add_argument("--key", default="", help="require this API key")
+        parser.add_argument("--seed", type=int, default=0, help="seed of random faults")
+        parser.add_argument("--list", action="store_true", help="print all directives and exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["list"]:
@@ -33,21 +38,21 @@ class Command(BaseCommand):
             is_loopback = False
         if not is_loopback:
             raise CommandError("The fake provider listens on loopback only: --host 127.0.0.1 or ::1.")
-        wanted = {name: options[name] for name in ("host", "port", "rate", "key", "seed")}
+        chosen = {name: options[name] for name in ("host", "port", "rate", "key", "seed")}
         try:
-            asyncio.run(self._serve(FakeProvider(**wanted)))
+            asyncio.run(self._serve(FakeProvider(**chosen)))
         except OSError as exc:
             raise CommandError(
                 f"Cannot listen on port {options['port']}: {exc.strerror}. Try --port 0."
             ) from exc
 
     async def _serve(self, provider: FakeProvider) -> None:
-        is_told = asyncio.Event()
+        is_stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on loops
-                loop.add_signal_handler(number, is_told.set)
+                loop.add_signal_handler(number, is_stopping.set)
         async with provider:
             self.stdout.write(provider.base_url)
             self.stdout.flush()
-            await is_told.wait()
+            await is_stopping.wait()

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests import environment
-from tests.programs import Program, free_port
+from tests.support import environment
+from tests.support.programs import Program, free_port
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = Path(__file__).resolve().parents[2]
 SOCKET_PATH = "/ws/"
 
 SIGN_IN = """

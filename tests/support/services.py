@@ -1,6 +1,6 @@
 """Private PostgreSQL, Redis, nginx and Chromium for tests; also as root, and beside the system's own.
 
-    python -m tests.services COMMAND …
+    python -m tests.support.services COMMAND …
 
 runs a command with CHATSITE_TEST_DATABASE_URL set to a private PostgreSQL (`make postgres-test`).
 """
@@ -22,8 +22,8 @@ import psycopg
 import pytest
 import redis
 
-from tests import environment
-from tests.programs import Program, find, free_port, is_listening, miss, running
+from tests.support import environment
+from tests.support.programs import Program, find, free_port, is_listening, miss, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -1,4 +1,4 @@
-"""The bodies and headers of everything that is not an answer, in the shapes providers use."""
+"""Bodies and headers of error responses, in the formats that providers use."""
 
 import json
 import math
@@ -21,7 +21,7 @@ HTML = "<!doctype html><title>{title}</title><h1>{title}</h1><p>nginx</p>"
 def error(
     status: int, message: str, *, code: str | int | None = None, type: str = "", **more: Any
 ) -> dict[str, Any]:
-    """Return an error document in OpenAI's shape."""
+    """Return an error document in OpenAI's format."""
     type = type or _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
     return {
         "error": {"message": message, "type": type, "param": None, "code": code or _CODES.get(status)} | more
@@ -29,23 +29,23 @@ def error(
 
 
 def error_of(fault: Fault) -> dict[str, Any]:
-    """Return the error document that a fault spells out."""
+    """Return the error document of a fault."""
     code = int(fault.code) if fault.code.isdigit() else fault.code or None
     type = fault.type or (fault.code if fault.code == "insufficient_quota" else "")
-    return error(fault.status, fault.message or f"fake {fault.status}, as asked for", code=code, type=type)
+    return error(fault.status, fault.message or f"fake {fault.status}, as requested", code=code, type=type)
 
 
 def headers_of(fault: Fault) -> dict[str, str]:
-    """Return the headers a fault asks for."""
-    found = {"retry-after": fault.retry_after, "retry-after-ms": fault.retry_after_ms}
+    """Return the headers of a fault."""
+    headers = {"retry-after": fault.retry_after, "retry-after-ms": fault.retry_after_ms}
     if fault.retry_after_date:
-        found["retry-after"] = formatdate(math.ceil(time.time() + fault.retry_after_date), usegmt=True)
-    found["x-should-retry"] = fault.should_retry
-    return {name: value for name, value in found.items() if value}
+        headers["retry-after"] = formatdate(math.ceil(time.time() + fault.retry_after_date), usegmt=True)
+    headers["x-should-retry"] = fault.should_retry
+    return {name: value for name, value in headers.items() if value}
 
 
 def body_of(fault: Fault) -> tuple[str, bytes]:
-    """Return the content type and body of a refused request."""
+    """Return the content type and body of an error response."""
     if fault.body == "html":
         return "text/html", HTML.format(title=fault.status).encode()
     if fault.body == "empty":
@@ -53,8 +53,8 @@ def body_of(fault: Fault) -> tuple[str, bytes]:
     return "application/json", json.dumps(error_of(fault)).encode()
 
 
-def too_long(style: str, limit: int, words: int) -> dict[str, Any]:
-    """Return the refusal of a prompt that does not fit."""
+def context_exceeded(style: str, limit: int, words: int) -> dict[str, Any]:
+    """Return the error document for a prompt that exceeds the context; `style`: whose format."""
     if style == "llama":
         message = "the request exceeds the available context size, try increasing it"
         more = {"n_prompt_tokens": words, "n_ctx": limit}

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand, so that it can be broken in every place."""
+"""HTTP/1.1 written by hand, so that it can fail at every point."""
 
 import asyncio
 import json
@@ -12,22 +12,22 @@ from urllib.parse import parse_qs, urlsplit
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 256 * 1024 * 1024
-# A client that reads this much too slowly is waited for.
+# Above this, the server waits until the client has read more.
 _HIGH_WATER_BYTES = 1024 * 1024
 _REASONS = {529: "Overloaded"} | {status.value: status.phrase for status in HTTPStatus}
 
 
-class ClientLeft(Exception):
-    """The client closed the connection, or lost it."""
+class ClientDisconnected(Exception):
+    """The client closed or lost the connection."""
 
 
-class Malformed(Exception):
-    """What came is not an HTTP request."""
+class MalformedRequest(Exception):
+    """The bytes received are not an HTTP request."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """One request as it came."""
+class ProviderRequest:
+    """One HTTP request."""
 
     method: str
     path: str
@@ -36,84 +36,86 @@ class Request:
     body: bytes
 
     def json(self) -> Any:
-        """Return the body read as JSON, None if it is none."""
+        """Return the parsed JSON body, or None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
             return None
 
 
-class _Watched(asyncio.StreamReaderProtocol):
-    """Tells at once, even in mid-answer, that the client is gone."""
+class _WatchingProtocol(asyncio.StreamReaderProtocol):
+    """Notice at once, even during a response, that the client disconnected."""
 
-    def __init__(self, serve: "Callable[[Wire], Coroutine[Any, Any, None]]") -> None:
-        self.left = asyncio.Event()
-        self.left_at = 0.0
+    def __init__(self, serve: "Callable[[HttpConnection], Coroutine[Any, Any, None]]") -> None:
+        self.disconnected = asyncio.Event()
+        self.disconnected_at = 0.0
         self._serve = serve
         super().__init__(asyncio.StreamReader(limit=_MAX_HEAD_BYTES), self._begin)
 
     async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._serve(Wire(reader, writer, self))
+        await self._serve(HttpConnection(reader, writer, self))
 
-    def _leave(self) -> None:
-        if not self.left.is_set():
-            self.left_at = asyncio.get_running_loop().time()
-            self.left.set()
+    def _note_disconnect(self) -> None:
+        if not self.disconnected.is_set():
+            self.disconnected_at = asyncio.get_running_loop().time()
+            self.disconnected.set()
 
     def eof_received(self) -> bool:
-        self._leave()
+        self._note_disconnect()
         return bool(super().eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
+        self._note_disconnect()
         super().connection_lost(exc)
 
 
 async def listen(
-    serve: "Callable[[Wire], Coroutine[Any, Any, None]]", host: str, port: int
+    serve: "Callable[[HttpConnection], Coroutine[Any, Any, None]]", host: str, port: int
 ) -> asyncio.Server:
-    """Accept connections; `serve` is run for each."""
+    """Accept connections and run `serve` for each."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: _Watched(serve), host, port, backlog=1024)
+    return await loop.create_server(lambda: _WatchingProtocol(serve), host, port, backlog=1024)
 
 
-class Wire:
-    """One connection: reads requests, writes answers, breaks when asked to."""
+class HttpConnection:
+    """One connection: reads requests, writes responses, and can be broken on purpose."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, watched: _Watched) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, protocol: _WatchingProtocol
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._is_chunked = False
         self._transport = writer.transport
-        self._watched = watched
-        self.left = watched.left
+        self._protocol = protocol
+        self.disconnected = protocol.disconnected
         self.is_reusable = True
         self.sent_bytes = 0
         self.socket: socket.socket = writer.get_extra_info("socket")
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    async def read(self) -> Request | None:
-        """Return the next request, None when the client wants no more. Raises Malformed."""
+    async def read(self) -> ProviderRequest | None:
+        """Return the next request, or None after the client's last one. Raises MalformedRequest."""
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         except asyncio.LimitOverrunError as exc:
-            raise Malformed("the headers are too long") from exc
+            raise MalformedRequest("the headers are too long") from exc
         try:
             method, target, headers = _parse_head(head.decode("latin-1"))
             if headers.get("expect", "").lower() == "100-continue":
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = await self._read_body(headers)
         except ValueError as exc:
-            raise Malformed(str(exc)) from exc
+            raise MalformedRequest(str(exc)) from exc
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         parts = urlsplit(target)
         query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         self.is_reusable = headers.get("connection", "").lower() != "close"
         self.sent_bytes = 0
-        return Request(method, parts.path, query, headers, body)
+        return ProviderRequest(method, parts.path, query, headers, body)
 
     async def _read_body(self, headers: Mapping[str, str]) -> bytes:
         if "chunked" in headers.get("transfer-encoding", ""):
@@ -136,8 +138,8 @@ class Wire:
     def head(
         self, status: int, headers: Mapping[str, str], *, size: int | None = None, close: bool = False
     ) -> None:
-        """Write status and headers. No `size`: the body's end is marked by a last chunk, or by the close."""
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
+        """Write status and headers. Without `size`, a last chunk or the close marks the body's end."""
+        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'UnknownDirective')}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self._is_chunked = size is None and not close
         self.is_reusable = self.is_reusable and not close
@@ -158,39 +160,42 @@ class Wire:
             self.write(b"0\r\n\r\n")
 
     def write(self, data: bytes) -> None:
-        if self.left.is_set():
-            raise ClientLeft
+        if self.disconnected.is_set():
+            raise ClientDisconnected
         self._transport.write(data)
         self.sent_bytes += len(data)
 
     @property
-    def left_at(self) -> float:
-        """When the client left, by the loop's clock."""
-        return self._watched.left_at
+    def disconnected_at(self) -> float:
+        """When the client disconnected, by the loop's clock."""
+        return self._protocol.disconnected_at
 
     @property
     def is_full(self) -> bool:
         return self._transport.get_write_buffer_size() > _HIGH_WATER_BYTES
 
     async def drain(self) -> None:
-        """Wait until the client has read enough. Raises ClientLeft."""
+        """Wait until the client has read enough. Raises ClientDisconnected."""
         try:
             await self._writer.drain()
         except ConnectionError as exc:
-            raise ClientLeft from exc
-        if self.left.is_set():
-            raise ClientLeft
+            raise ClientDisconnected from exc
+        if self.disconnected.is_set():
+            raise ClientDisconnected
 
     async def pause(self, delay_s: float | None, until: asyncio.Event | None = None) -> bool:
-        """Wait `delay_s`, or for ever, or `until` it is set: then True. Raises ClientLeft."""
-        waits = [asyncio.create_task(event.wait()) for event in (self.left, until) if event]
+        """Wait `delay_s` (None: without limit) or until `until` is set; return whether it is.
+
+        Raises ClientDisconnected.
+        """
+        waits = [asyncio.create_task(event.wait()) for event in (self.disconnected, until) if event]
         try:
             await asyncio.wait(waits, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        if self.left.is_set():
-            raise ClientLeft
+        if self.disconnected.is_set():
+            raise ClientDisconnected
         return bool(until and until.is_set())
 
     def reset(self) -> None:
@@ -200,7 +205,7 @@ class Wire:
         self._transport.abort()
 
     def close(self) -> None:
-        """Close the connection after what was written."""
+        """Close the connection after the data written so far is sent."""
         self.is_reusable = False
         self._writer.close()
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.serving import SIGN_IN, Provider, Server, Session
+from tests.support.serving import SIGN_IN, Provider, Server, Session
 from tests.system.test_never_lost import control
 
 PEOPLE = 40

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.programs import until
-from tests.serving import BASE_DIR
+from tests.support.programs import until
+from tests.support.serving import BASE_DIR
 
 COMMAND = [sys.executable, "manage.py"]
 

@@ -1,4 +1,4 @@
-"""One request for an answer, read: what is asked, what was already said, how it wants the answer."""
+"""Parse a chat completion request: its question, prefill and options."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from chat.fakeprovider import directives
 
 
-class BadRequest(ValueError):
+class InvalidBody(ValueError):
     """The request's body is not a chat completion request."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What the fake provider needs to know of a chat completion request."""
+class ChatRequest:
+    """The parts of a chat completion request that the fake provider uses; `question`: last user message."""
 
     model: str
-    text: str
+    question: str
     prompt_words: int
     is_streamed: bool
     wants_usage: bool
@@ -24,31 +24,31 @@ class Question:
     prefill_form: str
 
     @property
-    def subject(self) -> str:
-        """The question without directives: what the answer is made from."""
-        return directives.without(self.text)
+    def plain_question(self) -> str:
+        """The question without directives, from which the answer is generated."""
+        return directives.without(self.question)
 
 
-def read(body: Any) -> Question:
-    """Return the question in a request's JSON body. Raises BadRequest."""
+def parse(body: Any) -> ChatRequest:
+    """Return the request in a JSON body. Raises InvalidBody."""
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        raise BadRequest("you must provide a model parameter")
+        raise InvalidBody("you must provide a model parameter")
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise BadRequest("messages should be a list of objects")
-    said = [(str(message.get("role", "")), _text_of(message.get("content"))) for message in messages]
-    is_prefilled = bool(said) and said[-1][0] == "assistant"
+        raise InvalidBody("messages should be a list of objects")
+    turns = [(str(message.get("role", "")), _text_of(message.get("content"))) for message in messages]
+    is_prefilled = bool(turns) and turns[-1][0] == "assistant"
     options = body.get("stream_options")
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    return Question(
+    return ChatRequest(
         model=body["model"],
-        text=next((text for role, text in reversed(said) if role == "user"), ""),
-        prompt_words=sum(len(text.split()) for _, text in said),
+        question=next((text for role, text in reversed(turns) if role == "user"), ""),
+        prompt_words=sum(len(text.split()) for _, text in turns),
         is_streamed=bool(body.get("stream")),
         wants_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         max_deltas=limit if isinstance(limit, int) else None,
-        prefill=said[-1][1] if is_prefilled else None,
-        prefill_form=_form_of(body, messages[-1]) if is_prefilled else "",
+        prefill=turns[-1][1] if is_prefilled else None,
+        prefill_form=_prefill_form(body, messages[-1]) if is_prefilled else "",
     )
 
 
@@ -58,7 +58,7 @@ def _text_of(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _form_of(body: dict[str, Any], last: dict[str, Any]) -> str:
+def _prefill_form(body: dict[str, Any], last: dict[str, Any]) -> str:
     if body.get("continue_final_message") is True and body.get("add_generation_prompt") is False:
         return "vllm"
     return "prefix" if last.get("prefix") is True else "plain"

@@ -6,8 +6,14 @@ process, the heartbeat of this or another process finds the row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from django.contrib.auth.models import AbstractUser
 from django.tasks import task
 
+from chat.batches import local
+from chat.models.api_request import ApiRequest
+from chat.models.catalog import Model
 from chat.runtime.process import current_runtime
 from chat.runtime.task_backends.local import TaskPriority
 from chat.webhooks import delivery
@@ -30,6 +36,15 @@ async def clean_up() -> None:
 async def deliver_webhooks() -> None:
     """Send the webhooks that are due."""
     await delivery.deliver_due(current_runtime().writer)
+
+
+async def start_bulk(
+    user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
+) -> list[int]:
+    """Store bulk generations and have them picked up; return their ids. See `batches.local.store`."""
+    ids = await local.store(current_runtime().writer, user, model, requests, batch_id=batch_id)
+    await pick_up_bulk.aenqueue()
+    return ids
 
 
 class Scheduled:

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from chat.errors import RequestRefused
-from chat.event_log import log as delta_log
+from chat.event_log.writer import ThreadWriter
 from chat.models import Conversation, Generation, Message
 from chat.models.api_request import ApiRequest
 from chat.models.ids import uuid7
@@ -247,13 +247,13 @@ def test_ids_are_time_ordered_version_7():
 
 @pytest.mark.django_db(transaction=True)
 def test_the_same_question_from_many_threads_is_stored_once(user, model):
-    delta_log.open_writer()
+    writer = ThreadWriter()
     try:
         with ThreadPoolExecutor(8) as threads:
             verb = partial(ask, user, "x", client_id="same")
-            made = list(threads.map(lambda _n: delta_log.write(verb), range(8)))
+            made = list(threads.map(lambda _n: writer.run(verb, user_id=user.pk), range(8)))
     finally:
-        delta_log.close_writer()
+        writer.close()
         connection.close()
     assert len({accepted.generation_id for accepted in made}) == 1
     assert Message.objects.count() == 2

@@ -6,13 +6,6 @@ from django.urls import reverse
 from chat.models import Generation, Message
 
 
-@pytest.fixture(autouse=True)
-def _no_model_runs(monkeypatch):
-    """Let verbs be carried out, but start no answer: that is not the views' business."""
-    monkeypatch.setattr("chat.tasks.begin", lambda user, verb: verb())
-    monkeypatch.setattr("chat.tasks.stop", lambda user, pk: Generation.request_stop(user, pk))
-
-
 def ask(client, text, **fields):
     return client.post(reverse("ask"), {"text": text, "client_id": "a1", **fields})
 

@@ -70,8 +70,10 @@ def _owned(operation: AskOperation, process_id: str) -> StartedGeneration:
 def _notify(runner: GenerationRunner, user: AbstractUser, started: StartedGeneration) -> None:
     if started.is_hidden:
         return
-    what = "created" if started.is_new_conversation else "started"
-    runner.notifications.changed(user.pk, started.conversation_id, what, generation=started.generation_id)
+    for what in ("created", "started") if started.is_new_conversation else ("started",):
+        runner.notifications.changed(
+            user.pk, started.conversation_id, what, generation=started.generation_id
+        )
 
 
 async def stop(runner: GenerationRunner, user: AbstractUser, generation_id: int) -> bool:

@@ -55,7 +55,7 @@ def room_for_prompt(model: Model) -> int:
     return model.context_tokens - answer
 
 
-class PromptBuilder:
+class PromptFitter:
     """Builds the prompts of one run, for each model that it calls."""
 
     def __init__(self, claimed: Claimed, models: Mapping[upstream.Target, Model]) -> None:
@@ -73,7 +73,7 @@ class PromptBuilder:
         may_prefill: bool,
         refused: errors.ContextTooLong | None,
     ) -> Prompt | None:
-        """Return the prompt for `target`; see `upstream.PromptFor`.
+        """Return the prompt for `target`; see `upstream.PromptBuilder`.
 
         After a refusal it is rebuilt once, smaller; then, or if nothing can be left out, return None.
         """

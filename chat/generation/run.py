@@ -24,7 +24,7 @@ from chat.generation import routing
 from chat.generation.attempts import AttemptRecorder
 from chat.generation.claim import Claimed
 from chat.generation.outcome import NOT_STORED, FinalText, save_outcome, store_text
-from chat.generation.prompt import PromptBuilder
+from chat.generation.prompt import PromptFitter
 from chat.generation.text_buffer import TextBuffer, release_memory_soon
 from chat.generation.usage import count_usage
 from chat.local_model.supervisor import LocalModel
@@ -171,7 +171,7 @@ class Run:
             await self._log_switch(self._route.targets[0], self._route.problem)
         steps = upstream.stream(
             self._route.targets,
-            PromptBuilder(self._claimed, self._route.models),
+            PromptFitter(self._claimed, self._route.models),
             client=self._client,
             state=self._upstream_state,
             budget=self._budget,

@@ -71,9 +71,7 @@ def _notify(runner: GenerationRunner, user: AbstractUser, started: StartedGenera
     if started.is_hidden:
         return
     for what in ("created", "started") if started.is_new_conversation else ("started",):
-        runner.notifications.changed(
-            user.pk, started.conversation_id, what, generation=started.generation_id
-        )
+        runner.notifications.changed(user.pk, started.conversation_id, what, generation=started.generation_id)
 
 
 async def stop(runner: GenerationRunner, user: AbstractUser, generation_id: int) -> bool:

@@ -1,7 +1,7 @@
-"""The slots of all processes, counted in Redis: each tells what it holds and who waits, and takes its own.
+"""Slots shared by all processes, counted in Redis.
 
-A process's entry holds its whole state, so that telling it twice does no harm and a Redis that was emptied
-knows all again within a second. An entry that is not renewed ends, and with it what that process held.
+Each process reports its whole state, so repeating a report does no harm, and a Redis that was flushed is
+complete again within a second. An entry that is not renewed expires, which frees the slots of its process.
 """
 
 from __future__ import annotations
@@ -13,88 +13,89 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from chat.upstream.shared_slots import Counts, SharingFailed, Trade
+from chat.upstream.queue import STARVATION_MAX
+from chat.upstream.shared_slots import Counts, SharedSlotsUnavailable, SlotGrant
 
 logger = logging.getLogger(__name__)
 
-# A Redis that is slower than this is as good as none: people wait for it.
+# Calls wait for this; a slower Redis counts as unavailable.
 TIMEOUT_S = 1.0
 KEY = "chatsite:slots:{endpoint}"
 
-# One hash for each endpoint. Entry of a process: when it ends, then its calls and its callers in line, by
-# priority. Whoever asks gets a slot
-# - if it is bulk's turn: bulk waits somewhere and none runs anywhere (with one slot: after 8 others);
-# - else if slots are left after those who go first: the more urgent elsewhere, and as urgent ones of
-#   processes that hold less. A slot is kept for bulk whose turn it is elsewhere.
-TRADE = """
-local PASSED_OVER_MAX = 8
+# One hash for each endpoint. The entry of a process: when it expires, its running calls and its waiting
+# calls, both by priority. A waiting call is granted a slot
+# - if bulk is due: bulk waits somewhere and none runs anywhere (with one slot: after STARVATION_MAX others);
+# - else if slots are left after the calls that go first: more urgent ones elsewhere, and equally urgent ones
+#   of processes that use fewer slots. If bulk is due elsewhere, one slot is reserved for it.
+ACQUIRE = """
 local key, me = KEYS[1], ARGV[1]
-local slots, lease_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = {tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])}
-local waiting = {tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])}
+local slots, lease_ms, starvation_max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local running = {tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])}
+local waiting = {tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])}
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local others = {}
-local mine = held[1] + held[2] + held[3]
-local total, bulk_held, bulk_waiting = mine, held[3], waiting[3]
-local passed = 0
+local mine = running[1] + running[2] + running[3]
+local total, bulk_running, bulk_waiting = mine, running[3], waiting[3]
+local starvation = 0
 local entries = redis.call("HGETALL", key)
 for n = 1, #entries, 2 do
-    if entries[n] == "passed over" then
-        passed = tonumber(entries[n + 1])
+    if entries[n] == "starvation" then
+        starvation = tonumber(entries[n + 1])
     elseif entries[n] ~= me then
-        local each = {}
-        for number in string.gmatch(entries[n + 1], "%d+") do each[#each + 1] = tonumber(number) end
-        if each[1] <= now then
+        local entry = {}
+        for number in string.gmatch(entries[n + 1], "%d+") do entry[#entry + 1] = tonumber(number) end
+        if entry[1] <= now then
             redis.call("HDEL", key, entries[n])
         else
-            others[#others + 1] = {held = each[2] + each[3] + each[4], waiting = {each[5], each[6], each[7]}}
-            total = total + each[2] + each[3] + each[4]
-            bulk_held, bulk_waiting = bulk_held + each[4], bulk_waiting + each[7]
+            local in_use = entry[2] + entry[3] + entry[4]
+            others[#others + 1] = {in_use = in_use, waiting = {entry[5], entry[6], entry[7]}}
+            total = total + in_use
+            bulk_running, bulk_waiting = bulk_running + entry[4], bulk_waiting + entry[7]
         end
     end
 end
 
-local function go_first(mine_is)
+local function count_ahead(priority)
     local count = 0
     for _, other in ipairs(others) do
-        for priority = 1, mine_is - 1 do count = count + other.waiting[priority] end
-        if other.held < mine then count = count + other.waiting[mine_is] end
+        for urgent = 1, priority - 1 do count = count + other.waiting[urgent] end
+        if other.in_use < mine then count = count + other.waiting[priority] end
     end
     return count
 end
 
-local function next_one()
-    local is_bulks_turn = bulk_waiting > 0 and bulk_held == 0
-    if slots == 1 then is_bulks_turn = bulk_waiting > 0 and passed >= PASSED_OVER_MAX end
-    if is_bulks_turn and waiting[3] > 0 then return 3 end
-    local free = slots - total - (is_bulks_turn and 1 or 0)
+local function next_priority()
+    local is_bulk_due = bulk_waiting > 0 and bulk_running == 0
+    if slots == 1 then is_bulk_due = bulk_waiting > 0 and starvation >= starvation_max end
+    if is_bulk_due and waiting[3] > 0 then return 3 end
+    local free = slots - total - (is_bulk_due and 1 or 0)
     for priority = 1, 3 do
-        if waiting[priority] > 0 then return free > go_first(priority) and priority end
+        if waiting[priority] > 0 then return free > count_ahead(priority) and priority end
     end
 end
 
 local granted = {0, 0, 0}
 while total < slots do
-    local priority = next_one()
+    local priority = next_priority()
     if not priority then break end
     granted[priority] = granted[priority] + 1
-    held[priority], waiting[priority] = held[priority] + 1, waiting[priority] - 1
+    running[priority], waiting[priority] = running[priority] + 1, waiting[priority] - 1
     mine, total = mine + 1, total + 1
     if priority == 3 then
-        bulk_held, bulk_waiting, passed = bulk_held + 1, bulk_waiting - 1, 0
+        bulk_running, bulk_waiting, starvation = bulk_running + 1, bulk_waiting - 1, 0
     elseif bulk_waiting > 0 then
-        passed = passed + 1
+        starvation = starvation + 1
     end
 end
 
 if mine + waiting[1] + waiting[2] + waiting[3] == 0 then
     redis.call("HDEL", key, me)
 else
-    local entry = {now + lease_ms, held[1], held[2], held[3], waiting[1], waiting[2], waiting[3]}
+    local entry = {now + lease_ms, running[1], running[2], running[3], waiting[1], waiting[2], waiting[3]}
     for n, number in ipairs(entry) do entry[n] = string.format("%d", number) end
-    redis.call("HSET", key, me, table.concat(entry, " "), "passed over", passed)
+    redis.call("HSET", key, me, table.concat(entry, " "), "starvation", starvation)
     redis.call("PEXPIRE", key, lease_ms)
 end
 return {granted[1], granted[2], granted[3], total}
@@ -102,13 +103,13 @@ return {granted[1], granted[2], granted[3], total}
 
 
 class RedisSlots:
-    """`SharedSlots` over Redis. Belongs to one event loop from its first use on."""
+    """`SharedSlots` in Redis. Belongs to one event loop once it has been used."""
 
     def __init__(self, url: str, *, process: str, lease_s: float) -> None:
-        """Connects when it is first used.
+        """Connect on first use.
 
-        `process`: under which name this one holds its slots. They are free when it told nothing for
-        `lease_s`.
+        `process`: the name under which this process reports. `lease_s`: its slots are freed when it has not
+        reported for so long.
         """
         redis = Redis.from_url(
             url,
@@ -117,10 +118,10 @@ class RedisSlots:
             retry=Retry(NoBackoff(), retries=0),
         )
         self._redis = redis
-        self._trade = redis.register_script(TRADE)
+        self._acquire = redis.register_script(ACQUIRE)
         self._process = process
         self._lease_ms = round(lease_s * 1000)
-        # What is wrong with Redis, in words for operators.
+        # Why Redis cannot be used, as a text for operators.
         self.problem: str | None = None
 
     async def ping(self) -> str | None:
@@ -131,19 +132,20 @@ class RedisSlots:
             return f"degraded: does not answer ({type(exc).__name__})"
         return self.problem
 
-    async def trade(self, endpoint: str, slots: int, held: Counts, waiting: Counts) -> Trade:
+    async def acquire(self, endpoint: str, slots: int, in_use: Counts, waiting: Counts) -> SlotGrant:
         try:
-            *granted, in_use = await self._trade(
+            *granted, total_in_use = await self._acquire(
                 keys=[KEY.format(endpoint=endpoint)],
-                args=[self._process, slots, self._lease_ms, *held, *waiting],
+                args=[self._process, slots, self._lease_ms, STARVATION_MAX, *in_use, *waiting],
             )
         except (RedisError, OSError) as exc:
-            self._tell(f"does not answer ({type(exc).__name__}): slots are divided by processes")
-            raise SharingFailed from exc
-        self._tell(None)
-        return Trade(tuple(granted), in_use)
+            self._set_problem(f"does not answer ({type(exc).__name__}): slots are divided by processes")
+            raise SharedSlotsUnavailable from exc
+        self._set_problem(None)
+        return SlotGrant(tuple(granted), total_in_use)
 
-    def _tell(self, problem: str | None) -> None:
+    def _set_problem(self, problem: str | None) -> None:
+        """Keep the problem; log when it appears and when it is over."""
         if problem and not self.problem:
             logger.warning("Redis %s", problem)
         elif self.problem and not problem:

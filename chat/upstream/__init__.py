@@ -1,15 +1,16 @@
-"""Calling models: plain asyncio that knows neither the database, nor requests, nor settings."""
+"""Calling models at their endpoints: plain asyncio, no Django, no settings."""
 
 from chat.upstream import errors
-from chat.upstream.admission import QueuePriority
 from chat.upstream.breaker import BreakerPolicy, BreakerState
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
+from chat.upstream.policy import Budget, Policy
+from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.state import BreakerStatus, EndpointStatus, UpstreamState
 from chat.upstream.steps import ContinuedStep, RetryingStep, StartedStep, Step, SwitchedStep
-from chat.upstream.stream import Budget, Policy, stream
-from chat.upstream.types import Finished, Prompt, Recovery, Target, TargetKey, Timeouts, Usage
+from chat.upstream.stream import stream
+from chat.upstream.types import Finished, Prompt, PromptBuilder, Recovery, Target, TargetKey, Timeouts, Usage
 
 __all__ = [
     "BreakerPolicy",
@@ -22,6 +23,7 @@ __all__ = [
     "Finished",
     "Policy",
     "Prompt",
+    "PromptBuilder",
     "QueuePriority",
     "Recovery",
     "RetryingStep",

@@ -1,102 +1,98 @@
-"""The door of one endpoint: so many calls at once, and one line for all others.
+"""Admission control for an endpoint: concurrent calls up to a limit, and a queue.
 
-Who is next: people before programs before bulk; within these, users take turns, so that somebody with
-three hundred calls waits for nobody's fourth. While bulk waits, one slot is its own: it always moves on.
-A 429 that says when to come back pauses the door for everyone: one line waits, nobody hammers.
+`queue.py` decides which call is next. A 429 with a Retry-After pauses the whole endpoint: all calls wait in
+one queue instead of retrying separately.
 
-Where several processes call the endpoint, each has its own line. With shared slots a process takes from
-the common count before it lets its next one in; without them, or while they cannot be reached, it has its
-part of the slots.
+Where several processes call the endpoint, each has its own queue. With shared slots a process acquires a
+slot from the shared count before it starts a call. Without them, or while they are unavailable, it uses its
+share of the slots.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from enum import IntEnum
-from itertools import chain, zip_longest
 
 from chat.upstream import errors
-from chat.upstream.shared_slots import Counts, SharedSlots, SharingFailed
+from chat.upstream.queue import FairQueue, QueuePriority
+from chat.upstream.shared_slots import Counts, SharedSlots, SharedSlotsUnavailable
 
-# With a single slot none can be reserved: bulk goes after this many others.
-PASSED_OVER_MAX = 8
-# A word on when to come back, for those who find the line full.
+# Bounds of the Retry-After that a full queue gives.
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 60.0
-# No endpoint can close itself for longer: it may have meant something else by the number.
+# An endpoint cannot pause itself for longer: a larger number may be meant in another unit.
 PAUSE_MAX_S = 900.0
-# How much one more call moves the mean time that a slot is held.
-MEAN_WEIGHT = 0.1
-# While somebody waits the common count is asked so often; a slot freed elsewhere is idle for half
-# of that. With nobody in line it is told what is held; after a failure it is tried again.
-ASK_EVERY_S, TELL_EVERY_S, TRY_AGAIN_S = 0.05, 1.0, 1.0
+# The weight of one more call in the moving average of how long a slot is held.
+AVERAGE_WEIGHT = 0.1
+# How often the shared count is polled while calls wait: a slot that another process frees stays idle for
+# half of this on average.
+POLL_INTERVAL_S = 0.05
+# How often running calls are reported to the shared count while none waits.
+REPORT_INTERVAL_S = 1.0
+# How long to wait after the shared count was unavailable.
+RECONNECT_INTERVAL_S = 1.0
 
 
-class QueuePriority(IntEnum):
-    INTERACTIVE = 0
-    API = 1
-    BULK = 2
+class Ticket:
+    """The queue position of one call and, once granted, its slot.
 
-
-class Place:
-    """One call's place in line, then its slot. Given back by `leave`, whatever happened."""
+    The holder must always call `release`.
+    """
 
     def __init__(self, admission: Admission, priority: QueuePriority, user: Hashable) -> None:
         self.priority = priority
         self.user = user
-        self.admitted_at_s: float | None = None
+        self.granted_at_s: float | None = None
         self._admission = admission
-        self._admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
-    def is_admitted(self) -> bool:
-        return self.admitted_at_s is not None
+    def is_granted(self) -> bool:
+        return self.granted_at_s is not None
 
     @property
     def position(self) -> int:
-        """Where in line this is, from 1; 0: it has its slot."""
+        """The position in the queue, from 1; 0 once the slot is granted."""
         return self._admission.position(self)
 
-    async def moved(self, *, look_every_s: float) -> int:
-        """Wait until admitted or until the position changed, and return the position.
+    async def wait_for_change(self, *, poll_interval_s: float) -> int:
+        """Wait for the slot or for a changed position, and return the position.
 
-        Changes are looked for, not waited for: people read no faster than once a second, and five
-        hundred in line must not wake up for each one that leaves it. Being admitted is told at once.
-        Raises RateLimited when the endpoint closed its door for long.
+        A grant is seen at once. A changed position is polled: people read no faster than once a second,
+        and five hundred waiting tasks must not wake up whenever one of them leaves the queue.
+        Raises RateLimited if the endpoint pauses for longer than this call may wait.
         """
         before = self.position
-        while self.position == before and not self._admitted.done():
-            await asyncio.wait({self._admitted}, timeout=look_every_s)
-        if self._admitted.done():
-            self._admitted.result()
+        while self.position == before and not self._granted.done():
+            await asyncio.wait({self._granted}, timeout=poll_interval_s)
+        if self._granted.done():
+            self._granted.result()
         return self.position
 
-    def leave(self) -> None:
-        """Give back the slot, or the place in line. Harmless when done twice."""
-        self._admission.leave(self)
+    def release(self) -> None:
+        """Give back the slot or leave the queue. May be called more than once."""
+        self._admission.release(self)
 
-    def admit(self, now_s: float) -> None:
-        self.admitted_at_s = now_s
-        if not self._admitted.done():
-            self._admitted.set_result(None)
+    def grant(self, now_s: float) -> None:
+        self.granted_at_s = now_s
+        if not self._granted.done():
+            self._granted.set_result(None)
 
-    def refuse(self, error: errors.UpstreamError) -> None:
-        if not self._admitted.done():
-            self._admitted.set_exception(error)
-            # Not every one of those who leave has looked.
-            self._admitted.exception()
+    def reject(self, error: errors.UpstreamError) -> None:
+        if not self._granted.done():
+            self._granted.set_exception(error)
+            # Mark it as retrieved: a ticket that is released without waiting never reads it.
+            self._granted.exception()
 
 
 class Admission:
-    """The slots of an endpoint and the line before them.
+    """The slots of an endpoint and the queue for them.
 
-    `waiting_max`: nobody is taken into the line behind so many. Those of lower priority are not in the
-    way: a full line of bulk keeps nobody out who talks to a model. `pause_max_s`: a pause that is
-    longer is not waited for, but refused with the time named. `shared`: the count of all processes for
-    `endpoint`.
+    `waiting_max`: a call is refused when this many of its own or a more urgent priority wait already, so a
+    queue full of bulk does not keep interactive calls out. `pause_max_s`: calls do not wait for a pause that
+    is longer; they are refused with its length. `shared`: the slots of `endpoint` over all processes.
     """
 
     def __init__(
@@ -113,24 +109,20 @@ class Admission:
         self._waiting_max = waiting_max
         self._pause_max_s = pause_max_s
         self._clock = clock
-        self._running: set[Place] = set()
-        # Users in the order of their turns, each with its places.
-        self._lines: dict[QueuePriority, dict[Hashable, deque[Place]]] = {each: {} for each in QueuePriority}
-        # Worked out when asked for, and kept until something moves.
-        self._positions: dict[Place, int] | None = None
-        self._passed_over = 0
+        self._running: set[Ticket] = set()
+        self._queue: FairQueue[Ticket] = FairQueue()
         self._paused_until_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._mean_held_s = 1.0
+        self._pause_timer: asyncio.TimerHandle | None = None
+        self._average_held_s = 1.0
         self._processes = 1
         self._endpoint = endpoint
         self._shared = shared
         self._is_shared = shared is not None
         self._in_use: int | None = None
-        self._news = asyncio.Event()
-        self._trading: asyncio.Task[None] | None = None
+        self._has_changed = asyncio.Event()
+        self._sync_task: asyncio.Task[None] | None = None
 
-    # -- what it is like now -------------------------------------------------------------------------
+    # -- the current state ---------------------------------------------------------------------------
 
     @property
     def slots(self) -> int:
@@ -138,10 +130,10 @@ class Admission:
 
     @slots.setter
     def slots(self, slots: int) -> None:
-        """Change the number at any time; calls that run already go on."""
+        """Change the number of slots; calls that already run are not affected."""
         if slots != self._slots:
             self._slots = slots
-            self._admit()
+            self._advance()
 
     @property
     def processes(self) -> int:
@@ -152,11 +144,11 @@ class Admission:
     def processes(self, processes: int) -> None:
         if processes != self._processes:
             self._processes = processes
-            self._admit()
+            self._advance()
 
     @property
     def limit(self) -> int:
-        """How many may run here: all slots where they are counted in common, else this process's part."""
+        """How many calls may run in this process: all slots if shared, else its share."""
         return self._slots if self._is_shared else max(1, self._slots // self._processes)
 
     @property
@@ -164,175 +156,143 @@ class Admission:
         return len(self._running)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no call runs or waits."""
+        return not self._running and not self._queue
+
+    @property
     def in_use(self) -> int | None:
-        """How many run in all processes, as far as it is known."""
+        """How many calls run in all processes; None if that is not known."""
         return self._in_use if self._is_shared else None
 
     @property
     def paused_s(self) -> float:
-        """For how long nobody is let in yet."""
+        """For how much longer no call may start."""
         return max(0.0, self._paused_until_s - self._clock())
 
     def waiting(self, priority: QueuePriority) -> int:
-        return sum(map(len, self._lines[priority].values()))
+        return self._queue.count(priority)
 
-    def position(self, place: Place) -> int:
-        if self._positions is None:
-            in_line = chain.from_iterable(map(self._in_line, QueuePriority))
-            self._positions = {each: number for number, each in enumerate(in_line, start=1)}
-        return self._positions.get(place, 0)
+    def position(self, ticket: Ticket) -> int:
+        return self._queue.position(ticket)
 
-    def _in_line(self, priority: QueuePriority) -> Iterator[Place]:
-        """Yield those who wait, in the order of their turns."""
-        for turn in zip_longest(*self._lines[priority].values()):
-            yield from (place for place in turn if place is not None)
+    # -- entering and leaving ------------------------------------------------------------------------
 
-    # -- coming and going ----------------------------------------------------------------------------
+    def enter(self, priority: QueuePriority, user: Hashable = None) -> Ticket:
+        """Return a ticket, granted at once if a slot is free.
 
-    def enter(self, priority: QueuePriority, user: Hashable = None) -> Place:
-        """Take a place in line, which may be a slot at once. Raises QueueFull, RateLimited."""
+        Raises QueueFull, RateLimited.
+        """
         if self.paused_s > self._pause_max_s:
-            raise self._closed()
-        before = sum(self.waiting(each) for each in QueuePriority if each <= priority)
-        place = Place(self, priority, user)
-        self._lines[priority].setdefault(user, deque()).append(place)
-        self._admit()
-        # Where the count is asked first, those who will be let in are in line for a moment, too.
-        expected = max(0, self._slots - self.running) if self._is_shared else 0
-        if before - expected >= self._waiting_max and not place.is_admitted:
-            self.leave(place)
-            raise errors.QueueFull(f"{before} wait", retry_after_s=self._until_it_moves_s(before))
-        return place
+            raise self._pause_error()
+        ahead = self._queue.count_ahead(priority)
+        ticket = Ticket(self, priority, user)
+        self._queue.add(ticket)
+        self._advance()
+        # With shared slots, calls that are about to be granted wait for a moment, too.
+        about_to_start = max(0, self._slots - self.running) if self._is_shared else 0
+        if ahead - about_to_start >= self._waiting_max and not ticket.is_granted:
+            self.release(ticket)
+            raise errors.QueueFull(f"{ahead} calls are waiting", retry_after_s=self._retry_after_s(ahead))
+        return ticket
 
-    def leave(self, place: Place) -> None:
-        if place in self._running:
-            self._running.remove(place)
-            held_s = self._clock() - (place.admitted_at_s or 0.0)
-            self._mean_held_s += MEAN_WEIGHT * (held_s - self._mean_held_s)
+    def release(self, ticket: Ticket) -> None:
+        if ticket in self._running:
+            self._running.remove(ticket)
+            held_s = self._clock() - (ticket.granted_at_s or 0.0)
+            self._average_held_s += AVERAGE_WEIGHT * (held_s - self._average_held_s)
         else:
-            self._take_out(place)
-        self._admit()
+            self._queue.remove(ticket)
+        self._advance()
 
     def pause(self, for_s: float) -> None:
-        """Let nobody in for so long; the longest such wish counts."""
+        """Start no calls for so long. A pause that ends later stays as it is."""
         self._paused_until_s = max(self._paused_until_s, self._clock() + min(for_s, PAUSE_MAX_S))
         if self.paused_s > self._pause_max_s:
-            for place in list(chain.from_iterable(map(self._in_line, QueuePriority))):
-                self._take_out(place)
-                place.refuse(self._closed())
-        self._admit()
+            for ticket in list(self._queue):
+                self._queue.remove(ticket)
+                ticket.reject(self._pause_error())
+        self._advance()
 
-    def _closed(self) -> errors.RateLimited:
-        return errors.RateLimited("paused since its last 429", retry_after_s=self.paused_s)
+    def _pause_error(self) -> errors.RateLimited:
+        return errors.RateLimited("paused after a 429", retry_after_s=self.paused_s)
 
-    def _until_it_moves_s(self, before: int) -> float:
-        """Guess when the line will be shorter by a tenth."""
-        guess_s = self._mean_held_s * before / 10 / max(self._slots, 1)
-        return min(max(guess_s, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
+    def _retry_after_s(self, waiting: int) -> float:
+        """Estimate when a tenth of the queue will have been served."""
+        estimate_s = self._average_held_s * waiting / 10 / max(self._slots, 1)
+        return min(max(estimate_s, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
 
-    # -- letting in ----------------------------------------------------------------------------------
+    # -- granting slots ------------------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        """Fill the free slots from the line. Called whenever something moved."""
-        self._positions = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.paused_s:
-            if any(self._lines.values()):
-                self._timer = asyncio.get_running_loop().call_later(self.paused_s, self._admit)
-            self._trade()
-            return
-        self._trade()
-        if not self._is_shared:
-            self._fill()
+    def _advance(self) -> None:
+        """Grant the free slots. Called after every change."""
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+            self._pause_timer = None
+        if self.paused_s and self._queue:
+            self._pause_timer = asyncio.get_running_loop().call_later(self.paused_s, self._advance)
+        self._notify_sync()
+        if not self._is_shared and not self.paused_s:
+            self._grant_own_slots()
 
-    def _fill(self) -> None:
-        while len(self._running) < self.limit and (place := self._next()) is not None:
-            self._let_in(place)
+    def _grant_own_slots(self) -> None:
+        while len(self._running) < self.limit:
+            is_bulk_running = any(ticket.priority is QueuePriority.BULK for ticket in self._running)
+            ticket = self._queue.pop(slots=self.limit, is_bulk_running=is_bulk_running)
+            if ticket is None:
+                return
+            self._start(ticket)
 
-    def _let_in(self, place: Place) -> None:
-        line = self._lines[place.priority]
-        self._take_out(place)
-        if place.user in line:
-            # This was their turn: the next one comes after everybody else's.
-            line[place.user] = line.pop(place.user)
-        self._running.add(place)
-        place.admit(self._clock())
+    def _start(self, ticket: Ticket) -> None:
+        self._running.add(ticket)
+        ticket.grant(self._clock())
 
-    def _next(self) -> Place | None:
-        people_first = [each for each in QueuePriority if self._lines[each]]
-        if not people_first:
-            return None
-        is_passed_over = len(people_first) > 1 and people_first[-1] is QueuePriority.BULK
-        priority = QueuePriority.BULK if is_passed_over and self._is_bulk_due() else people_first[0]
-        self._passed_over = (
-            self._passed_over + 1 if is_passed_over and priority is not QueuePriority.BULK else 0
-        )
-        return self._first(priority)
+    # -- slots shared with other processes -----------------------------------------------------------
 
-    def _first(self, priority: QueuePriority) -> Place | None:
-        return next((places[0] for places in self._lines[priority].values()), None)
+    def _notify_sync(self) -> None:
+        """Wake the task that syncs with the shared count; start it if it does not run."""
+        self._has_changed.set()
+        if self._shared is not None and self._sync_task is None:
+            self._sync_task = asyncio.create_task(self._sync_shared(self._shared), name="shared slots")
 
-    def _is_bulk_due(self) -> bool:
-        if self.limit == 1:
-            return self._passed_over >= PASSED_OVER_MAX
-        return not any(place.priority is QueuePriority.BULK for place in self._running)
-
-    def _take_out(self, place: Place) -> None:
-        line = self._lines[place.priority]
-        places = line.get(place.user, ())
-        if place in places:
-            self._positions = None
-            line[place.user].remove(place)
-            if not places:
-                del line[place.user]
-
-    # -- with the other processes --------------------------------------------------------------------
-
-    def _trade(self) -> None:
-        """See to it that the common count hears of what moved; it may then let somebody in."""
-        self._news.set()
-        if self._shared is not None and self._trading is None:
-            self._trading = asyncio.create_task(self._go_on_trading(self._shared), name="shared slots")
-
-    async def _go_on_trading(self, shared: SharedSlots) -> None:
-        """Tell and ask, until nothing is held here and nobody waits."""
+    async def _sync_shared(self, shared: SharedSlots) -> None:
+        """Report to the shared count and acquire slots, until no call runs or waits."""
         try:
-            while self._news.is_set() or self._running or any(self._lines.values()):
-                self._news.clear()
-                held, waiting = self._held(), self._asking()
+            while self._has_changed.is_set() or not self.is_idle:
+                self._has_changed.clear()
                 try:
-                    trade = await shared.trade(self._endpoint, self._slots, held, waiting)
-                except SharingFailed:
+                    grant = await shared.acquire(
+                        self._endpoint, self._slots, self._running_counts(), self._waiting_counts()
+                    )
+                except SharedSlotsUnavailable:
                     self._is_shared = False
-                    self._admit()
-                    await asyncio.sleep(TRY_AGAIN_S)
+                    self._advance()
+                    await asyncio.sleep(RECONNECT_INTERVAL_S)
                     continue
-                self._is_shared, self._in_use = True, trade.in_use
-                self._use(trade.granted)
-                await self._news_within(ASK_EVERY_S if any(self._asking()) else TELL_EVERY_S)
+                self._is_shared, self._in_use = True, grant.in_use
+                self._start_granted(grant.granted)
+                has_waiting = any(self._waiting_counts())
+                await self._wait_for_change(POLL_INTERVAL_S if has_waiting else REPORT_INTERVAL_S)
         finally:
-            self._trading = None
+            self._sync_task = None
 
-    async def _news_within(self, timeout_s: float) -> None:
+    async def _wait_for_change(self, timeout_s: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._news.wait()
+                await self._has_changed.wait()
 
-    def _use(self, granted: Counts) -> None:
-        self._positions = None
+    def _start_granted(self, granted: Counts) -> None:
         for priority, count in zip(QueuePriority, granted, strict=True):
             for _ in range(count):
-                place = self._first(priority)
-                if place is None or self.paused_s:
-                    self._news.set()  # it is given back at once
+                ticket = None if self.paused_s else self._queue.pop_first(priority)
+                if ticket is None:
+                    self._has_changed.set()  # report again at once, which gives the slot back
                 else:
-                    self._let_in(place)
+                    self._start(ticket)
 
-    def _held(self) -> Counts:
-        held = Counter(place.priority for place in self._running)
-        return tuple(held[each] for each in QueuePriority)
+    def _running_counts(self) -> Counts:
+        running = Counter(ticket.priority for ticket in self._running)
+        return tuple(running[priority] for priority in QueuePriority)
 
-    def _asking(self) -> Counts:
-        return tuple(0 if self.paused_s else self.waiting(each) for each in QueuePriority)
+    def _waiting_counts(self) -> Counts:
+        return tuple(0 if self.paused_s else self.waiting(priority) for priority in QueuePriority)

@@ -1,4 +1,4 @@
-"""One call: what is sent, the first-token and stall time-outs, and what counts as a complete answer."""
+"""One call: request body, time-outs, and what counts as a complete answer."""
 
 from __future__ import annotations
 
@@ -9,45 +9,51 @@ from typing import Any
 
 from chat import events
 from chat.text import clean
-from chat.upstream import errors
-from chat.upstream.client import Call, Client
-from chat.upstream.sse import Chunk, Decoder
+from chat.upstream import errors, translate
+from chat.upstream.client import Client, UpstreamRequest
+from chat.upstream.sse import Decoder, StreamChunk
 from chat.upstream.types import Finished, Prompt, Target, Usage
 
-# After a finish reason only the usage and [DONE] can come; nobody waits
-# for a server that keeps the line open.
-EPILOGUE_S = 5.0
+# After the finish reason only the usage and [DONE] may follow; a server that keeps the connection open
+# longer than this is not waited for.
+TRAILER_TIMEOUT_S = 5.0
 
 
-async def attempt(
-    target: Target, prompt: Prompt, client: Client, *, first_token_s: float, total_deadline: float
+async def call_target(
+    target: Target, prompt: Prompt, client: Client, *, first_token_s: float, total_deadline_s: float
 ) -> AsyncGenerator[events.Thinking | events.Delta | Finished]:
-    """Make one call and yield its text, one step per network read and kind. Raises UpstreamError."""
-    reader = _Reader(target, first_token_s, total_deadline)
-    call = Call(target.base_url, target.api_key, _body(target, prompt), target.timeouts.connect_s)
+    """Make one call and yield its text.
+
+    Yields at most one step of each kind for a network read; the last step is `Finished`. Raises
+    UpstreamError.
+    """
+    reader = _AnswerReader(target, first_token_s, total_deadline_s)
+    request = UpstreamRequest(
+        target.base_url, target.api_key, _body(target, prompt), target.timeouts.connect_s
+    )
     try:
         async with AsyncExitStack() as stack:
-            reads = await reader.within(stack.enter_async_context(client.open(call)))
+            reads = await reader.within(stack.enter_async_context(client.open(request)))
             async for step in reader.steps(reads):
                 yield step
     except errors.UpstreamError:
         if reader.finish_reason is None:
             raise
     finished = reader.finished()
-    if reader.has_half:
+    if reader.has_half_character:
         yield events.Delta("\N{REPLACEMENT CHARACTER}")
     yield finished
 
 
-class _Reader:
-    """Reads one answer: what it has said so far, and until when it must say more."""
+class _AnswerReader:
+    """Reads one answer from the network and enforces its time limits."""
 
-    def __init__(self, target: Target, first_token_s: float, total_deadline: float) -> None:
+    def __init__(self, target: Target, first_token_s: float, total_deadline_s: float) -> None:
         self._target = target
         self._first_token_s = first_token_s
-        self._total_deadline = total_deadline
+        self._total_deadline_s = total_deadline_s
         self._loop = asyncio.get_running_loop()
-        self._progress_deadline = self._loop.time() + first_token_s
+        self._progress_deadline_s = self._loop.time() + first_token_s
         self._has_progress = False
         self._decoder = Decoder()
         self._usage: Usage | None = None
@@ -57,16 +63,16 @@ class _Reader:
         self.finish_reason: str | None = None
 
     async def within[T](self, read: Awaitable[T]) -> T:
-        """Await the next thing from the endpoint; raises the time-out that comes first."""
-        deadline = min(self._progress_deadline, self._total_deadline)
+        """Await a read from the endpoint. Raises the time-out that expires first."""
+        deadline_s = min(self._progress_deadline_s, self._total_deadline_s)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline_s):
                 return await read
         except TimeoutError:
-            raise self._timed_out(deadline) from None
+            raise self._timed_out(deadline_s) from None
 
-    def _timed_out(self, deadline: float) -> errors.UpstreamError:
-        if deadline == self._total_deadline:
+    def _timed_out(self, deadline_s: float) -> errors.UpstreamError:
+        if deadline_s == self._total_deadline_s:
             return errors.TotalTimedOut(f"{self._target.timeouts.total_s:g} s")
         if self._has_progress:
             return errors.Stalled(f"nothing for {self._target.timeouts.stall_s:g} s")
@@ -74,28 +80,28 @@ class _Reader:
 
     async def steps(self, reads: AsyncIterator[bytes]) -> AsyncIterator[events.Thinking | events.Delta]:
         """Yield the text of each network read until the answer ends."""
-        nothing = b""
+        end = b""
         while not self._decoder.is_done:
-            data = await self.within(anext(reads, nothing))
+            data = await self.within(anext(reads, end))
             chunks = self._decoder.feed(data) if data else self._decoder.end()
-            for step in self._text_of(chunks):
+            for step in self._process(chunks):
                 yield step
             failure = self._failure or self._decoder.failure
             if failure is not None:
                 raise failure
             if not data:
                 return
-        for step in self._text_of(self._decoder.end()):
+        for step in self._process(self._decoder.end()):
             yield step
 
-    def _text_of(self, chunks: list[Chunk]) -> list[events.Thinking | events.Delta]:
-        """Join the text of one read's chunks, thinking first, and note everything else they say."""
+    def _process(self, chunks: list[StreamChunk]) -> list[events.Thinking | events.Delta]:
+        """Return the joined text of one read's chunks; remember what else they contain."""
         thinking: list[str] = []
         text: list[str] = []
         for chunk in chunks:
             if chunk.error is not None:
                 # Raised after the text that came before it in the same read.
-                self._failure = _streamed_error(chunk.error, self._target.api_key)
+                self._failure = translate.from_stream(chunk.error, self._target.api_key)
                 break
             self._usage = chunk.usage or self._usage
             if not chunk.choices:
@@ -108,28 +114,35 @@ class _Reader:
             text.append(delta.content or delta.refusal or "")
             thinking.append(delta.reasoning_content or delta.reasoning or "")
             self._has_tool_calls = self._has_tool_calls or bool(delta.tool_calls)
+        return self._steps_of("".join(thinking), "".join(text))
+
+    def _steps_of(self, thinking: str, text: str) -> list[events.Thinking | events.Delta]:
         steps: list[events.Thinking | events.Delta] = []
-        if joined := clean("".join(thinking)):
-            steps.append(events.Thinking(joined))
-        if joined := clean("".join(text)):
+        if thinking := clean(thinking):
+            steps.append(events.Thinking(thinking))
+        if text := clean(text):
             self._has_text = True
-            steps.append(events.Delta(joined))
+            steps.append(events.Delta(text))
         return steps
 
     @property
-    def has_half(self) -> bool:
-        """Whether the answer ended with half a character."""
-        return self._decoder.has_half
+    def has_half_character(self) -> bool:
+        """Whether the answer ended with half of a surrogate pair."""
+        return self._decoder.has_half_character
 
     def _note_progress(self, finish_reason: str | None) -> None:
         self._has_progress = True
-        self._progress_deadline = self._loop.time() + self._target.timeouts.stall_s
+        now_s = self._loop.time()
+        self._progress_deadline_s = now_s + self._target.timeouts.stall_s
         if finish_reason:
             self.finish_reason = finish_reason
-            self._progress_deadline = min(self._progress_deadline, self._loop.time() + EPILOGUE_S)
+            self._progress_deadline_s = min(self._progress_deadline_s, now_s + TRAILER_TIMEOUT_S)
 
     def finished(self) -> Finished:
-        """Judge how it ended. Raises Cut, NotAStream or AnswerUnusable if that was not an answer."""
+        """Return the end of a complete answer.
+
+        Raises Cut, NotAStream, AnswerUnusable or ContentFiltered if the answer is not complete.
+        """
         if self.finish_reason is None:
             if not self._decoder.has_event:
                 raise errors.NotAStream("200 without a single event")
@@ -141,20 +154,6 @@ class _Reader:
         if not self._has_text and self.finish_reason == "content_filter":
             raise errors.ContentFiltered("finish_reason content_filter")
         return Finished(self.finish_reason or "stop", self._usage, self._target)
-
-
-def _streamed_error(error: Any, api_key: str) -> errors.UpstreamError:
-    """Say what an error inside a 200 stream means."""
-    said = error.get("message") if isinstance(error, dict) else error
-    words = {str(error.get("code")), str(error.get("type"))} if isinstance(error, dict) else set()
-    detail = errors.redacted(str(said), api_key)
-    if words & {"context_length_exceeded", "exceed_context_size_error"}:
-        return errors.ContextTooLong(detail)
-    if words & {"content_filter", "content_policy_violation"}:
-        return errors.ContentFiltered(detail)
-    if "insufficient_quota" in words:
-        return errors.QuotaExhausted(detail)
-    return errors.StreamedError(detail)
 
 
 def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
@@ -169,7 +168,7 @@ def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
         body["temperature"] = prompt.temperature
     limits = [limit for limit in (target.max_output_tokens, prompt.max_output_tokens) if limit is not None]
     if limits:
-        # OpenAI's newer models refuse the old name; most other servers know only that.
+        # OpenAI's newer models reject the old name; most other servers accept only that one.
         name = "max_completion_tokens" if "api.openai.com" in target.base_url else "max_tokens"
         body[name] = min(limits)
     return body

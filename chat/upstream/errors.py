@@ -1,47 +1,47 @@
-"""Everything that can go wrong with an upstream call, and what it means.
+"""Everything that can go wrong with an upstream call, and what follows from it.
 
 UpstreamError
-├── Unreachable            no connection, or it broke before an answer
+├── Unreachable            no connection, or it was lost before an answer
 │   └── ConnectTimedOut
-├── Rejected               the endpoint said no; asking again will not help
+├── Rejected               the endpoint refused the request; a retry will not help
 │   ├── WrongKey · Forbidden · UnknownModel · Redirected
 │   ├── ContextTooLong     may succeed with a shorter prompt
 │   ├── ContentFiltered
 │   └── QuotaExhausted
-├── Busy                   try again, perhaps later
+├── Busy                   may succeed later
 │   ├── RateLimited
 │   └── ServerFailed
 ├── TooSlow
 │   ├── FirstTokenTimedOut · Stalled · TotalTimedOut
-├── BadStream              200, and then not an answer
+├── BadStream              status 200, but not a complete answer
 │   ├── Cut                ended without a finish reason
 │   ├── Malformed · NotAStream
 │   └── StreamedError      an error inside the stream
-├── NotAsked               our own doing: no call was made
-│   ├── BreakerOpen        it kept failing a moment ago
-│   └── QueueFull          too many wait for a slot
-├── ProcessLost            our own doing, too: the process that made the call ended
+├── NotCalled              this program made no call
+│   ├── BreakerOpen        the model has failed repeatedly
+│   └── QueueFull          too many calls wait for a slot
+├── ProcessLost            the process of this program that made the call ended
 └── AnswerUnusable · NotRunning · GaveUp
 
-What follows from each, before the first delta:
+What follows from each before the first delta:
 
-| error | the same model again | the next of the route | its breaker |
+| error | same model again | next model of the route | counts for the breaker |
 | --- | --- | --- | --- |
-| Unreachable, ConnectTimedOut, 5xx | yes | then | counts it |
+| Unreachable, ConnectTimedOut, 5xx | yes | then | yes |
 | 408, 409 | yes | then | |
-| RateLimited | yes, when it says; not if that is in more than a minute | then | |
-| FirstTokenTimedOut | only where there is no healthy fallback | at once | counts it |
-| Stalled, BadStream | yes | then | counts it |
+| RateLimited | yes, after Retry-After; not if that is more than a minute | then | |
+| FirstTokenTimedOut | only without a healthy fallback | at once | yes |
+| Stalled, BadStream | yes | then | yes |
 | any of these with `x-should-retry: false` | no | at once | as above |
 | WrongKey, Forbidden, UnknownModel, Redirected, QuotaExhausted, NotRunning | no | at once | |
 | ContextTooLong | once, with a shorter prompt | then, one with a larger context | |
-| Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the fault is in the question | |
+| Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the request is at fault | |
 | TotalTimedOut, GaveUp | no | no: the time or the calls are used up | |
-| BreakerOpen | people and bulk wait, if there is no fallback; programs are refused | at once | |
+| BreakerOpen | interactive and bulk calls wait if there is no fallback; API calls fail | at once | |
 | QueueFull | no | at once | |
 
-After the first delta, an error that is tried again above is recovered from, as long as the budget has
-recoveries; so is ProcessLost. All others end the answer there.
+After the first delta, errors that are retried above are recovered from while the budget has recoveries; so
+is ProcessLost. All others end the answer.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from typing import ClassVar
 
 
 def _(text: str) -> str:
-    """Mark a text for translation; it is translated where it is shown."""
+    """Mark a text for translation; it is translated when it is displayed."""
     return text
 
 
@@ -60,7 +60,7 @@ DETAIL_MAX_CHARS = 500
 
 
 def redacted(text: str, api_key: str = "") -> str:
-    """Return what an endpoint said, without anything that looks like a key, and not too long."""
+    """Return an endpoint's message without anything that looks like a key, shortened."""
     if api_key:
         text = text.replace(api_key, "[key]")
     return _KEY.sub("[key]", text)[:DETAIL_MAX_CHARS]
@@ -69,12 +69,12 @@ def redacted(text: str, api_key: str = "") -> str:
 class UpstreamError(Exception):
     """A failed upstream call.
 
-    `code` is for machines. `user_message` tells people what happened and `advice` what they can do once
-    nothing more is tried: texts with `%(model)s`, `%(endpoint)s`, `%(wait)s` and `%(detail)s` places.
-    `retryable`: whether the same call may succeed. `falls_over`: whether another model may do better.
-    `counts_against`: whether it speaks against the endpoint's health. `retry_after_s`: the endpoint's own
-    word on when. `detail` is what the endpoint said, redacted, for staff. `target_key`: the endpoint and
-    model that failed, if known.
+    `code`: for machines. `user_message`: what happened, and `advice`: what the user can do when the answer
+    has failed; texts with the placeholders `%(model)s`, `%(endpoint)s`, `%(wait)s` and `%(detail)s`.
+    `retryable`: whether the same call may succeed later. `falls_over`: whether another model may do better.
+    `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint requests.
+    `detail`: the endpoint's message, redacted, for staff. `target_key`: the endpoint and model that failed,
+    if known.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -103,8 +103,8 @@ class UpstreamError(Exception):
 
 class Unreachable(UpstreamError):
     code = "unreachable"
-    user_message = _("No connection to %(endpoint)s.")
-    advice = _("It may be down, or its address may be wrong. Try again later.")
+    user_message = _("Could not connect to %(endpoint)s.")
+    advice = _("It may be down, or its URL may be wrong. Try again later.")
     retryable = True
     falls_over = True
     counts_against = True
@@ -112,65 +112,65 @@ class Unreachable(UpstreamError):
 
 class ConnectTimedOut(Unreachable):
     code = "connect_timeout"
-    user_message = _("%(endpoint)s did not accept a connection in time.")
+    user_message = _("The connection to %(endpoint)s timed out.")
     advice = _("It may be down or overloaded. Try again later.")
 
 
 class Rejected(UpstreamError):
     code = "rejected"
-    user_message = _("%(endpoint)s did not accept this request.")
-    advice = _("Changing the message or the model may help.")
+    user_message = _("%(endpoint)s rejected the request.")
+    advice = _("Edit the message or choose another model.")
 
 
 class WrongKey(Rejected):
     code = "wrong_key"
-    user_message = _("%(endpoint)s does not accept the API key.")
-    advice = _("Ask the people who run this site to check it.")
+    user_message = _("%(endpoint)s rejected the API key.")
+    advice = _("Ask an administrator to check it.")
     falls_over = True
 
 
 class Forbidden(Rejected):
     code = "forbidden"
-    user_message = _("%(endpoint)s does not allow the use of %(model)s with this key.")
+    user_message = _("%(endpoint)s does not allow %(model)s to be used with this API key.")
     advice = _("Choose another model.")
     falls_over = True
 
 
 class UnknownModel(Rejected):
     code = "unknown_model"
-    user_message = _("%(endpoint)s does not have %(model)s.")
+    user_message = _("%(model)s is not available at %(endpoint)s.")
     advice = _("Choose another model.")
     falls_over = True
 
 
 class Redirected(Rejected):
     code = "redirected"
-    user_message = _("%(endpoint)s points to another address, which is not followed.")
-    advice = _("Ask the people who run this site to check its base URL.")
+    user_message = _("%(endpoint)s redirects to another URL, and redirects are not followed.")
+    advice = _("Ask an administrator to check its base URL.")
     falls_over = True
 
 
 class ContextTooLong(Rejected):
     code = "context_too_long"
-    user_message = _("This is more text than %(model)s can take.")
+    user_message = _("The conversation is too long for %(model)s.")
     advice = _("Shorten the message or start a new conversation.")
 
     def __init__(self, detail: str = "", *, fits: float | None = None, status: int | None = None) -> None:
-        """`fits`: the part of the prompt (0..1) that the endpoint says it could have taken, if it says."""
+        """`fits`: the share of the prompt (0..1) that fits, if the endpoint reports it."""
         super().__init__(detail, status=status)
         self.fits = fits
 
 
 class ContentFiltered(Rejected):
     code = "content_filter"
-    user_message = _("%(endpoint)s refused this message under its content rules.")
-    advice = _("Word it differently.")
+    user_message = _("%(endpoint)s blocked this message because of its content policy.")
+    advice = _("Rephrase the message.")
 
 
 class QuotaExhausted(Rejected):
     code = "insufficient_quota"
-    user_message = _("The account at %(endpoint)s has no credit left.")
-    advice = _("Ask the people who run this site.")
+    user_message = _("The account at %(endpoint)s has run out of credit.")
+    advice = _("Ask an administrator to check the account.")
     falls_over = True
 
 
@@ -184,16 +184,16 @@ class Busy(UpstreamError):
 
 class RateLimited(Busy):
     code = "rate_limited"
-    user_message = _("%(endpoint)s is getting too many requests.")
+    user_message = _("%(endpoint)s has reached its rate limit.")
     advice = _("Try again%(wait)s.")
 
 
 class ServerFailed(Busy):
     code = "server_error"
-    user_message = _("%(endpoint)s has a fault of its own.")
+    user_message = _("%(endpoint)s returned a server error.")
 
     @property
-    def counts_against(self) -> bool:  # type: ignore[override]  # a claim that depends on the status
+    def counts_against(self) -> bool:  # type: ignore[override]  # depends on the status
         return self.status is None or self.status >= 500
 
 
@@ -207,18 +207,18 @@ class TooSlow(UpstreamError):
 
 class FirstTokenTimedOut(TooSlow):
     code = "first_token_timeout"
-    user_message = _("%(model)s did not begin to answer in time.")
+    user_message = _("%(model)s did not start answering in time.")
     advice = _("Try again, or choose another model.")
 
 
 class Stalled(TooSlow):
     code = "stalled"
-    user_message = _("%(model)s stopped sending in the middle of its answer.")
+    user_message = _("%(model)s stopped responding in the middle of its answer.")
 
 
 class TotalTimedOut(TooSlow):
     code = "total_timeout"
-    user_message = _("%(model)s needed longer for this answer than is allowed.")
+    user_message = _("%(model)s reached the time limit for an answer.")
     advice = _("Ask for a shorter answer, or choose a faster model.")
     retryable = False
     falls_over = False
@@ -227,7 +227,7 @@ class TotalTimedOut(TooSlow):
 
 class BadStream(UpstreamError):
     code = "bad_stream"
-    user_message = _("%(endpoint)s sent something that is not an answer.")
+    user_message = _("%(endpoint)s sent an invalid response.")
     retryable = True
     falls_over = True
     counts_against = True
@@ -235,60 +235,60 @@ class BadStream(UpstreamError):
 
 class Cut(BadStream):
     code = "cut"
-    user_message = _("The answer was cut off on its way from %(endpoint)s.")
+    user_message = _("The answer from %(endpoint)s ended before it was complete.")
 
 
 class Malformed(BadStream):
     code = "malformed"
-    user_message = _("%(endpoint)s sent a damaged answer.")
+    user_message = _("%(endpoint)s sent a corrupted response.")
 
 
 class NotAStream(BadStream):
     code = "not_a_stream"
-    advice = _("Its base URL may be wrong. Ask the people who run this site to check it.")
+    advice = _("Its base URL may be wrong. Ask an administrator to check it.")
 
 
 class StreamedError(BadStream):
     code = "streamed_error"
-    user_message = _("%(endpoint)s reported a fault in the middle of its answer.")
+    user_message = _("%(endpoint)s reported an error in the middle of the answer.")
 
 
-class NotAsked(UpstreamError):
-    """No call was made, to spare an endpoint that has trouble enough."""
+class NotCalled(UpstreamError):
+    """No call was made, to protect the endpoint."""
 
     code = "not_asked"
     falls_over = True
 
 
-class BreakerOpen(NotAsked):
+class BreakerOpen(NotCalled):
     code = "breaker_open"
-    user_message = _("%(model)s keeps failing and is left alone for a moment.")
+    user_message = _("%(model)s is temporarily disabled after repeated failures.")
     advice = _("Try again%(wait)s, or choose another model.")
 
 
-class QueueFull(NotAsked):
+class QueueFull(NotCalled):
     code = "queue_full"
-    user_message = _("Too many people are waiting for %(model)s.")
+    user_message = _("Too many requests are waiting for %(model)s.")
     advice = _("Try again%(wait)s, or choose another model.")
 
 
 class ProcessLost(UpstreamError):
     code = "process_lost"
-    user_message = _("The server that was writing this answer ended.")
-    advice = _("Its text is kept.")
+    user_message = _("The server that was writing this answer stopped.")
+    advice = _("The text so far is kept.")
     retryable = True
 
 
 class AnswerUnusable(UpstreamError):
-    """The model ended properly, with something other than text."""
+    """The model completed its answer, but without text."""
 
     code = "no_text"
-    user_message = _("%(model)s answered with something other than text.")
-    advice = _("Word the message differently, or choose another model.")
+    user_message = _("%(model)s returned an answer without text.")
+    advice = _("Rephrase the message, or choose another model.")
 
 
 class NotRunning(UpstreamError):
-    """The embedded model is not there; `detail` is for people and says what to do."""
+    """The embedded model is not running; `detail` tells the user what to do."""
 
     code = "demo_model_unavailable"
     user_message = _("The demo model is not running.")
@@ -297,8 +297,8 @@ class NotRunning(UpstreamError):
 
 
 class GaveUp(UpstreamError):
-    """All calls that one answer may cost have been made."""
+    """All calls that one answer may use have been made."""
 
     code = "gave_up"
-    user_message = _("%(model)s was tried several times without success.")
+    user_message = _("%(model)s did not answer after several attempts.")
     advice = _("Try again later.")

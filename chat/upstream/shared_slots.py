@@ -1,6 +1,6 @@
-"""What the processes of one installation agree on before one of them calls an endpoint: the shared slots.
+"""The interface to slots that all processes of an installation share.
 
-Whoever keeps the count is injected; here is only what it must do.
+The implementation is passed in, so that this package does not depend on Redis.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ from typing import Protocol
 type Counts = tuple[int, ...]
 
 
-class SharingFailed(Exception):
-    """The count cannot be reached; each process goes by its part of the slots until it can."""
+class SharedSlotsUnavailable(Exception):
+    """The shared count cannot be reached; each process uses its share of the slots."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
-    """How many more may be let in here, and how many slots are then in use in all processes."""
+class SlotGrant:
+    """How many more calls may start in this process.
+
+    `granted`: by priority. `in_use`: slots in use in all processes, these included.
+    """
 
     granted: Counts
     in_use: int
 
 
 class SharedSlots(Protocol):
-    # What keeps it from counting, in words for operators; None: nothing.
+    # Why the shared count cannot be used, as a text for operators; None if it can.
     problem: str | None
 
-    async def trade(self, endpoint: str, slots: int, held: Counts, waiting: Counts) -> Trade:
-        """Tell what this process holds of an endpoint's `slots` and who waits here; take what it may have.
+    async def acquire(self, endpoint: str, slots: int, in_use: Counts, waiting: Counts) -> SlotGrant:
+        """Report this process's calls and acquire slots for those that wait.
 
-        Told anew at least each second, else it is forgotten with all it holds after some seconds.
-        Raises SharingFailed.
+        `slots`: how many the endpoint has. `in_use`, `waiting`: this process's calls, by priority. The report
+        replaces the previous one, so repeating it does no harm. Send it at least once a second: a process
+        that stops reporting loses its slots after some seconds. Raises SharedSlotsUnavailable.
         """

@@ -1,4 +1,4 @@
-"""Where the call after a cut joins the text that is on the screens already."""
+"""Joining the text of a new call to the text that is displayed already."""
 
 from __future__ import annotations
 
@@ -7,64 +7,63 @@ from collections.abc import Iterator
 from chat import events
 from chat.upstream.types import Finished, Recovery
 
-# With less text than this, what a model says next may begin like it by chance; and little is lost.
+# A shorter text is restarted: the new answer may begin like it by chance, and little is lost.
 CONTINUE_MIN_CHARS = 8
 
-
 type Text = events.Thinking | events.Delta
-type Joined = Text | events.Restarted | Finished
+type Spliced = Text | events.Restarted | Finished
 
 
-class Seam:
-    """Passes the text of one call on, less what only repeats the text before it.
+class Splice:
+    """Passes on the text of one call, without what only repeats the text before it.
 
-    A call that was to continue may begin with the partial text again: that echo is dropped. A call that
-    began anew may say the same again: then it goes on behind it, and nobody sees a seam. If it says
-    something else, a `restarted` comes first, and until that is known nothing of it is shown.
+    A call that continues may repeat the partial text first: the repetition is dropped. A call that restarts
+    may produce the same text again: its text is then appended, without a visible seam. If it produces other
+    text, a `restarted` event comes first. The new text is held back until that is decided.
     """
 
-    def __init__(self, before: str, recovery: Recovery, reason: str = "") -> None:
-        """Join what comes to `before`. `reason`: why it begins anew, if it does."""
-        self._before = before
+    def __init__(self, text_before: str, recovery: Recovery, reason: str = "") -> None:
+        """`text_before`: the text to join. `reason`: why the answer restarts, if it does."""
+        self._text_before = text_before
         self._recovery = recovery
         self._reason = reason
-        # Held back: thinking, and this much of `before` said again.
+        # Held back: thinking, and this many characters of `text_before`, repeated.
         self._thinking: list[events.Thinking] = []
         self._repeated = 0
-        self._is_open = True
+        self._is_undecided = True
 
-    def join(self, step: Text | Finished) -> Iterator[Joined]:
-        """Yield what of `step`, and of what was held back before it, is to be shown now."""
+    def feed(self, step: Text | Finished) -> Iterator[Spliced]:
+        """Yield what is to be shown now of `step` and of what was held back before it."""
         match step:
-            case events.Thinking() if self._is_open and self._recovery is Recovery.RESTART:
+            case events.Thinking() if self._is_undecided and self._recovery is Recovery.RESTART:
                 self._thinking.append(step)
-            case events.Delta(text) if self._is_open:
-                yield from self._joined(text)
+            case events.Delta(text) if self._is_undecided:
+                yield from self._compare(text)
             case Finished():
-                if self._is_open:
-                    yield from self._let_go()
+                if self._is_undecided:
+                    yield from self.flush()
                 yield step
             case _:
                 yield step
 
-    def _joined(self, text: str) -> Iterator[Joined]:
-        rest = self._before[self._repeated :]
+    def _compare(self, text: str) -> Iterator[Spliced]:
+        rest = self._text_before[self._repeated :]
         if rest.startswith(text):
             self._repeated += len(text)
         elif text.startswith(rest):
-            self._is_open = False
+            self._is_undecided = False
             yield events.Delta(text.removeprefix(rest))
         else:
-            yield from self._let_go()
+            yield from self.flush()
             yield events.Delta(text)
 
-    def _let_go(self) -> Iterator[Joined]:
-        """Yield what was held back, unless it was all of the text before."""
-        self._is_open = False
-        if self._repeated == len(self._before):
+    def flush(self) -> Iterator[Spliced]:
+        """Yield what was held back, unless it repeats the whole text."""
+        self._is_undecided = False
+        if self._repeated == len(self._text_before):
             return
         if self._recovery is Recovery.RESTART:
             yield events.Restarted(self._reason)
             yield from self._thinking
         if self._repeated:
-            yield events.Delta(self._before[: self._repeated])
+            yield events.Delta(self._text_before[: self._repeated])

@@ -1,6 +1,6 @@
-"""From the bytes of a streamed chat completion to typed values, without building the SDK's models.
+"""Decoder for streamed chat completions, faster than the models of the SDK.
 
-Server-sent events after the WHATWG HTML specification, section "Interpreting an event stream".
+Server-sent events as defined by the WHATWG HTML specification, section "Interpreting an event stream".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chat.upstream.errors import Malformed
 from chat.upstream.types import Usage
 
 
-class ChoiceDelta(msgspec.Struct, frozen=True):
+class StreamDelta(msgspec.Struct, frozen=True):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -24,70 +24,74 @@ class ChoiceDelta(msgspec.Struct, frozen=True):
     tool_calls: Any = None
 
 
-class Choice(msgspec.Struct, frozen=True):
-    delta: ChoiceDelta | None = None
+class StreamChoice(msgspec.Struct, frozen=True):
+    delta: StreamDelta | None = None
     finish_reason: str | None = None
 
 
-class Chunk(msgspec.Struct, frozen=True):
-    """One `data:` line: the endpoint's word for what we call a delta, and what comes with it."""
+class StreamChunk(msgspec.Struct, frozen=True):
+    """The JSON of one `data:` line, which the protocol calls a chunk."""
 
-    choices: list[Choice] | None = None
+    choices: list[StreamChoice] | None = None
     usage: Usage | None = None
     error: Any = None
 
 
-_decode = msgspec.json.Decoder(Chunk).decode
+_decode = msgspec.json.Decoder(StreamChunk).decode
 
 DONE = b"[DONE]"
-# A line longer than this is not a model's.
+# No valid line is longer than this.
 LINE_MAX_BYTES = 16 * 1024 * 1024
 
 
 class Decoder:
-    """Turns network reads into chunks; keeps what is incomplete for the next read.
+    """Turns network reads into chunks; keeps an incomplete line for the next read.
 
-    `is_done` after `[DONE]`. `has_event` after any `data:` line. `failure` once something was damaged:
-    what came before it counts, nothing after it does.
+    `is_done`: `[DONE]` has been read. `has_event`: a `data:` line has been read. `failure`: a damaged line
+    has been read; chunks before it are valid, nothing after it is decoded.
     """
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
-        self._held_surrogate = ""
+        self._high_surrogate = ""
         self._is_error = False
         self.is_done = False
         self.has_event = False
         self.failure: Malformed | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
+    def feed(self, data: bytes) -> list[StreamChunk]:
         """Return the chunks completed by `data`."""
         data = self._rest + data
         if b"\r" in data:
-            # A CR at the very end may be half of a CRLF.
-            held = b"\r" if data.endswith(b"\r") else b""
-            data = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
+            # A CR at the end may be the first half of a CRLF.
+            kept = b"\r" if data.endswith(b"\r") else b""
+            data = data[: len(data) - len(kept)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + kept
         *lines, self._rest = data.split(b"\n")
         if len(self._rest) > LINE_MAX_BYTES:
             self.failure = Malformed("a line that does not end")
         return self._chunks(lines)
 
-    def end(self) -> list[Chunk]:
-        """Return what the end of the stream completes: a last event without its blank line."""
+    def end(self) -> list[StreamChunk]:
+        """Return the chunks completed by the end of the stream.
+
+        That is a last event without its blank line.
+        """
         lines = [self._rest.rstrip(b"\r"), b""]
         self._rest = b""
         before = self.failure
-        found = self._chunks(lines)
-        self.failure = before  # half a line means that the stream was cut, which is for others to say
-        return found
+        chunks = self._chunks(lines)
+        # An incomplete last line is not a damaged one: the stream was cut, which the caller detects.
+        self.failure = before
+        return chunks
 
     @property
-    def has_half(self) -> bool:
-        """Whether half a character is still waiting for its other half; of a cut stream it is no text."""
-        return bool(self._held_surrogate)
+    def has_half_character(self) -> bool:
+        """Whether half of a surrogate pair is held back at the end of the text."""
+        return bool(self._high_surrogate)
 
-    def _chunks(self, lines: list[bytes]) -> list[Chunk]:
-        found: list[Chunk] = []
+    def _chunks(self, lines: list[bytes]) -> list[StreamChunk]:
+        chunks: list[StreamChunk] = []
         for line in lines:
             if self.failure is not None:
                 break
@@ -95,73 +99,72 @@ class Decoder:
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif not line:
                 if self._data:
-                    self._dispatch(found)
+                    self._dispatch(chunks)
                 self._is_error = False
             elif line.startswith(b"event:"):
                 self._is_error = line[6:].strip() == b"error"
-        return found
+        return chunks
 
-    def _dispatch(self, found: list[Chunk]) -> None:
-        """Add the chunk of one event to `found`."""
+    def _dispatch(self, chunks: list[StreamChunk]) -> None:
+        """Append the chunk of one event to `chunks`."""
         parts, self._data = self._data, []
         self.has_event = True
         if len(parts) > 1:
-            # Usually a server that leaves out the blank lines; by the specification, one event.
+            # One event by the specification; in practice usually a server that omits the blank lines.
             with contextlib.suppress(Malformed):
-                found.append(self._chunk(b"\n".join(parts)))
+                chunks.append(self._chunk(b"\n".join(parts)))
                 return
         for part in parts:
             if part.strip() == DONE:
                 self.is_done = True
             elif part.strip() and not self.is_done:
                 try:
-                    found.append(self._chunk(part))
+                    chunks.append(self._chunk(part))
                 except Malformed as exc:
                     self.failure = exc
                     return
 
-    def _chunk(self, data: bytes) -> Chunk:
+    def _chunk(self, data: bytes) -> StreamChunk:
         try:
             chunk = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            chunk = self._slow_chunk(data)
+            chunk = self._chunk_with_surrogates(data)
         else:
-            if self._held_surrogate:
-                chunk = self._without_other_half(chunk)
+            if self._high_surrogate:
+                chunk = self._with_replacement(chunk)
         if self._is_error and chunk.error is None:
-            return Chunk(error={"message": data[:500].decode(errors="replace")})
+            return StreamChunk(error={"message": data[:500].decode(errors="replace")})
         return chunk
 
-    def _slow_chunk(self, data: bytes) -> Chunk:
-        """Decode what msgspec refuses but JSON allows: lone halves of surrogate pairs."""
+    def _chunk_with_surrogates(self, data: bytes) -> StreamChunk:
+        """Decode what msgspec rejects but JSON allows: unpaired surrogates."""
         try:
-            return msgspec.convert(self._with_pairs(json.loads(data)), Chunk)
+            return msgspec.convert(self._pair_surrogates(json.loads(data)), StreamChunk)
         except (ValueError, RecursionError, msgspec.ValidationError) as exc:
             raise Malformed(data[:200].decode(errors="replace")) from exc
 
-    def _with_pairs(self, value: Any) -> Any:
-        """Join halves that were split over two deltas; what stays alone becomes U+FFFD."""
+    def _pair_surrogates(self, value: Any) -> Any:
+        """Join surrogate pairs split over two deltas; unpaired surrogates become U+FFFD."""
         try:
             delta = value["choices"][0]["delta"]
             content = delta["content"]
         except (KeyError, IndexError, TypeError):
             return _cleaned(value)
         if isinstance(content, str):
-            content = self._held_surrogate + content
-            self._held_surrogate = ""
+            content = self._high_surrogate + content
+            self._high_surrogate = ""
             if content and "\ud800" <= content[-1] <= "\udbff":
-                self._held_surrogate, content = content[-1], content[:-1]
-            # Through UTF-16 two halves become one character.
-            joined = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            delta["content"] = joined
+                self._high_surrogate, content = content[-1], content[:-1]
+            # Encoding as UTF-16 joins the two halves into one character.
+            delta["content"] = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return _cleaned(value)
 
-    def _without_other_half(self, chunk: Chunk) -> Chunk:
-        """Put U+FFFD for a half that was waiting, now that other text came in the place of its other half."""
+    def _with_replacement(self, chunk: StreamChunk) -> StreamChunk:
+        """Put U+FFFD before text that does not complete the pending surrogate pair."""
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None or choice.delta is None or not choice.delta.content:
             return chunk
-        self._held_surrogate = ""
+        self._high_surrogate = ""
         delta = msgspec.structs.replace(
             choice.delta, content="\N{REPLACEMENT CHARACTER}" + choice.delta.content
         )

@@ -1,4 +1,4 @@
-"""What all calls of a process share: the breaker of each model, the slots and the line of each endpoint."""
+"""What all calls of a process share: breakers, slots and queues."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chat.upstream.admission import Admission, QueuePriority
+from chat.upstream.admission import Admission
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
+from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.types import Target, TargetKey
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerStatus:
-    """`wait_s`: until it is probed, at most; None: until an operator closes it. `waiting`: behind it."""
+    """The breaker of one model.
+
+    `wait_s`: until the next probe, at most; None: an operator holds it open. `waiting`: calls that wait.
+    """
 
     endpoint: str
     model: str
@@ -27,10 +31,11 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """`waiting` counts by priority, in words; `paused_s`: the rest of a pause it asked for.
+    """The slots and the queue of one endpoint, as this process sees them.
 
-    `limit`: how many of its `slots` may be in use here, where `running` are; `in_use`: in all
-    `processes` together, None where nobody counts that.
+    `limit`: how many of the `slots` this process may use; it uses `running`. `in_use`: the slots in use in
+    all `processes`, None if that is not known. `waiting`: calls by the name of their priority. `paused_s`:
+    what is left of a pause that the endpoint asked for.
     """
 
     endpoint: str
@@ -45,17 +50,20 @@ class EndpointStatus:
 
 @dataclass(slots=True)
 class UpstreamState:
-    """Breakers and admissions, made when first asked for. Belongs to one event loop."""
+    """A breaker for each model and an admission for each endpoint.
+
+    They are created on first use. Belongs to one event loop.
+    """
 
     breaker_policy: BreakerPolicy = field(default_factory=BreakerPolicy)
     waiting_max: int = 500
     pause_max_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform
-    # Where slots are counted for all processes; without it each takes its part.
+    # The slots shared by all processes; without it each process uses its share.
     shared: SharedSlots | None = None
     processes: int = 1
-    # Targets (see `Target.key`) that refused to continue a partial answer.
+    # Targets that refused to continue a partial answer.
     without_prefill: set[TargetKey] = field(default_factory=set)
     _breakers: dict[TargetKey, Breaker] = field(default_factory=dict)
     _admissions: dict[str, Admission] = field(default_factory=dict)
@@ -65,7 +73,10 @@ class UpstreamState:
         return self._breaker(*target.key)
 
     def admission(self, target: Target) -> Admission:
-        """Return the slots and the line of a target's endpoint, with as many slots as its row says now."""
+        """Return the slots and the queue of a target's endpoint.
+
+        The number of slots is set to the target's, so that a change applies from the next call on.
+        """
         name, _model = target.key
         if name not in self._admissions:
             self._admissions[name] = Admission(
@@ -82,7 +93,7 @@ class UpstreamState:
         return admission
 
     def set_process_count(self, processes: int) -> None:
-        """Share the slots of all endpoints with so many processes, this one included."""
+        """Divide the slots of all endpoints by so many processes."""
         self.processes = processes
         for admission in self._admissions.values():
             admission.processes = processes
@@ -96,11 +107,11 @@ class UpstreamState:
     # -- for operators -------------------------------------------------------------------------------
 
     def hold_open(self, endpoint: str, model: str) -> None:
-        """Send no call to a model until `close`."""
+        """Allow no calls to a model until `close`."""
         self._breaker(endpoint, model).hold_open()
 
     def close(self, endpoint: str, model: str) -> None:
-        """Send calls to a model again, whatever was."""
+        """Allow calls to a model again, whatever the state of its breaker."""
         self._breaker(endpoint, model).close()
 
     def breakers(self) -> list[BreakerStatus]:
@@ -125,7 +136,7 @@ class UpstreamState:
                 admission.running,
                 admission.in_use,
                 admission.processes,
-                {each.name.lower(): admission.waiting(each) for each in QueuePriority},
+                {priority.name.lower(): admission.waiting(priority) for priority in QueuePriority},
                 round(admission.paused_s, 1),
             )
             for endpoint, admission in sorted(self._admissions.items())

@@ -1,21 +1,25 @@
-"""What happens on the way to an answer, as the ladder tells it."""
+"""The steps that `stream` yields on the way to an answer.
+
+Events that are stored as they are (`Queued`, `Thinking`, `Delta`, `Restarted`) are shared with the event
+log. The steps defined here carry a target or an error, which the caller turns into a text for people.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
 
 from chat import events
 from chat.upstream import errors
-from chat.upstream.types import Finished, Prompt, Recovery, Target
+from chat.upstream.types import Finished, Recovery, Target
 
 
 @dataclass(frozen=True, slots=True)
 class StartedStep:
-    """A call is about to be made: number `attempt` at `target`, after `queued_s` in line.
+    """A call is about to be made.
 
-    `recovery`: how it goes on after the text that is on the screens, if there is some.
+    `attempt`: the number of the call to this target. `queued_s`: its time in the queue. `recovery`: how it
+    completes the text that is displayed already; None if there is none.
     """
 
     target: Target
@@ -26,7 +30,10 @@ class StartedStep:
 
 @dataclass(frozen=True, slots=True)
 class RetryingStep:
-    """Attempt `attempt` of `of` at the same model follows in `wait_s` seconds, because of `error`."""
+    """The same model is called again in `wait_s` seconds, because of `error`.
+
+    `attempt`: the number of that call, of at most `of`.
+    """
 
     attempt: int
     of: int
@@ -36,7 +43,7 @@ class RetryingStep:
 
 @dataclass(frozen=True, slots=True)
 class SwitchedStep:
-    """Another model is asked from now on, because of `error` at the one before."""
+    """The next calls go to `target`, because of `error` at the model before."""
 
     target: Target
     error: errors.UpstreamError
@@ -44,7 +51,7 @@ class SwitchedStep:
 
 @dataclass(frozen=True, slots=True)
 class ContinuedStep:
-    """`target` is sent the text so far, which `error` cut short, and what follows goes on from there."""
+    """`target` is about to continue the text so far, which `error` interrupted."""
 
     target: Target
     error: errors.UpstreamError
@@ -62,15 +69,3 @@ type Step = (
     | Finished
 )
 type Steps = AsyncGenerator[Step]
-
-
-class PromptFor(Protocol):
-    def __call__(
-        self, target: Target, *, partial: str, may_prefill: bool, refused: errors.ContextTooLong | None
-    ) -> Prompt | None:
-        """Return what to send to a target.
-
-        `partial`: this answer so far, to be written on. `may_prefill`: whether the target takes the
-        beginning of its answer as the last message. `refused`: why something shorter than last time is
-        wanted; None is returned if there is nothing shorter.
-        """

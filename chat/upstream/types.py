@@ -5,35 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-# (endpoint, model)
+from chat.upstream.errors import ContextTooLong
+
+# Endpoint and model.
 type TargetKey = tuple[str, str]
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens, as the endpoint counted them."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class Recovery(StrEnum):
-    """How a call goes on after text has been shown."""
-
-    # The model is sent the text so far and writes on.
-    CONTINUE = "continue"
-    # The model is asked anew.
-    RESTART = "restart"
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `total_s` covers all attempts of an answer, the others one attempt.
+    """The time limits of an answer.
 
-    `first_token_with_fallback_s`: less patience where another model could answer instead.
+    `total_s` covers all calls of the answer, the others one call.
+    `first_token_with_fallback_s`: a shorter limit that applies if another model could answer instead.
     """
 
     connect_s: float = 5.0
@@ -45,7 +32,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model at an endpoint: one member of a route. Slots are counted under the name `endpoint`."""
+    """A model at an endpoint: one member of a route. Slots are counted by `endpoint`."""
 
     base_url: str
     api_key: str
@@ -54,36 +41,63 @@ class Target:
     timeouts: Timeouts = field(default_factory=Timeouts)
     finish_reason_optional: bool = False
     max_output_tokens: int | None = None
-    # A prompt that is too long for one goes to a fallback that takes more.
+    # A prompt that is too long for this model goes to a fallback with a larger context.
     context_tokens: int = 0
-    # How many calls may run at once at the endpoint.
+    # How many calls may run at the endpoint at once.
     slots: int = 32
-    # Whether it writes on when it is sent the beginning of its answer.
+    # Whether the model can continue a partial answer that it is sent.
     continues: bool = False
 
     @property
     def key(self) -> TargetKey:
-        """The names of its endpoint and its model."""
         return self.endpoint or self.base_url, self.model
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Messages as the protocol has them: `{"role": …, "content": …}`, oldest first."""
+    """The messages to send, oldest first, each `{"role": …, "content": …}`."""
 
     messages: Sequence[dict[str, Any]]
     temperature: float | None = None
-    # What else the endpoint needs in the body, such as vLLM's continue_final_message.
+    # Other fields of the request body, such as vLLM's continue_final_message.
     extra: dict[str, Any] = field(default_factory=dict)
-    # The beginning of the answer, where the last message is that.
+    # The partial answer, if the last message is one that the model is to continue.
     prefill: str = ""
-    # As the one who asks wants it; the target's own limit holds, too.
+    # The caller's limit; the target's own limit applies as well.
     max_output_tokens: int | None = None
+
+
+class PromptBuilder(Protocol):
+    def __call__(
+        self, target: Target, *, partial: str, may_prefill: bool, refused: ContextTooLong | None
+    ) -> Prompt | None:
+        """Return the prompt for a target.
+
+        `partial`: the text of the answer so far, to be continued. `may_prefill`: whether the target accepts
+        a partial answer as the last message. `refused`: the target refused the previous prompt as too long,
+        so a shorter one is needed; None is returned if there is none.
+        """
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as counted by the endpoint."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Recovery(StrEnum):
+    """How an interrupted answer is completed by another call."""
+
+    # The model is sent the text so far and continues it.
+    CONTINUE = "continue"
+    # The model is asked again.
+    RESTART = "restart"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A complete answer: the endpoint's finish reason, what it counted, if it did, and who gave it."""
+    """The end of a complete answer. `usage`: None if the endpoint reports none."""
 
     reason: str
     usage: Usage | None

@@ -17,8 +17,8 @@ from chat.models import Conversation, Generation, Process
 from chat.upstream import errors
 from tests.support.commands import on_a_terminal, run, running
 from tests.support.programs import until
+from tests.support.provider_control import provider_text, release, requests_of
 from tests.support.runtime import open_runtime
-from tests.system.test_never_lost import control, provider_text, release
 
 HOLD = "[[hold=gate after=10 on=1]] [[deltas=40]]"
 
@@ -52,7 +52,7 @@ print(json.dumps(row and dict(
 
 
 def requests(provider):
-    return json.loads(control(provider, "requests"))["requests"]
+    return requests_of(provider)
 
 
 # -- what it prints --------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_terminal_shows_the_answer_as_it_comes_and_what_it_waits_for(site, pro
         assert terminal.process.poll() is None
         release(provider, "gate")
         assert terminal.end() == 0
-        assert "has a fault of its own. Call 2 of 3 in" in terminal.shown
+        assert "returned a server error. Call 2 of 3 in" in terminal.shown
         assert provider_text(provider, question) in terminal.shown
 
 
@@ -213,8 +213,8 @@ def test_a_time_out_of_nothing_is_refused(site):
         (["[[status=401]]"], Exit.REJECTED, "API key"),
         (["[[filtered]]"], Exit.REJECTED, ""),
         (["[[finish=content_filter]]"], Exit.REJECTED, "content filter"),
-        (["[[status=503]]"], Exit.UNAVAILABLE, "fault of its own"),
-        (["[[cut after=5 vary]]"], Exit.INTERRUPTED, "cut off"),
+        (["[[status=503]]"], Exit.UNAVAILABLE, "server error"),
+        (["[[cut after=5 vary]]"], Exit.INTERRUPTED, "before it was complete"),
         (["[[finish=length]]"], Exit.COMPLETE, "as long as the model may write"),
     ],
 )

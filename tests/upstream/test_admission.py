@@ -1,14 +1,15 @@
-"""Slots and the line before them: who is next, what each sees of it, and that nothing is left behind."""
+"""Slots and their queue: which call is next, the positions, and that every ticket is given back."""
 
 import asyncio
 
 import pytest
 
 from chat.upstream import errors
-from chat.upstream.admission import Admission, QueuePriority
+from chat.upstream.admission import Admission
+from chat.upstream.queue import QueuePriority
 from tests.support.clock import warped
 
-PERSON, API, BULK = QueuePriority.INTERACTIVE, QueuePriority.API, QueuePriority.BULK
+INTERACTIVE, API, BULK = QueuePriority.INTERACTIVE, QueuePriority.API, QueuePriority.BULK
 
 
 def run(test):
@@ -21,98 +22,98 @@ def run(test):
     return warped_test
 
 
-def door(slots, **options):
+def admission_with(slots, **options):
     return Admission(slots, clock=asyncio.get_running_loop().time, **options)
 
 
-def order_of(admission, *places):
-    """Let all through, one by one, and return the numbers of `places` in the order of their slots."""
-    left, order = list(places), []
+def order_of(*tickets):
+    """Release the tickets as they are granted, and return their numbers in that order."""
+    left, order = list(tickets), []
     while left:
-        running = [place for place in left if place.is_admitted]
-        assert len(running) == 1
-        left.remove(running[0])
-        order.append(places.index(running[0]))
-        running[0].leave()
+        granted = [ticket for ticket in left if ticket.is_granted]
+        assert len(granted) == 1
+        left.remove(granted[0])
+        order.append(tickets.index(granted[0]))
+        granted[0].release()
     return order
 
 
 @run
 async def test_a_free_slot_is_taken_at_once():
-    admission = door(2)
-    places = [admission.enter(PERSON), admission.enter(PERSON), admission.enter(PERSON)]
-    assert [place.is_admitted for place in places] == [True, True, False]
-    assert [place.position for place in places] == [0, 0, 1]
+    admission = admission_with(2)
+    tickets = [admission.enter(INTERACTIVE), admission.enter(INTERACTIVE), admission.enter(INTERACTIVE)]
+    assert [ticket.is_granted for ticket in tickets] == [True, True, False]
+    assert [ticket.position for ticket in tickets] == [0, 0, 1]
 
 
 @run
-async def test_people_come_before_programs_before_bulk():
-    admission = door(1)
-    first = admission.enter(PERSON)
-    places = [admission.enter(each) for each in (BULK, API, PERSON, API, PERSON)]
-    assert [place.position for place in places] == [5, 3, 1, 4, 2]
-    first.leave()
-    assert order_of(admission, *places) == [2, 4, 1, 3, 0]
+async def test_interactive_calls_go_before_api_calls_before_bulk():
+    admission = admission_with(1)
+    first = admission.enter(INTERACTIVE)
+    tickets = [admission.enter(each) for each in (BULK, API, INTERACTIVE, API, INTERACTIVE)]
+    assert [ticket.position for ticket in tickets] == [5, 3, 1, 4, 2]
+    first.release()
+    assert order_of(*tickets) == [2, 4, 1, 3, 0]
 
 
 @run
 async def test_users_take_turns():
-    admission = door(1)
-    first = admission.enter(PERSON, "ada")
-    places = [admission.enter(PERSON, user) for user in ("ada", "ada", "ada", "bob", "eve", "bob")]
-    assert [place.position for place in places] == [1, 4, 6, 2, 3, 5]
-    first.leave()
-    assert order_of(admission, *places) == [0, 3, 4, 1, 5, 2]
+    admission = admission_with(1)
+    first = admission.enter(INTERACTIVE, "ada")
+    tickets = [admission.enter(INTERACTIVE, user) for user in ("ada", "ada", "ada", "bob", "eve", "bob")]
+    assert [ticket.position for ticket in tickets] == [1, 4, 6, 2, 3, 5]
+    first.release()
+    assert order_of(*tickets) == [0, 3, 4, 1, 5, 2]
 
 
 @run
-async def test_a_position_is_told_as_it_changes():
-    admission = door(1)
-    holders = [admission.enter(PERSON), admission.enter(PERSON)]
-    place = admission.enter(PERSON)
-    moved = asyncio.create_task(place.moved(look_every_s=1))
+async def test_a_changed_position_is_reported():
+    admission = admission_with(1)
+    holders = [admission.enter(INTERACTIVE), admission.enter(INTERACTIVE)]
+    ticket = admission.enter(INTERACTIVE)
+    change = asyncio.create_task(ticket.wait_for_change(poll_interval_s=1))
     await asyncio.sleep(5)
-    assert not moved.done()
-    holders[0].leave()
-    assert await moved == 1
-    holders[1].leave()
-    assert await place.moved(look_every_s=1) == 0
-    assert place.is_admitted
+    assert not change.done()
+    holders[0].release()
+    assert await change == 1
+    holders[1].release()
+    assert await ticket.wait_for_change(poll_interval_s=1) == 0
+    assert ticket.is_granted
 
 
 @run
-async def test_being_admitted_is_told_at_once():
-    admission = door(1)
-    holder, place = admission.enter(PERSON), admission.enter(PERSON)
-    moved = asyncio.create_task(place.moved(look_every_s=100))
+async def test_a_grant_is_reported_at_once():
+    admission = admission_with(1)
+    holder, ticket = admission.enter(INTERACTIVE), admission.enter(INTERACTIVE)
+    change = asyncio.create_task(ticket.wait_for_change(poll_interval_s=100))
     await asyncio.sleep(0)
     now_s = asyncio.get_running_loop().time()
-    holder.leave()
-    await moved
+    holder.release()
+    await change
     assert asyncio.get_running_loop().time() == now_s
 
 
 @run
-async def test_who_leaves_leaves_no_trace():
-    admission = door(1)
-    holder = admission.enter(PERSON)
-    places = [admission.enter(PERSON, user) for user in "abc"]
-    waiting = asyncio.create_task(places[0].moved(look_every_s=1))
+async def test_a_released_ticket_leaves_nothing_behind():
+    admission = admission_with(1)
+    holder = admission.enter(INTERACTIVE)
+    tickets = [admission.enter(INTERACTIVE, user) for user in "abc"]
+    waiting = asyncio.create_task(tickets[0].wait_for_change(poll_interval_s=1))
     await asyncio.sleep(0)
     waiting.cancel()
-    places[0].leave()
-    places[0].leave()
-    assert [place.position for place in places[1:]] == [1, 2]
-    for place in (holder, *places, holder):
-        place.leave()
+    tickets[0].release()
+    tickets[0].release()
+    assert [ticket.position for ticket in tickets[1:]] == [1, 2]
+    for ticket in (holder, *tickets, holder):
+        ticket.release()
     assert (admission.running, sum(map(admission.waiting, QueuePriority))) == (0, 0)
-    assert not any(admission._lines.values())
-    assert admission.enter(PERSON).is_admitted
+    assert admission.is_idle
+    assert admission.enter(INTERACTIVE).is_granted
 
 
 @run
-async def test_a_full_line_refuses_at_once_and_says_when_to_come_again():
-    admission = door(1, waiting_max=3)
+async def test_a_full_queue_refuses_at_once_with_a_retry_after():
+    admission = admission_with(1, waiting_max=3)
     for _n in range(4):
         admission.enter(API)
     with pytest.raises(errors.QueueFull) as refused:
@@ -121,117 +122,119 @@ async def test_a_full_line_refuses_at_once_and_says_when_to_come_again():
 
 
 @run
-async def test_a_line_full_of_bulk_keeps_no_person_out():
-    admission = door(1, waiting_max=3)
+async def test_a_queue_full_of_bulk_accepts_interactive_calls():
+    admission = admission_with(1, waiting_max=3)
     for _n in range(4):
         admission.enter(BULK)
-    assert admission.enter(PERSON).position == 1
+    assert admission.enter(INTERACTIVE).position == 1
     with pytest.raises(errors.QueueFull):
         admission.enter(BULK)
 
 
 @run
 async def test_the_number_of_slots_can_change_at_any_time():
-    admission = door(1)
-    places = [admission.enter(PERSON) for _n in range(5)]
+    admission = admission_with(1)
+    tickets = [admission.enter(INTERACTIVE) for _n in range(5)]
     admission.slots = 3
-    assert [place.is_admitted for place in places] == [True, True, True, False, False]
+    assert [ticket.is_granted for ticket in tickets] == [True, True, True, False, False]
     admission.slots = 1
-    places[0].leave()
-    places[1].leave()
+    tickets[0].release()
+    tickets[1].release()
     assert admission.running == 1
-    places[2].leave()
-    assert places[3].is_admitted
+    tickets[2].release()
+    assert tickets[3].is_granted
 
 
 @run
-async def test_a_pause_holds_everybody_and_then_ends():
-    admission = door(2)
-    running = admission.enter(PERSON)
+async def test_a_pause_holds_all_calls_and_then_ends():
+    admission = admission_with(2)
+    running = admission.enter(INTERACTIVE)
     admission.pause(30)
-    places = [admission.enter(PERSON), admission.enter(BULK)]
-    running.leave()
+    tickets = [admission.enter(INTERACTIVE), admission.enter(BULK)]
+    running.release()
     await asyncio.sleep(29.9)
-    assert not any(place.is_admitted for place in places)
+    assert not any(ticket.is_granted for ticket in tickets)
     await asyncio.sleep(0.2)
-    assert all(place.is_admitted for place in places)
+    assert all(ticket.is_granted for ticket in tickets)
 
 
 @run
-async def test_nobody_waits_for_a_pause_that_is_longer_than_is_patient():
-    admission = door(1, pause_max_s=60)
-    running, place = admission.enter(PERSON), admission.enter(PERSON)
-    waiting = asyncio.create_task(place.moved(look_every_s=1))
+async def test_calls_are_refused_during_a_pause_longer_than_the_limit():
+    admission = admission_with(1, pause_max_s=60)
+    running, ticket = admission.enter(INTERACTIVE), admission.enter(INTERACTIVE)
+    waiting = asyncio.create_task(ticket.wait_for_change(poll_interval_s=1))
     await asyncio.sleep(0)
     admission.pause(200)
     with pytest.raises(errors.RateLimited) as refused:
         await waiting
     assert refused.value.retry_after_s == pytest.approx(200)
     with pytest.raises(errors.RateLimited):
-        admission.enter(PERSON)
-    place.leave()
-    running.leave()
+        admission.enter(INTERACTIVE)
+    ticket.release()
+    running.release()
     await asyncio.sleep(141)
-    late = admission.enter(PERSON)
-    await late.moved(look_every_s=1)
+    late = admission.enter(INTERACTIVE)
+    await late.wait_for_change(poll_interval_s=1)
     assert asyncio.get_running_loop().time() >= 200
 
 
 @run
 async def test_an_absurd_pause_ends_within_a_quarter_of_an_hour():
-    admission = door(1)
+    admission = admission_with(1)
     admission.pause(1e12)
     assert admission.paused_s == 900
 
 
 @run
-async def test_bulk_moves_on_while_people_keep_coming():
-    admission = door(4)
+async def test_bulk_makes_progress_while_interactive_calls_keep_coming():
+    admission = admission_with(4)
     bulk = [admission.enter(BULK, "batch") for _n in range(50)]
-    people = [admission.enter(PERSON, n) for n in range(500)]
+    people = [admission.enter(INTERACTIVE, n) for n in range(500)]
+    released = set()
     for _round in range(50):
-        for place in [place for place in (*bulk, *people) if place in admission._running]:
-            place.leave()
-    assert sum(place.is_admitted for place in bulk) == 50
-    assert sum(place.is_admitted for place in people) >= 150
+        for ticket in [each for each in (*bulk, *people) if each.is_granted and each not in released]:
+            released.add(ticket)
+            ticket.release()
+    assert sum(ticket.is_granted for ticket in bulk) == 50
+    assert sum(ticket.is_granted for ticket in people) >= 150
 
 
 @run
-async def test_bulk_moves_on_even_where_there_is_one_slot():
-    admission = door(1)
+async def test_bulk_makes_progress_even_with_one_slot():
+    admission = admission_with(1)
     bulk = admission.enter(BULK), admission.enter(BULK)
-    people = [admission.enter(PERSON) for _n in range(30)]
-    bulk[0].leave()
+    people = [admission.enter(INTERACTIVE) for _n in range(30)]
+    bulk[0].release()
     for n in range(8):
-        assert people[n].is_admitted
-        people[n].leave()
-    assert bulk[1].is_admitted
+        assert people[n].is_granted
+        people[n].release()
+    assert bulk[1].is_granted
 
 
 @run
-async def test_three_hundred_bulk_calls_delay_no_person_by_more_than_the_calls_in_flight():
+async def test_three_hundred_bulk_calls_delay_interactive_calls_by_no_more_than_the_calls_in_flight():
     """Each call takes a second, so a wait is counted in calls."""
-    admission, loop = door(4), asyncio.get_running_loop()
-    begun = []
+    admission, loop = admission_with(4), asyncio.get_running_loop()
+    started = []
 
     async def call(priority, user):
         since_s = loop.time()
-        place = admission.enter(priority, user)
+        ticket = admission.enter(priority, user)
         try:
-            while not place.is_admitted:
-                await place.moved(look_every_s=1)
-            begun.append((priority, loop.time() - since_s, loop.time()))
+            while not ticket.is_granted:
+                await ticket.wait_for_change(poll_interval_s=1)
+            started.append((priority, loop.time() - since_s, loop.time()))
             await asyncio.sleep(1)
         finally:
-            place.leave()
+            ticket.release()
 
     calls = [asyncio.create_task(call(BULK, "batch")) for _n in range(300)]
     await asyncio.sleep(0.5)
-    calls += [asyncio.create_task(call(PERSON, n)) for n in range(30)]
+    calls += [asyncio.create_task(call(INTERACTIVE, n)) for n in range(30)]
     await asyncio.gather(*calls)
-    waits = [wait_s for priority, wait_s, _when in begun if priority is PERSON]
-    # Three slots are theirs: the k-th waits for the calls in flight and those before it.
+    waits = [wait_s for priority, wait_s, _when in started if priority is INTERACTIVE]
+    # Interactive calls have three slots: the k-th waits for the calls in flight and those before it.
     assert all(wait_s <= 0.5 + k // 3 + 0.01 for k, wait_s in enumerate(waits))
-    meanwhile = [when for priority, _wait, when in begun if priority is BULK and when <= 0.5 + max(waits)]
+    meanwhile = [when for priority, _wait, when in started if priority is BULK and when <= 0.5 + max(waits)]
     assert len(meanwhile) - 4 >= 10
-    assert len(begun) == 330
+    assert len(started) == 330

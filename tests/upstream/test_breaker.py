@@ -1,4 +1,4 @@
-"""The breaker: when it opens, whom it lets through, how it closes. Its clock is put forward by hand."""
+"""The breaker: when it opens, which calls it allows, how it closes. Tests move its clock by hand."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerSta
 from tests.support.clock import warped
 
 
-class Hand:
-    """A clock that stands still until it is moved."""
+class ManualClock:
+    """A clock that stands still until a test moves it."""
 
     now_s = 1000.0
 
@@ -20,7 +20,7 @@ class Hand:
 
 @pytest.fixture
 def clock():
-    return Hand()
+    return ManualClock()
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def breaker(clock):
 
 def fail(breaker, times=1):
     for _n in range(times):
-        breaker.failed(breaker.permit())
+        breaker.record_failure(breaker.try_acquire())
 
 
 def succeed(breaker, times=1):
     for _n in range(times):
-        breaker.succeeded(breaker.permit())
+        breaker.record_success(breaker.try_acquire())
 
 
 def opened(breaker):
@@ -49,10 +49,10 @@ def test_five_failures_in_a_row_open_it(breaker):
     assert breaker.state is BreakerState.CLOSED
     fail(breaker)
     assert breaker.state is BreakerState.OPEN
-    assert breaker.permit() is None
+    assert breaker.try_acquire() is None
 
 
-def test_a_success_between_failures_begins_the_row_anew(breaker):
+def test_a_success_between_failures_resets_the_count(breaker):
     fail(breaker, 4)
     succeed(breaker, 10)
     fail(breaker, 4)
@@ -85,83 +85,83 @@ def test_failures_of_more_than_a_minute_ago_are_forgotten(breaker, clock):
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_a_call_without_a_verdict_counts_as_nothing(breaker):
+def test_a_call_without_an_outcome_does_not_count(breaker):
     for _n in range(50):
-        breaker.withdrawn(breaker.permit())
+        breaker.release(breaker.try_acquire())
     fail(breaker, 4)
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_it_stays_open_for_its_time_and_then_lets_exactly_one_through(breaker, clock):
+def test_it_stays_open_for_its_time_and_then_allows_exactly_one_call(breaker, clock):
     opened(breaker)
     assert breaker.wait_s == 15
     clock.now_s += 14.9
-    assert breaker.permit() is None
+    assert breaker.try_acquire() is None
     clock.now_s += 0.2
     assert breaker.state is BreakerState.HALF_OPEN
-    assert breaker.permit().is_probe
-    assert [breaker.permit() for _n in range(10)] == [None] * 10
+    assert breaker.try_acquire().is_probe
+    assert [breaker.try_acquire() for _n in range(10)] == [None] * 10
 
 
 def test_it_closes_when_the_probe_succeeds(breaker, clock):
     opened(breaker)
     clock.now_s += 15
-    breaker.succeeded(breaker.permit())
+    breaker.record_success(breaker.try_acquire())
     assert breaker.state is BreakerState.CLOSED
     fail(breaker, 4)
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_it_opens_for_another_while_when_the_probe_fails(breaker, clock):
+def test_it_opens_again_when_the_probe_fails(breaker, clock):
     opened(breaker)
     clock.now_s += 15
-    breaker.failed(breaker.permit())
+    breaker.record_failure(breaker.try_acquire())
     assert breaker.state is BreakerState.OPEN
     assert breaker.wait_s == 15
 
 
-def test_a_probe_without_a_verdict_leaves_its_turn_to_the_next(breaker, clock):
+def test_a_probe_without_an_outcome_is_followed_by_another(breaker, clock):
     opened(breaker)
     clock.now_s += 15
-    breaker.withdrawn(breaker.permit())
-    assert breaker.permit().is_probe
+    breaker.release(breaker.try_acquire())
+    assert breaker.try_acquire().is_probe
 
 
 def test_a_lost_probe_does_not_block_for_ever(breaker, clock):
     opened(breaker)
     clock.now_s += 15
-    lost = breaker.begin(breaker.permit(), judged_within_s=40)
+    lost = breaker.start_call(breaker.try_acquire(), outcome_within_s=40)
     clock.now_s += 39
-    assert breaker.permit() is None
+    assert breaker.try_acquire() is None
     clock.now_s += 1
-    second = breaker.permit()
+    second = breaker.try_acquire()
     assert second.is_probe
-    breaker.failed(lost)
-    breaker.withdrawn(lost)
-    assert breaker.permit() is None
-    breaker.succeeded(second)
+    breaker.record_failure(lost)
+    breaker.release(lost)
+    assert breaker.try_acquire() is None
+    breaker.record_success(second)
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_what_began_before_it_opened_has_no_say_any_more(breaker, clock):
-    early = [breaker.permit() for _n in range(20)]
+def test_calls_from_before_it_opened_do_not_count_any_more(breaker, clock):
+    early = [breaker.try_acquire() for _n in range(20)]
     opened(breaker)
     clock.now_s += 15
-    probe = breaker.permit()
-    breaker.succeeded(early[0])
+    probe = breaker.try_acquire()
+    breaker.record_success(early[0])
     assert breaker.state is BreakerState.HALF_OPEN
-    breaker.succeeded(probe)
+    breaker.record_success(probe)
     for permit in early[1:]:
-        breaker.failed(permit)
+        breaker.record_failure(permit)
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_a_permit_from_before_is_void_once_it_opened_and_renewed_once_it_closed(breaker, clock):
-    early = breaker.permit()
+def test_a_permit_is_void_once_the_breaker_opened_and_replaced_once_it_closed(breaker, clock):
+    early = breaker.try_acquire()
     opened(breaker)
-    assert breaker.begin(early, judged_within_s=1) is None
+    assert breaker.start_call(early, outcome_within_s=1) is None
     breaker.close()
-    assert breaker.begin(early, judged_within_s=1) is not None
+    assert breaker.start_call(early, outcome_within_s=1) is not None
 
 
 def test_the_time_it_stays_open_differs():
@@ -179,92 +179,90 @@ def test_an_operator_holds_it_open_until_it_is_closed(breaker, clock):
     breaker.hold_open()
     clock.now_s += 10_000
     assert (breaker.state, breaker.wait_s, breaker.is_held) == (BreakerState.OPEN, INFINITE_S, True)
-    assert breaker.permit() is None
+    assert breaker.try_acquire() is None
     breaker.close()
-    assert breaker.permit() is not None
+    assert breaker.try_acquire() is not None
 
 
-# -- the line behind it ----------------------------------------------------------------------------
+# -- waiting for a permit --------------------------------------------------------------------------
 
 
 def on_its_loop():
     return Breaker(BreakerPolicy(open_jitter=0), clock=asyncio.get_running_loop().time)
 
 
-def in_line(breaker, *calls):
-    return [asyncio.create_task(breaker.turn(each)) for each in calls]
+def waiting_for(breaker, *calls):
+    return [asyncio.create_task(breaker.acquire(each)) for each in calls]
 
 
-def test_of_those_in_line_one_is_let_through_who_lost_least_and_came_first():
+def test_of_waiting_calls_the_one_with_fewest_calls_that_came_first_gets_the_probe():
     async def main():
         breaker = opened(on_its_loop())
-        line = in_line(breaker, 2, 1, 1, 0, 0)
+        waiters = waiting_for(breaker, 2, 1, 1, 0, 0)
         await asyncio.sleep(15.1)
-        assert [task.done() for task in line] == [False, False, False, True, False]
-        assert line[3].result().is_probe
-        breaker.succeeded(line[3].result())
-        permits = await asyncio.gather(*line)
+        assert [task.done() for task in waiters] == [False, False, False, True, False]
+        assert waiters[3].result().is_probe
+        breaker.record_success(waiters[3].result())
+        permits = await asyncio.gather(*waiters)
         assert [permit.is_probe for permit in permits] == [False, False, False, True, False]
         assert breaker.waiting == 0
 
     warped(main())
 
 
-def test_those_in_line_are_told_when_it_opened_anew():
+def test_waiting_calls_are_notified_when_it_opens_again():
     async def main():
         breaker = opened(on_its_loop())
-        line = in_line(breaker, 0, 0, 0)
+        waiters = waiting_for(breaker, 0, 0, 0)
         await asyncio.sleep(15.1)
-        breaker.failed(line[0].result())
-        assert (await asyncio.gather(*line))[1:] == [None, None]
+        breaker.record_failure(waiters[0].result())
+        assert (await asyncio.gather(*waiters))[1:] == [None, None]
         assert breaker.wait_s == pytest.approx(15)
 
     warped(main())
 
 
-def test_one_who_leaves_the_line_takes_nobodys_turn():
+def test_a_cancelled_waiter_does_not_use_up_the_probe():
     async def main():
         breaker = opened(on_its_loop())
-        line = in_line(breaker, 0, 0, 0)
+        waiters = waiting_for(breaker, 0, 0, 0)
         await asyncio.sleep(1)
-        line[0].cancel()
+        waiters[0].cancel()
         await asyncio.sleep(0)
         assert breaker.waiting == 2
-        breaker._let_one_through()
         await asyncio.sleep(14.5)
-        assert line[1].done()
-        # Chosen, and gone in the same moment.
-        line[1].cancel()
-        breaker.withdrawn(line[1].result())
+        assert waiters[1].done()
+        # It got the probe and is cancelled before it makes its call.
+        waiters[1].cancel()
+        breaker.release(waiters[1].result())
         await asyncio.sleep(0.1)
-        assert line[2].result().is_probe
+        assert waiters[2].result().is_probe
 
     warped(main())
 
 
-def test_a_permit_granted_to_one_who_is_cancelled_in_that_moment_goes_on():
+def test_a_permit_granted_to_a_waiter_that_is_cancelled_at_the_same_time_is_passed_on():
     async def main():
         breaker = opened(on_its_loop())
-        line = in_line(breaker, 0, 0)
-        await asyncio.sleep(14.9)
-        breaker._until_s = 0
-        breaker._let_one_through()
-        line[0].cancel()
-        await asyncio.sleep(0.1)
-        assert line[0].cancelled()
-        assert line[1].result().is_probe
-
-    warped(main())
-
-
-def test_a_lost_probe_is_followed_by_another_from_the_line():
-    async def main():
-        breaker = opened(on_its_loop())
-        line = in_line(breaker, 0, 0)
+        waiters = waiting_for(breaker, 0, 0)
+        # Within the clock's resolution, so that grant and cancellation share one iteration of the loop.
+        loop = asyncio.get_running_loop()
+        loop.call_at(loop.time() + breaker.wait_s + 1e-10, waiters[0].cancel)
         await asyncio.sleep(15.1)
-        assert [task.done() for task in line] == [True, False]
+        assert waiters[0].cancelled()
+        assert waiters[1].result().is_probe
+
+    warped(main())
+
+
+def test_a_lost_probe_is_followed_by_that_of_a_waiting_call():
+    async def main():
+        breaker = opened(on_its_loop())
+        waiters = waiting_for(breaker, 0, 0)
+        await asyncio.sleep(15.1)
+        assert [task.done() for task in waiters] == [True, False]
         await asyncio.sleep(30)
-        assert line[1].result().is_probe
+        assert waiters[1].result().is_probe
 
     warped(main())
 

@@ -1,11 +1,10 @@
-"""What follows when an answer is cut after its first word, against a provider on a real socket."""
+"""Recovery of answers that are cut after their first delta, against a provider on a real socket."""
 
 import pytest
 
 from chat import events, upstream
 from chat.upstream import Recovery, errors
-from tests.upstream.test_route import GOOD, of, site
-from tests.upstream.test_stream import QUICK, ask, shown
+from tests.upstream.support import GOOD, QUICK, ask, of, shown, site
 
 CUTS = [
     ("cut after=5", errors.Cut),
@@ -23,7 +22,7 @@ KEEP = upstream.Policy(recoveries=frozenset())
 
 
 @pytest.mark.parametrize(("fault", "kind"), CUTS)
-async def test_a_model_that_can_continues_where_it_was_cut(fault, kind):
+async def test_a_model_that_can_continue_continues_where_it_was_cut(fault, kind):
     outcome = await ask(f"go on [[{fault} times=1]]", timeouts=QUICK, continues=True)
     assert outcome.error is None
     assert outcome.text == outcome.full_text
@@ -39,7 +38,7 @@ async def test_a_model_that_can_continues_where_it_was_cut(fault, kind):
 
 
 @pytest.mark.parametrize(("fault", "kind"), CUTS)
-async def test_a_model_that_cannot_is_asked_anew_and_the_same_words_show_no_seam(fault, kind):
+async def test_a_model_that_cannot_continue_restarts_and_the_same_text_shows_no_seam(fault, kind):
     outcome = await ask(f"once more [[{fault} times=1]]", timeouts=QUICK)
     assert outcome.error is None
     assert outcome.text == outcome.full_text
@@ -48,7 +47,7 @@ async def test_a_model_that_cannot_is_asked_anew_and_the_same_words_show_no_seam
     assert [type(step.error) for step in outcome.of(upstream.RetryingStep)] == [kind]
 
 
-async def test_other_words_take_the_place_of_the_old_ones():
+async def test_a_restart_with_other_text_replaces_the_old_text():
     outcome = await ask("[[cut after=5 times=1]] [[vary]]")
     assert outcome.error is None
     assert [step.reason for step in outcome.of(events.Restarted)] == ["cut"]
@@ -65,7 +64,7 @@ async def test_an_answer_can_be_cut_twice():
 
 
 @pytest.mark.parametrize("continues", [True, False])
-async def test_what_is_always_cut_keeps_its_text_after_two_recoveries(continues):
+async def test_an_answer_that_is_always_cut_keeps_its_text_after_two_recoveries(continues):
     outcome = await ask("[[cut after=5]]", continues=continues)
     assert type(outcome.error) is errors.Cut
     assert outcome.calls == 3
@@ -100,7 +99,7 @@ async def test_calls_before_the_first_delta_of_a_recovery_are_retries():
 @pytest.mark.parametrize(
     "fault", ["error after=5 code=insufficient_quota", "error after=5 code=content_filter"]
 )
-async def test_what_cannot_succeed_is_not_recovered(fault):
+async def test_permanent_failures_are_not_recovered_from(fault):
     outcome = await ask(f"[[{fault}]]", continues=True)
     assert outcome.calls == 1
     assert outcome.text
@@ -108,13 +107,13 @@ async def test_what_cannot_succeed_is_not_recovered(fault):
 
 
 @pytest.mark.parametrize("model", ["fake-prefill-echo", "fake-prefill-ignore"])
-async def test_a_model_that_repeats_the_text_before_it_goes_on_says_nothing_twice(model):
+async def test_a_model_that_repeats_the_text_before_continuing_shows_nothing_twice(model):
     outcome = await ask("echo [[cut after=5 times=1]]", model=model, continues=True)
     assert outcome.error is None
     assert outcome.text == outcome.full_text
 
 
-async def test_a_refused_prefill_means_a_restart_and_is_remembered():
+async def test_a_refused_prefill_causes_a_restart_and_is_remembered():
     state = upstream.UpstreamState()
     first = await ask(
         "refused [[cut after=5 times=1]]",
@@ -139,7 +138,7 @@ async def test_a_refused_prefill_means_a_restart_and_is_remembered():
 
 @pytest.mark.parametrize("continues", [True, False])
 @pytest.mark.parametrize("after", range(8, 14))
-async def test_half_a_character_at_the_cut_is_no_text(after, continues):
+async def test_half_a_character_at_the_cut_is_not_part_of_the_text(after, continues):
     outcome = await ask(
         f"[[cut after={after} times=1]] [[split_pairs ascii chars=1 text=Twelve: 🙂🙂🙂 and so on]]",
         continues=continues,
@@ -148,23 +147,23 @@ async def test_half_a_character_at_the_cut_is_no_text(after, continues):
     assert outcome.text == "Twelve: 🙂🙂🙂 and so on"
 
 
-async def test_a_very_short_text_is_begun_anew():
+async def test_a_very_short_text_is_restarted():
     outcome = await ask("[[cut after=1 times=1]]", continues=True)
     assert outcome.text == outcome.full_text
     assert outcome.prefills == [None, None]
 
 
-async def test_thinking_that_was_cut_begins_anew_as_a_retry():
+async def test_thinking_that_was_cut_is_restarted_as_a_retry():
     outcome = await ask("[[reasoning=5 deltas=20]] [[cut after=3 times=1]]", recoveries=0)
     assert outcome.error is None
     assert len(outcome.of(events.Restarted)) == 1
     assert outcome.text == outcome.full_text
-    [anew] = outcome.of(events.Restarted)
-    behind = outcome.steps[outcome.steps.index(anew) :]
-    assert outcome.thinking == shown(behind, events.Thinking) != ""
+    [restarted] = outcome.of(events.Restarted)
+    after = outcome.steps[outcome.steps.index(restarted) :]
+    assert outcome.thinking == shown(after, events.Thinking) != ""
 
 
-async def test_what_a_dead_process_left_is_continued():
+async def test_text_left_by_a_lost_process_is_continued():
     full_text = (await ask("left behind")).full_text
     outcome = await ask("left behind", partial=full_text[:30], continues=True, recoveries=1)
     assert outcome.error is None
@@ -173,22 +172,22 @@ async def test_what_a_dead_process_left_is_continued():
     assert outcome.prefills == [full_text[:30]]
 
 
-async def test_what_a_dead_process_left_is_kept_where_no_recovery_is_left():
+async def test_text_left_by_a_lost_process_is_kept_without_a_recovery_left():
     outcome = await ask("left behind", partial="Once upon a time", continues=True, recoveries=0)
     assert type(outcome.error) is errors.ProcessLost
     assert outcome.calls == 0
 
 
-async def test_calls_of_a_dead_process_count():
+async def test_calls_of_a_lost_process_count():
     outcome = await ask("[[status=503]]", endpoint="e", made=[("e", "fake")] * 2)
     assert outcome.calls == 1
 
 
-# -- along the route -------------------------------------------------------------------------------
+# -- recovery by a fallback ------------------------------------------------------------------------
 
 
 class Screen:
-    """The text of an answer on its way, as its reader has it."""
+    """The text of an answer, as it is displayed."""
 
     def __init__(self):
         self.steps = []
@@ -204,12 +203,12 @@ class Screen:
 @pytest.mark.parametrize(
     ("model", "continues", "asked", "prefilled"),
     [
-        # The same model first, the fallback with the last recovery.
+        # The same model first, the fallback for the last recovery.
         ("fake-cut-after-5", (True, True), ["fake-cut-after-5", "fake-cut-after-5", GOOD], [0, 1, 1]),
         ("fake-cut-after-5", (False, False), ["fake-cut-after-5", "fake-cut-after-5", GOOD], [0, 0, 0]),
-        # A fallback that can keep the text at once.
+        # At once to a fallback that can keep the text.
         ("fake-malformed-after-5", (False, True), ["fake-malformed-after-5", GOOD], [0, 1]),
-        # Nobody waits twice for a model that went silent.
+        # A model that stalled is not called again.
         ("fake-stall-after-5", (True, True), ["fake-stall-after-5", GOOD], [0, 1]),
         ("fake-stall-after-5", (True, False), ["fake-stall-after-5", GOOD], [0, 0]),
     ],

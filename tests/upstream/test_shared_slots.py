@@ -1,136 +1,137 @@
-"""Shared slots: let in when the common count says so and, while it cannot be asked, by one's part."""
+"""Shared slots: calls start when the shared count grants them or, without it, within the own share."""
 
 import asyncio
 
-from chat.upstream.admission import TRY_AGAIN_S, Admission, QueuePriority
-from chat.upstream.shared_slots import SharingFailed, Trade
+from chat.upstream.admission import RECONNECT_INTERVAL_S, Admission
+from chat.upstream.queue import QueuePriority
+from chat.upstream.shared_slots import SharedSlotsUnavailable, SlotGrant
 from tests.support.clock import warped
 
-PERSON, API, BULK = QueuePriority
+INTERACTIVE, API, BULK = QueuePriority
 
 
-class Count:
-    """The common count as one process sees it: grants what the test has put there, the most urgent first."""
+class FakeSharedSlots:
+    """Grants as many slots as the test has made free, the most urgent calls first."""
 
     problem = None
 
     def __init__(self, free=0):
         self.free = free
-        self.told = []
+        self.reports = []
         self.is_down = False
 
-    async def trade(self, endpoint, slots, held, waiting):
+    async def acquire(self, endpoint, slots, in_use, waiting):
         await asyncio.sleep(0.001)
         if self.is_down:
-            raise SharingFailed
-        self.told.append((held, waiting))
+            raise SharedSlotsUnavailable
+        self.reports.append((in_use, waiting))
         granted = []
         for count in waiting:
             granted.append(min(self.free, count))
             self.free -= granted[-1]
-        return Trade(tuple(granted), sum(held) + sum(granted))
+        return SlotGrant(tuple(granted), sum(in_use) + sum(granted))
 
 
-def door(count, slots=4, **options):
-    return Admission(slots, endpoint="e", shared=count, clock=asyncio.get_running_loop().time, **options)
+def admission_with(shared, slots=4, **options):
+    return Admission(slots, endpoint="e", shared=shared, clock=asyncio.get_running_loop().time, **options)
 
 
-async def admitted(*places):
-    for place in places:
-        while await place.moved(look_every_s=1):
+async def granted(*tickets):
+    for ticket in tickets:
+        while await ticket.wait_for_change(poll_interval_s=1):
             pass
 
 
-def in_line(*places):
-    return [place.position for place in places]
+def positions(*tickets):
+    return [ticket.position for ticket in tickets]
 
 
-def test_nobody_is_let_in_before_the_common_count_says_so():
+def test_no_call_starts_before_the_shared_count_grants_it():
     async def test():
-        count = Count(free=0)
-        admission = door(count)
-        place = admission.enter(PERSON)
+        shared = FakeSharedSlots(free=0)
+        admission = admission_with(shared)
+        ticket = admission.enter(INTERACTIVE)
         await asyncio.sleep(1)
-        assert not place.is_admitted
-        count.free = 1
-        await admitted(place)
+        assert not ticket.is_granted
+        shared.free = 1
+        await granted(ticket)
         assert (admission.running, admission.in_use) == (1, 1)
 
     warped(test())
 
 
-def test_those_who_are_let_in_are_the_first_of_the_own_line():
+def test_granted_slots_go_to_the_first_calls_of_the_own_queue():
     async def test():
-        count = Count(free=2)
-        admission = door(count)
-        bulk, api, person = (admission.enter(each) for each in (BULK, API, PERSON))
-        await admitted(person, api)
-        assert in_line(bulk, api, person) == [1, 0, 0]
+        shared = FakeSharedSlots(free=2)
+        admission = admission_with(shared)
+        bulk, api, interactive = (admission.enter(each) for each in (BULK, API, INTERACTIVE))
+        await granted(interactive, api)
+        assert positions(bulk, api, interactive) == [1, 0, 0]
 
     warped(test())
 
 
-def test_what_is_given_back_is_told_at_once():
+def test_a_released_slot_is_reported_at_once():
     async def test():
-        count = Count(free=1)
-        admission = door(count)
-        place = admission.enter(PERSON)
-        await admitted(place)
-        place.leave()
+        shared = FakeSharedSlots(free=1)
+        admission = admission_with(shared)
+        ticket = admission.enter(INTERACTIVE)
+        await granted(ticket)
+        ticket.release()
         await asyncio.sleep(0.01)
-        assert count.told[-1] == ((0, 0, 0), (0, 0, 0))
-        told = len(count.told)
+        assert shared.reports[-1] == ((0, 0, 0), (0, 0, 0))
+        reports = len(shared.reports)
         await asyncio.sleep(60)
-        assert len(count.told) == told
+        assert len(shared.reports) == reports
 
     warped(test())
 
 
-def test_what_is_held_is_told_again_each_second():
+def test_running_calls_are_reported_again_each_second():
     async def test():
-        count = Count(free=1)
-        await admitted(door(count).enter(API))
-        told = len(count.told)
+        shared = FakeSharedSlots(free=1)
+        await granted(admission_with(shared).enter(API))
+        reports = len(shared.reports)
         await asyncio.sleep(10)
-        assert 9 <= len(count.told) - told <= 11
-        assert count.told[-1] == ((0, 1, 0), (0, 0, 0))
+        assert 9 <= len(shared.reports) - reports <= 11
+        assert shared.reports[-1] == ((0, 1, 0), (0, 0, 0))
 
     warped(test())
 
 
-def test_a_slot_for_somebody_who_has_left_is_given_back():
+def test_a_slot_granted_to_a_released_ticket_is_given_back():
     async def test():
-        count = Count(free=1)
-        admission = door(count)
-        admission.enter(PERSON).leave()
-        place = admission.enter(PERSON)
-        await asyncio.sleep(0)  # it is being asked for
-        place.leave()
+        shared = FakeSharedSlots(free=1)
+        admission = admission_with(shared)
+        admission.enter(INTERACTIVE).release()
+        ticket = admission.enter(INTERACTIVE)
+        await asyncio.sleep(0)  # the slot is being acquired
+        ticket.release()
         await asyncio.sleep(0.1)
         assert admission.running == 0
-        assert count.told[-1] == ((0, 0, 0), (0, 0, 0))
+        assert shared.reports[-1] == ((0, 0, 0), (0, 0, 0))
 
     warped(test())
 
 
-def test_without_the_common_count_a_process_goes_by_its_part_until_it_is_back():
+def test_without_the_shared_count_a_process_uses_its_share_until_the_count_is_back():
     async def test():
-        count = Count(free=4)
-        count.is_down = True
-        admission = door(count, slots=4)
+        shared = FakeSharedSlots(free=4)
+        shared.is_down = True
+        admission = admission_with(shared, slots=4)
         admission.processes = 2
-        places = [admission.enter(PERSON) for _ in range(4)]
-        await admitted(*places[:2])
-        await asyncio.sleep(TRY_AGAIN_S * 3)
-        assert in_line(*places) == [0, 0, 1, 2]
+        tickets = [admission.enter(INTERACTIVE) for _ in range(4)]
+        await granted(*tickets[:2])
+        await asyncio.sleep(RECONNECT_INTERVAL_S * 3)
+        assert positions(*tickets) == [0, 0, 1, 2]
         assert (admission.limit, admission.in_use) == (2, None)
-        count.is_down = False
-        await admitted(*places)
+        shared.is_down = False
+        await granted(*tickets)
 
     warped(test())
 
 
-def test_each_process_has_its_part_where_nothing_is_shared():
+def test_each_process_has_its_share_where_slots_are_not_shared():
     async def test():
         admission = Admission(32)
         admission.processes = 3
@@ -141,24 +142,24 @@ def test_each_process_has_its_part_where_nothing_is_shared():
     warped(test())
 
 
-def test_while_the_endpoint_pauses_nothing_is_asked_for():
+def test_no_slots_are_acquired_while_the_endpoint_is_paused():
     async def test():
-        count = Count(free=4)
-        admission = door(count)
+        shared = FakeSharedSlots(free=4)
+        admission = admission_with(shared)
         admission.pause(5)
-        place = admission.enter(PERSON)
+        ticket = admission.enter(INTERACTIVE)
         await asyncio.sleep(4)
-        assert not place.is_admitted
-        assert {waiting for _held, waiting in count.told} <= {(0, 0, 0)}
+        assert not ticket.is_granted
+        assert {waiting for _in_use, waiting in shared.reports} <= {(0, 0, 0)}
         await asyncio.sleep(2)
-        assert place.is_admitted
+        assert ticket.is_granted
 
     warped(test())
 
 
-def test_a_line_that_may_hold_nobody_still_lets_in_whom_the_slots_take():
+def test_a_queue_of_length_zero_still_accepts_calls_for_free_slots():
     async def test():
-        places = [door(Count(free=4), waiting_max=0).enter(PERSON)]
-        await admitted(*places)
+        tickets = [admission_with(FakeSharedSlots(free=4), waiting_max=0).enter(INTERACTIVE)]
+        await granted(*tickets)
 
     warped(test())

@@ -1,0 +1,67 @@
+"""Which model of a route is called next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chat.upstream import errors
+from chat.upstream.breaker import INFINITE_S, BreakerState
+from chat.upstream.state import UpstreamState
+from chat.upstream.types import Target
+
+
+class Candidates:
+    """The targets of a route that may still be called, in the order of the route."""
+
+    def __init__(self, route: Sequence[Target], state: UpstreamState) -> None:
+        self.targets = list(route)
+        self._state = state
+
+    def choose(self, *, has_text: bool) -> Target:
+        """Return the target to call next.
+
+        It is the one that can be called soonest; among equals, one that can continue the text, if there is
+        text. Otherwise the order of the route decides.
+        """
+
+        def rank(target: Target) -> tuple[float, bool]:
+            return self.wait_s(target), has_text and not self.can_continue(target)
+
+        return min(self.targets, key=rank)
+
+    def discard(self, failed: Target, error: errors.UpstreamError) -> bool:
+        """Remove a target and those that would fail for the same reason.
+
+        Returns whether another target may do better.
+        """
+        self.targets = [target for target in self.targets if target is not failed]
+        if isinstance(error, errors.ContextTooLong):
+            self.targets = [
+                target for target in self.targets if target.context_tokens > failed.context_tokens
+            ]
+        elif not error.falls_over:
+            return False
+        return bool(self.targets)
+
+    def healthy_fallbacks(self, target: Target) -> list[Target]:
+        """Return the other targets whose breaker is closed."""
+        others = (other for other in self.targets if other is not target)
+        return [other for other in others if self._state.breaker(other).state is BreakerState.CLOSED]
+
+    def can_continue(self, target: Target) -> bool:
+        """Whether a target can continue a partial answer, as far as is known."""
+        return target.continues and target.key not in self._state.without_prefill
+
+    def wait_s(self, target: Target) -> float:
+        """How long until the target's breaker allows a call."""
+        return self._state.breaker(target).wait_s
+
+    @property
+    def has_ready(self) -> bool:
+        return any(self.wait_s(target) == 0 for target in self.targets)
+
+    @property
+    def shortest_wait_s(self) -> float | None:
+        """How long until a breaker allows a call; None if all of them are held open."""
+        wait_s = min(map(self.wait_s, self.targets))
+        return None if wait_s == INFINITE_S else wait_s

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def devices(chromium, site):
-    """Return two pages of one user, each in its own browser, and the wire of the second."""
+    """Return two pages of one user in separate browsers, and the wire of the second."""
     session = next(site.sessions)
     contexts = [chromium.new_context(viewport={"width": 1000, "height": 700}) for _n in range(2)]
     pages = []

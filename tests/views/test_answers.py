@@ -1,4 +1,4 @@
-"""Sending by form: accepted and refused messages, and that the text is never lost."""
+"""Sending by form: accepted and refused messages, and kept text."""
 
 import pytest
 from django.urls import reverse

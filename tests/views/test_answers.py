@@ -138,6 +138,12 @@ def test_the_details_show_tokens_cost_and_attempts(client, exchange):
         assert words in details
 
 
+def test_only_the_dialog_of_the_details_has_a_close_button(client, exchange):
+    url = reverse("details", args=[exchange().generations.get().pk])
+    assert "data-close" in client.get(url, headers={"HX-Request": "true"}).content.decode()
+    assert "data-close" not in client.get(url).content.decode()
+
+
 def test_choosing_a_version_shows_its_branch(client, exchange):
     answer = exchange("Why?", "Because.")
     client.post(reverse("regenerate", args=[answer.parent_id]), {"client_id": "b"})

@@ -1,4 +1,4 @@
-"""Steps that several browser tests share: waiting for the wire, the connection notice, further tabs."""
+"""Steps that several browser tests share."""
 
 import time
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def devices(chromium, site):
-    """Return two pages of one user, each in its own browser, and the wire of the second."""
+    """Return two pages of one user in separate browsers, and the wire of the second."""
     session = next(site.sessions)
     contexts = [chromium.new_context(viewport={"width": 1000, "height": 700}) for _n in range(2)]
     pages = []
@@ -70,6 +70,9 @@ def test_two_devices_show_the_same_answer_live(devices, site):
 def test_a_created_notice_alone_shows_the_new_conversation(devices):
     one, two, wire = devices
     wire.on_server_frame = lambda frame: [] if frame["type"] == "changed" else [frame]
+    # A page reloads the list once after it is connected.
+    with two.expect_response(lambda response: "/sidebar/" in response.url):
+        two.reload()
     send(one, "[[deltas=2]] seen at once")
     wait_until_final(one)
     expect(two.locator(".conversation-item")).to_have_count(0)

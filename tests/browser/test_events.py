@@ -1,4 +1,4 @@
-"""Events in Chromium: lost, repeated, unknown, and how the page acknowledges them."""
+"""Events in Chromium: lost, repeated and unknown ones, and acknowledgements."""
 
 import re
 import time

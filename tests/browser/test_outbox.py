@@ -1,4 +1,4 @@
-"""Messages in Chromium while the connection fails: no text is lost, and each message counts once."""
+"""Sending in Chromium while the connection fails: no message is lost or doubled."""
 
 import pytest
 from playwright.sync_api import expect

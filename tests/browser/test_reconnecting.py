@@ -1,4 +1,4 @@
-"""The page in Chromium when its connection fails: it notices, reconnects and catches up."""
+"""Reconnecting in Chromium: the page detects failures and catches up."""
 
 import re
 import time

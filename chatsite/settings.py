@@ -272,10 +272,6 @@ BREAKER_POLICY: dict[str, Any] = {}
 
 # -- the process ----------------------------------------------------------------------------------
 DRAIN_S = env.number("CHATSITE_DRAIN_S", 10.0, minimum=0, maximum=3600)
-# A process runs at most so many bulk answers at a time, waiting ones included.
-BULK_RUNNING_MAX = 200
-# A finished answer's events can be replayed for this long, for pages that are still showing it.
-LOG_KEPT_S = 600.0
 
 # Every variable that was read above; chatsite/checks.py warns about others.
 ENVIRONMENT_VARIABLES = frozenset(env.names)

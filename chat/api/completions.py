@@ -5,19 +5,19 @@ from __future__ import annotations
 from functools import partial
 
 from channels.db import database_sync_to_async
-from django.db import IntegrityError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from chat import events, tasks
+from chat import events
 from chat.api import requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import authenticate
 from chat.api.chunks import ChunkFormat
 from chat.api.errors import ApiError, json_response
 from chat.api.streaming import EventStream, Follower
+from chat.generation.start import start
 from chat.models import ApiKey
-from chat.models.generation import StartedGeneration
+from chat.runtime.process import current_runtime
 
 # A stream starts after this long even without an event: proxies close connections that are silent for
 # longer. Until then a failure has its own HTTP status.
@@ -28,13 +28,13 @@ async def create(request: HttpRequest) -> HttpResponseBase:
     """Create a generation and respond with its answer."""
     key = await authenticate(request, ApiKey.Scope.CHAT)
     parsed = requests.parse(request)
-    started = await _start(key, parsed)
+    started = await start(current_runtime().runner, key.user, partial(parsed.store, key))
     if parsed.body.background:
         return await _in_background(key, started.generation_id)
     follower = Follower(
         key,
         started.generation_id,
-        is_about_to_begin=not started.is_repeat,
+        is_about_to_start=not started.is_repeat,
         stop_on_release=not parsed.outlives_connection,
     )
     try:
@@ -44,14 +44,6 @@ async def create(request: HttpRequest) -> HttpResponseBase:
     except BaseException:
         follower.release()
         raise
-
-
-async def _start(key: ApiKey, parsed: requests.ParsedRequest) -> StartedGeneration:
-    try:
-        return await tasks.abegin(key.user, partial(parsed.store, key))
-    except IntegrityError:
-        # Another process stored the same Idempotency-Key at the same time: return its generation.
-        return await tasks.abegin(key.user, partial(parsed.store, key))
 
 
 async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:

@@ -20,10 +20,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from chat import notifications, tasks
 from chat.forms import RenameForm
+from chat.generation.start import stop_requested_sync
 from chat.models import Conversation, Generation, Message
 from chat.models.conversation import ConversationQuerySet
+from chat.runtime.process import current_runtime
 from chat.text import clean
 from chat.views.access import AuthenticatedRequest, signed_in
 
@@ -33,7 +34,7 @@ SNIPPET_CHARS = 140
 
 @dataclass(frozen=True, slots=True)
 class ConversationItem:
-    """One conversation in the list. `snippet` is the text around the first match of a search."""
+    """One conversation in the list. `snippet` is the text around a search match."""
 
     conversation: Conversation
     title: SafeString
@@ -63,11 +64,14 @@ class Sidebar:
 
 
 def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = None) -> Sidebar:
-    """Return the list for a query string: `q`, `page`, or `through` for all pages up to that one."""
+    """Return the list for a query string.
+
+    `q`: the search; `page`: one page of the list; `through`: all pages up to that one.
+    """
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
     words = query.split()[:8]
-    found = Conversation.objects.of(request.user).listed().search(query).order_by("-updated_at", "-pk")
+    found = Conversation.objects.of(request.user).visible().search(query).order_by("-updated_at", "-pk")
     found = _with_unseen(found)
     if words:
         found = _with_snippets(found, words[0])
@@ -123,7 +127,7 @@ def marked(text: str, words: list[str]) -> SafeString:
     """Return `text` as HTML with each of `words` in a <mark>."""
     longest_first = sorted(words, key=len, reverse=True)
     parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text, flags=re.I) if words else [text]
-    # What was split at is at every second place.
+    # Every second part is a match, because the pattern has a group.
     pieces = (format_html("<mark>{}</mark>", part) if i % 2 else part for i, part in enumerate(parts))
     return format_html_join("", "{}", ((piece,) for piece in pieces))
 
@@ -163,7 +167,7 @@ def rename(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     form = RenameForm(request.POST or None, instance=conversation)
     if request.method == "POST" and form.is_valid():
         conversation.save(update_fields=["title"])
-        notifications.changed(request.user.pk, pk, "renamed")
+        current_runtime().notifications.changed(request.user.pk, pk, "renamed")
         if request.htmx:
             return _refreshed()
         return redirect("conversation", pk=pk)
@@ -176,9 +180,10 @@ def rename(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
 def delete(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     """Delete a conversation and stop its answers. The deletion can be undone."""
     conversation = Conversation.get_for(request.user, pk)
-    for generation_id in conversation.delete_softly():
-        tasks.stop(request.user, generation_id)
-    notifications.changed(request.user.pk, pk, "deleted")
+    runtime = current_runtime()
+    generation_ids = runtime.writer.run(conversation.delete_softly)
+    stop_requested_sync(runtime.runner, request.user, generation_ids)
+    runtime.notifications.changed(request.user.pk, pk, "deleted")
     if request.htmx:
         response = render(request, "chat/_undo.html", {"pk": pk, "title": str(conversation)})
         response["HX-Trigger"] = "conversations-changed"
@@ -190,9 +195,9 @@ def delete(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
 @signed_in("POST")
 def restore(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     """Undo the deletion of a conversation."""
-    conversation = Conversation.get_deleted_for(request.user, pk)
+    conversation = Conversation.get_for(request.user, pk, or_deleted=True)
     conversation.restore()
-    notifications.changed(request.user.pk, pk, "restored")
+    current_runtime().notifications.changed(request.user.pk, pk, "restored")
     if request.htmx:
         return _refreshed()
     return redirect("conversation", pk=pk)

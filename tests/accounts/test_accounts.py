@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from chat.errors import RequestRefused
 from chat.models import SigninFailure, SigninLink
-from chat.models.sign_in import valid_sessions
+from chat.models.session import valid_sessions
 
 PASSWORD = "correct horse"
 

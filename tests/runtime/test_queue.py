@@ -26,7 +26,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from chat import tasks
 from chat.models import Model
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 user = get_user_model().objects.get(username="bulk")
 texts = [f"{batch} {{n}} [[deltas=9 rate=20]]" for n in range({count})]
 asked = [ApiRequest([{{"role": "user", "content": text}}]) for text in texts]

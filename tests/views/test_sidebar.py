@@ -7,6 +7,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from chat.generation.runner import GenerationRunner
 from chat.models import Conversation
 from chat.views import sidebar
 
@@ -92,7 +93,7 @@ def test_renaming_in_the_list_and_on_a_page(client, exchange):
 
 def test_deleting_stops_running_answers_and_can_be_undone(client, exchange, monkeypatch):
     stopped = []
-    monkeypatch.setattr("chat.tasks.stop", lambda user, pk: stopped.append(pk))
+    monkeypatch.setattr(GenerationRunner, "stop", lambda self, pk: stopped.append(pk))
     answer = exchange("Precious", status="running")
     pk = answer.conversation_id
     toast = client.post(reverse("delete", args=[pk]), headers=HTMX).content.decode()

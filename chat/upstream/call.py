@@ -25,7 +25,11 @@ async def call_target(
     """Make one call and yield its text, one step per network read and kind. Raises UpstreamError."""
     reader = _AnswerReader(target, first_token_s, total_deadline_s)
     request = ProviderRequest(
-        target.base_url, target.api_key, _body(target, prompt), target.timeouts.connect_s
+        target.base_url,
+        target.api_key,
+        _body(target, prompt),
+        target.timeouts.connect_s,
+        encoded_messages=prompt.encoded,
     )
     try:
         async with AsyncExitStack() as stack:

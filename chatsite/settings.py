@@ -305,6 +305,8 @@ ASKS_PER_MINUTE_PER_KEY = env_number("CHATSITE_ASKS_PER_MINUTE_PER_KEY", 600, mi
 API_BODY_MAX_BYTES = env_number(
     "CHATSITE_API_BODY_MAX_BYTES", 20_971_520, minimum=1024, maximum=1_073_741_824
 )
+# A larger body moves to a file, in one step of the event loop: the default would be 2.5 MB.
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 ANSWER_MAX_CHARS = env_number("CHATSITE_ANSWER_MAX_CHARS", 1_000_000, minimum=1_000, maximum=100_000_000)
 # A socket that has been sent this much without acknowledging it is sent no more until it does.
 ACK_WINDOW_BYTES = env_number(

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from chat import events, tasks
-from chat.api import requests, serializers
+from chat.api import bodies, requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import authenticate
 from chat.api.chunks import ChunkFormat
@@ -27,31 +27,42 @@ STREAM_START_S = 20.0
 async def create(request: HttpRequest) -> HttpResponseBase:
     """Create a generation and respond with its answer."""
     key = await authenticate(request, ApiKey.Scope.CHAT)
-    parsed = requests.parse(request)
-    started = await _start(key, parsed)
-    if parsed.body.background:
+    received = await requests.receive(request)
+    started = await _start(key, received)
+    if received.options.background:
         return await _in_background(key, started.generation_id)
     follower = Follower(
         key,
         started.generation_id,
         is_about_to_begin=not started.is_repeat,
-        stop_on_release=not parsed.outlives_connection,
+        stop_on_release=not received.outlives_connection,
     )
     try:
-        if parsed.body.stream:
-            return await _streamed(parsed.body, key, follower)
+        if received.options.stream:
+            return await _streamed(received.options, key, follower)
         return await _whole(key, follower)
     except BaseException:
         follower.release()
         raise
 
 
-async def _start(key: ApiKey, parsed: requests.ParsedRequest) -> StartedGeneration:
+async def _start(key: ApiKey, received: requests.ReceivedRequest) -> StartedGeneration:
+    """Store a request and start its generation; stored messages without one are deleted."""
+    started = None
     try:
-        return await tasks.abegin(key.user, partial(parsed.store, key))
+        started = await _store(key, received)
+    finally:
+        if received.body.stored is not None and (started is None or started.is_repeat):
+            await bodies.discard(received.body.stored)
+    return started
+
+
+async def _store(key: ApiKey, received: requests.ReceivedRequest) -> StartedGeneration:
+    try:
+        return await tasks.abegin(key.user, partial(received.store, key))
     except IntegrityError:
         # Another process stored the same Idempotency-Key at the same time: return its generation.
-        return await tasks.abegin(key.user, partial(parsed.store, key))
+        return await tasks.abegin(key.user, partial(received.store, key))
 
 
 async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
@@ -77,9 +88,9 @@ async def _whole(key: ApiKey, follower: Follower) -> HttpResponseBase:
     return response
 
 
-async def _streamed(body: wire.CompletionRequest, key: ApiKey, follower: Follower) -> HttpResponseBase:
+async def _streamed(options: wire.CompletionOptions, key: ApiKey, follower: Follower) -> HttpResponseBase:
     created = await database_sync_to_async(serializers.created)(follower.generation_id)
-    stream = EventStream(follower, ChunkFormat(body, key, follower, created=created))
+    stream = EventStream(follower, ChunkFormat(options, key, follower, created=created))
     await stream.start(STREAM_START_S)
     response = stream.as_response()
     response["x-generation-id"] = follower.wire_id

@@ -8,7 +8,8 @@ from typing import Any
 
 from chat.models.catalog import Model
 from chat.models.conversation import Message
-from chat.models.generation import ApiRequest, text_of
+from chat.models.generation import ApiRequest
+from chat.text import text_of
 from chat.upstream import Prompt
 
 # Bytes per token. English is nearer to four; a guess that is too low only leaves out a turn more.
@@ -98,10 +99,24 @@ def fit(
     )
 
 
-def as_asked(request: ApiRequest, model: Model, *, partial: str = "", may_prefill: bool = True) -> Fitted:
+def tokens_of(request: ApiRequest) -> int:
+    """Estimate how many tokens the messages of a program's request take."""
+    if request.large is not None:
+        return request.large.text_bytes // BYTES_PER_TOKEN + request.large.message_count * TOKENS_PER_MESSAGE
+    return sum(tokens_in(text_of(message)) for message in request.messages)
+
+
+def as_asked(
+    request: ApiRequest,
+    model: Model,
+    *,
+    encoded: Sequence[bytes] = (),
+    partial: str = "",
+    may_prefill: bool = True,
+) -> Fitted:
     """Build the prompt from what a program asked, all of it and as it is.
 
-    `partial`, `may_prefill`: see `fit`.
+    `encoded`: the stored messages of a large request. `partial`, `may_prefill`: see `fit`.
     """
     continuation = model.continuation if may_prefill else Model.Continuation.NONE
     ending, extra = _continuation(continuation, partial)
@@ -109,8 +124,9 @@ def as_asked(request: ApiRequest, model: Model, *, partial: str = "", may_prefil
     messages = [*request.messages, *ending]
     parameters = {**request.parameters, **extra}
     limit = parameters.pop("max_tokens", None)
-    prompt = Prompt(messages, extra=parameters, prefill=prefill, max_output_tokens=limit)
-    return Fitted(prompt, 0, sum(tokens_in(text_of(message)) for message in messages))
+    prompt = Prompt(messages, extra=parameters, prefill=prefill, max_output_tokens=limit, encoded=encoded)
+    tokens = tokens_of(request) + sum(tokens_in(text_of(message)) for message in ending)
+    return Fitted(prompt, 0, tokens)
 
 
 def _left_out_at_once(turns: list[dict[str, Any]], left_out: int) -> int:

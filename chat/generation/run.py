@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from time import monotonic
 
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -28,7 +29,8 @@ from chat.generation import routing as route
 from chat.generation.text_buffer import Answer
 from chat.models.catalog import Model
 from chat.models.conversation import Message
-from chat.models.generation import Attempt, Generation, text_of
+from chat.models.generation import Attempt, Generation
+from chat.models.large_request import LargeRequest
 from chat.models.process import PROCESS_ID
 from chat.upstream import errors
 
@@ -131,6 +133,8 @@ class Run:
         self._ladder = ladder
         self._generation = claimed.generation
         self._asked = claimed.generation.asked
+        # The stored messages of a large request.
+        self._encoded: list[bytes] = []
         self._lease = delta_log.open_lease(
             claimed.generation.pk,
             owner=PROCESS_ID,
@@ -237,6 +241,9 @@ class Run:
 
     async def _produce(self) -> events.Terminal:
         """Ask along the route and log what comes."""
+        if self._asked is not None and self._asked.large is not None:
+            read_messages = database_sync_to_async(LargeRequest.messages_of)
+            self._encoded = await read_messages(self._generation.pk)
         if self._claimed.state.thinking and not self._claimed.state.text:
             await self._begin_anew(events.Restarted(errors.ProcessLost.code))
         self._route = await route.find(self._claimed.models)
@@ -321,7 +328,9 @@ class Run:
     def _fit(self, model: Model, partial: str, may_prefill: bool, room: int | None) -> prompt.Fitted:
         if self._asked is not None:
             partial = self._generation.prefix + partial
-            return prompt.as_asked(self._asked, model, partial=partial, may_prefill=may_prefill)
+            return prompt.as_asked(
+                self._asked, model, encoded=self._encoded, partial=partial, may_prefill=may_prefill
+            )
         conversation = self._generation.message.conversation
         return prompt.fit(
             self._claimed.history,
@@ -470,10 +479,9 @@ class Run:
                 usage.prompt_tokens, usage.completion_tokens, is_estimated=False, model=model
             )
         elif self._has_new_text():
-            texts = [message.text for message in self._claimed.history]
+            asked = sum(prompt.tokens_in(message.text) for message in self._claimed.history)
             if self._asked is not None:
-                texts = [text_of(message) for message in self._asked.messages]
-            asked = sum(map(prompt.tokens_in, texts))
+                asked = prompt.tokens_of(self._asked)
             answered = prompt.tokens_in(text[len(self._generation.prefix) :])
             self._generation.set_usage(asked, answered, is_estimated=True, model=model)
 

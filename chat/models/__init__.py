@@ -4,6 +4,7 @@ from chat.models.api_key import ApiKey
 from chat.models.catalog import Endpoint, Fallback, Model
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Attempt, Generation, LoggedEvent
+from chat.models.large_request import LargeRequest, RequestSlice
 from chat.models.process import BreakerOverride, Process
 from chat.models.sign_in import SigninFailure, SigninLink
 from chat.models.webhook import Webhook, WebhookEndpoint
@@ -16,10 +17,12 @@ __all__ = [
     "Endpoint",
     "Fallback",
     "Generation",
+    "LargeRequest",
     "LoggedEvent",
     "Message",
     "Model",
     "Process",
+    "RequestSlice",
     "SigninFailure",
     "SigninLink",
     "Webhook",

@@ -25,6 +25,7 @@ from django.utils.translation import gettext_lazy
 from chat.errors import RequestRefused
 from chat.models.catalog import Model
 from chat.models.generation import ApiRequest, Generation, StartedGeneration
+from chat.models.large_request import LargeRequest, StoredMessages
 from chat.text import clean
 
 if TYPE_CHECKING:
@@ -238,15 +239,16 @@ class Conversation(models.Model):
         source: str,
         api_key: ApiKey | None = None,
         webhook_endpoint: WebhookEndpoint | None = None,
+        messages: StoredMessages | None = None,
     ) -> StartedGeneration:
         """Store what a program asks, as a conversation of its own that no page lists, and a generation.
 
-        `api_key`: whose limits hold. `webhook_endpoint`: notified at its end. The same `client_id` again
+        `api_key`: whose limits hold. `webhook_endpoint`: notified at its end. `request` is
+        cleaned already. `messages`: where those of a large request are stored. The same `client_id` again
         returns what it made the first time. Raises RequestRefused: `conflict` if that was something else,
         `bad_client_id`, `too_many_running`, `too_many_asks`.
         """
         _check_client_id(client_id)
-        request = request.cleaned()
         stored = msgspec.to_builtins(request)
         earlier = Generation.objects.made_by(user, client_id)
         if earlier is not None:
@@ -255,7 +257,7 @@ class Conversation(models.Model):
             return earlier.as_started(is_repeat=True)
         if api_key is not None:
             api_key.check_limits()
-        text = request.text
+        text = request.text if messages is None else messages.text
         conversation = cls.objects.create(
             user_id=user.pk, title=title_from(text), model=model, is_listed=False
         )
@@ -263,6 +265,8 @@ class Conversation(models.Model):
         accepted = conversation._start(
             user, asked, model, client_id=client_id, source=source, request=stored, api_key=api_key
         )
+        if messages is not None:
+            LargeRequest.assign(messages.large_request_id, accepted.generation_id)
         if webhook_endpoint is not None:
             webhook_endpoint.webhooks.create(generation_id=accepted.generation_id)
         return accepted

@@ -20,7 +20,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.catalog import Model
-from chat.text import clean_json
+from chat.models.large_request import LargeMessages
+from chat.text import clean_json, last_user_text
 
 MILLION = Decimal(1_000_000)
 
@@ -36,25 +37,17 @@ class ApiRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     messages: list[dict[str, Any]]
     parameters: dict[str, Any] = {}
     fallbacks: list[int] | None = None
+    # Large messages are stored in slices, and `messages` is empty.
+    large: LargeMessages | None = None
 
     def cleaned(self) -> ApiRequest:
         """Return it with every text in it cleaned."""
-        return ApiRequest(clean_json(self.messages), clean_json(self.parameters), self.fallbacks)
+        return ApiRequest(clean_json(self.messages), clean_json(self.parameters), self.fallbacks, self.large)
 
     @property
     def text(self) -> str:
         """The text of the last message that is a person's."""
-        asked = (message for message in reversed(self.messages) if message.get("role") == "user")
-        return text_of(next(asked, {}))
-
-
-def text_of(message: dict[str, Any]) -> str:
-    """Return the text of a message in the words of the protocol, less its images and the like."""
-    content = message.get("content")
-    if isinstance(content, list):
-        parts = (part.get("text") for part in content if isinstance(part, dict))
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
+        return last_user_text(self.messages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from django.utils import timezone
 from chat.event_log import log as delta_log
 from chat.models.conversation import Conversation, Message
 from chat.models.generation import Generation
+from chat.models.large_request import LargeRequest, RequestSlice
 from chat.runtime.task_backends.local import TaskPriority
 
 # What a slice aims at. A delta may wait 50 ms: rows differ, the commit comes on top, and so does other load.
@@ -31,6 +32,8 @@ PAUSE_FACTOR = 2
 ROWS_MIN = 50
 ROWS_MAX = 5_000
 DELETED_KEPT = timedelta(days=1)
+# A slice of a large request takes as long to delete as so many ordinary rows.
+ROWS_PER_SLICE = 25
 
 # Deletes about as many rows as it is told to and returns how many; fewer: there are no more.
 type Sweep = Callable[[int], int]
@@ -46,7 +49,7 @@ async def sweep() -> None:
     if _one_at_a_time.locked():
         return
     async with _one_at_a_time:
-        for each in (prune_logs, erase_deleted, forget_sessions):
+        for each in (prune_logs, delete_slices, erase_deleted, forget_sessions):
             await _in_slices(each)
 
 
@@ -84,6 +87,20 @@ def prune_logs(rows: int) -> int:
         swept += 1
     Generation.objects.filter(pk__in=pruned).update(has_log=False)
     return swept
+
+
+def delete_slices(rows: int) -> int:
+    """Delete slices of large requests: without a generation, or of conversations deleted over a day ago."""
+    limit = max(1, rows // ROWS_PER_SLICE)
+    deleted = LargeRequest.delete_slices(
+        RequestSlice.objects.filter(large_request__in=LargeRequest.objects.orphaned()), limit
+    )
+    if deleted < limit:
+        old = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT)
+        ids = list(old.order_by("deleted_at").values_list("pk", flat=True)[:rows])
+        erased = RequestSlice.objects.filter(large_request__generation__message__conversation__in=ids)
+        deleted += LargeRequest.delete_slices(erased, limit - deleted)
+    return rows if deleted == limit else 0
 
 
 def erase_deleted(rows: int) -> int:

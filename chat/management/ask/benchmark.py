@@ -111,7 +111,7 @@ async def _run(plan: Plan, pattern: Pattern, at_once: int) -> Result:
 
 
 async def _ask(plan: Plan, pattern: Pattern, question: str) -> Sample:
-    request = ApiRequest([{"role": "user", "content": question}], {"max_tokens": ANSWER_MAX_TOKENS})
+    request = ApiRequest([{"role": "user", "content": question}], {"max_tokens": ANSWER_MAX_TOKENS}).cleaned()
     began_s = monotonic()
     first_s: float | None = None
     accepted, run = await tasks.abegin_here(

@@ -32,7 +32,7 @@ browser-test: ## Only the tests that drive Chromium
 	$(install) test
 	@$(python) -m pytest -m browser $(ARGS)
 
-chaos: ## Storms in full force against real servers; prints a table (docs/chaos.md; ARGS="kill --seed 7")
+chaos: ## Chaos scenarios at full size on real servers; prints a table (docs/chaos.md; ARGS="kill --seed 7")
 	$(install) test
 	@$(python) -m tests.chaos $(ARGS)
 

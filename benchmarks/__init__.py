@@ -1,1 +1,1 @@
-"""What it costs and how fast it is: each file prints one table. See README.md."""
+"""Benchmarks: each file prints one table. See README.md."""

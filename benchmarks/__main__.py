@@ -1,4 +1,4 @@
-"""Run all benchmarks, or those that are named: `python -m benchmarks [first_text crowd …]`."""
+"""Run all benchmarks, or the given ones: `python -m benchmarks [first_text crowd …]`."""
 
 import argparse
 import subprocess
@@ -23,14 +23,14 @@ NAMES = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=NAMES)
-    # A process each: what one leaves behind is not in the next one's figures.
+    # Each runs in its own process, so that it does not affect the figures of the next one.
     failed = [
         name
         for name in parser.parse_args().names
         if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode
     ]
     if failed:
-        sys.exit(f"These did not end well: {', '.join(failed)}")
+        sys.exit(f"Failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

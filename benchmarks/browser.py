@@ -1,4 +1,4 @@
-"""The Chromium that pages are measured in: the system's own, headless."""
+"""The system's Chromium, headless."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         raise SystemExit("Chromium is missing: apt-get install chromium")
-    # Its sandbox refuses root, and what it opens here is our own server.
+    # The sandbox does not work as root, and the browser only opens our own server.
     options = [*OPTIONS, "--no-sandbox"] if os.geteuid() == 0 else OPTIONS
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=options)

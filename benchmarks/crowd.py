@@ -1,4 +1,4 @@
-"""200 people send their first message in the same second.
+"""Measure 200 users who send their first message in the same second.
 
 python -m benchmarks.crowd
 """
@@ -7,9 +7,11 @@ import asyncio
 import contextlib
 import time
 
-from benchmarks import stage
+from benchmarks import environment, report
+from benchmarks.client import Answer, open_clients
+from tests.support.serving import Server, Session
 
-PEOPLE = 200
+USERS = 200
 BEHAVIOUR = "[[deltas=40 rate=20]]"
 DEADLINE_S = 90
 
@@ -21,24 +23,24 @@ print(Generation.objects.filter(status="completed").count())
 """
 
 
-async def one_run(site: stage.Server, sessions: list[stage.Session]) -> dict[str, object]:
+async def one_run(site: Server, sessions: list[Session]) -> dict[str, object]:
     began = time.monotonic()
-    async with stage.pages(sessions) as pages:
+    async with open_clients(sessions) as clients:
         connected_s = time.monotonic() - began
         await asyncio.sleep(1)
-        answers = [stage.Answer() for _ in pages]
-        cpu = stage.cpu_s(site.pid)
+        answers = [Answer() for _ in clients]
+        cpu = environment.cpu_s(site.pid)
         asked = time.monotonic()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.gather(
                     *(
-                        page.ask(f"Hello from {number} {BEHAVIOUR}", answer)
-                        for number, (page, answer) in enumerate(zip(pages, answers, strict=True))
+                        client.ask(f"Hello from {number} {BEHAVIOUR}", answer)
+                        for number, (client, answer) in enumerate(zip(clients, answers, strict=True))
                     )
                 )
         took_s = time.monotonic() - asked
-        cpu = stage.cpu_s(site.pid) - cpu
+        cpu = environment.cpu_s(site.pid) - cpu
     stored, texts, completed = map(int, (await asyncio.to_thread(site.shell, COUNT)).split())
     return {
         "connect": connected_s,
@@ -54,29 +56,29 @@ async def one_run(site: stage.Server, sessions: list[stage.Session]) -> dict[str
 
 def main() -> None:
     runs = []
-    for _ in range(stage.REPEATS):
-        with stage.provider() as provider, stage.server(provider.base_url) as site:
-            sessions = stage.people(site, PEOPLE)
+    for _ in range(environment.REPEATS):
+        with environment.provider() as provider, environment.server(provider.base_url) as site:
+            sessions = environment.sign_in_many(site, USERS)
             runs.append(asyncio.run(one_run(site, sessions)))
     accepted = [value for run in runs for value in run["accepted"]]
     first = [value for run in runs for value in run["first"]]
     wrong = [value for run in runs for value in run["wrong"]]
-    cpu, took = (stage.median([run[name] for run in runs]) for name in ("cpu", "took"))
-    stage.table(
-        f"{PEOPLE} people ask in the same second, {stage.REPEATS} runs",
+    cpu, took = (report.median([run[name] for run in runs]) for name in ("cpu", "took"))
+    report.table(
+        f"{USERS} users ask in the same second, {environment.REPEATS} runs",
         [
             ("errors and refusals", f"{len(wrong)} {sorted(set(wrong)) if wrong else ''}", "0"),
-            ("messages stored", ", ".join(str(run["stored"]) for run in runs), f"{PEOPLE} each"),
+            ("messages stored", ", ".join(str(run["stored"]) for run in runs), f"{USERS} each"),
             (
                 "answers complete and stored",
                 ", ".join(str(run["answered"]) for run in runs),
-                f"{PEOPLE} each",
+                f"{USERS} each",
             ),
-            ("all sockets open after", stage.ms(stage.median([run["connect"] for run in runs])), ""),
-            ("sent → accepted", stage.spread(accepted), ""),
-            ("sent → first text", stage.spread(first), ""),
+            ("all sockets open after", report.ms(report.median([run["connect"] for run in runs])), ""),
+            ("sent → accepted", report.spread(accepted), ""),
+            ("sent → first text", report.spread(first), ""),
             (
-                "server CPU, of the time until all were answered",
+                "server CPU, of the time until all answers ended",
                 f"{cpu:.1f} s of {took:.1f} s",
                 "",
             ),

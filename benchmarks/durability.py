@@ -1,10 +1,10 @@
-"""What it costs that text is stored before it is shown: the server's CPU a delta, ours ÷ a bare relay's.
+"""Measure what it costs to store text before it is shown: server CPU per delta, Chatsite ÷ a bare relay.
 
     python -m benchmarks.durability
 
-Same provider, same client; the relay (relay.py) stores nothing. Streams: what 50 people cause who watch
-50 answers of 20 deltas a second, without their beginning and end. Floods: 50 answers as fast as the
-provider can, all of it. The two servers take turns.
+Both use the same provider and client; the relay (relay.py) stores nothing. Streams: 50 users read 50
+answers of 20 deltas per second, measured without their start and end. Floods: 50 whole answers as fast as
+the provider can send them. The two servers are measured alternately.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ import os
 import sys
 from collections.abc import Iterator
 
-from benchmarks import stage
+from benchmarks import environment, report
+from benchmarks.client import Answer, open_clients
 from tests.support.programs import Program, free_port, is_listening
 from tests.support.serving import BASE_DIR, Session
 
@@ -25,18 +26,18 @@ FLOOD_DELTAS = 800
 STREAM_DELTAS = RATE * (WATCH_S + 2 * SETTLE_S)
 STREAM = f"[[rate={RATE} deltas={STREAM_DELTAS}]]"
 FLOOD = f"[[rate=0 deltas={FLOOD_DELTAS}]]"
-# The first ask of a process imports the SDK.
+# The first question to a process imports the SDK.
 WARM_UP = "warm up [[deltas=5 rate=0]]"
 
 
 @contextlib.contextmanager
 def relay(provider_url: str) -> Iterator[tuple[Program, Session]]:
-    """Run the relay as a process of its own."""
+    """Run the relay as a process."""
     port = free_port()
     env = {**os.environ, "OPENAI_BASE_URL": provider_url, "RELAY_PORT": str(port)}
-    with stage.folder() as place:
+    with environment.folder() as path:
         argv = [sys.executable, "-m", "benchmarks.relay"]
-        program = Program(argv, folder=place, env=env, cwd=BASE_DIR)
+        program = Program(argv, folder=path, env=env, cwd=BASE_DIR)
         try:
             program.start()
             program.until(lambda: is_listening(port), "the relay to listen")
@@ -47,21 +48,27 @@ def relay(provider_url: str) -> Iterator[tuple[Program, Session]]:
 
 
 async def watch_streams(program: Program, sessions: list[Session]) -> tuple[float, float]:
-    """Return CPU microseconds a delta of running streams, and deltas a frame."""
-    async with stage.pages(sessions) as pages:
-        await pages[0].ask(WARM_UP)
-        answers = [stage.Answer() for _ in pages]
+    """Return CPU microseconds per delta of running streams, and deltas per frame."""
+    async with open_clients(sessions) as clients:
+        await clients[0].ask(WARM_UP)
+        answers = [Answer() for _ in clients]
         asking = [
-            asyncio.create_task(page.ask(f"{number} {STREAM}", answer))
-            for number, (page, answer) in enumerate(zip(pages, answers, strict=True))
+            asyncio.create_task(client.ask(f"{number} {STREAM}", answer))
+            for number, (client, answer) in enumerate(zip(clients, answers, strict=True))
         ]
-        while not all(answer.texts for answer in answers):  # noqa: ASYNC110 - what they wait for is out there
+        while not all(answer.texts for answer in answers):  # noqa: ASYNC110 - another process sends them
             await asyncio.sleep(0.1)
         await asyncio.sleep(SETTLE_S)
-        cpu, before = stage.cpu_s(program.pid), [(answer.frames, len(answer.text)) for answer in answers]
+        cpu, before = (
+            environment.cpu_s(program.pid),
+            [(answer.frames, len(answer.text)) for answer in answers],
+        )
         await asyncio.sleep(WATCH_S)
-        cpu, after = stage.cpu_s(program.pid) - cpu, [(answer.frames, len(answer.text)) for answer in answers]
-        assert not any(answer.ended for answer in answers), "an answer was over before the watch was"
+        cpu, after = (
+            environment.cpu_s(program.pid) - cpu,
+            [(answer.frames, len(answer.text)) for answer in answers],
+        )
+        assert not any(answer.ended for answer in answers), "an answer ended during the measurement"
         await asyncio.gather(*asking)
         assert all(answer.outcome == "completed" for answer in answers)
         frames = sum(end - begin for (begin, _), (end, _) in zip(before, after, strict=True))
@@ -73,12 +80,12 @@ async def watch_streams(program: Program, sessions: list[Session]) -> tuple[floa
 
 
 async def flood(program: Program, sessions: list[Session]) -> tuple[float, float]:
-    """Return CPU microseconds a delta of answers that come as fast as they can, and deltas a frame."""
-    async with stage.pages(sessions) as pages:
-        await pages[0].ask(WARM_UP)
-        cpu = stage.cpu_s(program.pid)
-        answers = await asyncio.gather(*(page.ask(f"{n} {FLOOD}") for n, page in enumerate(pages)))
-        cpu = stage.cpu_s(program.pid) - cpu
+    """Return CPU microseconds per delta of answers at full speed, and deltas per frame."""
+    async with open_clients(sessions) as clients:
+        await clients[0].ask(WARM_UP)
+        cpu = environment.cpu_s(program.pid)
+        answers = await asyncio.gather(*(client.ask(f"{n} {FLOOD}") for n, client in enumerate(clients)))
+        cpu = environment.cpu_s(program.pid) - cpu
         assert all(answer.outcome == "completed" for answer in answers)
         frames = sum(answer.frames for answer in answers)
         return cpu / (STREAMS * FLOOD_DELTAS) * 1e6, STREAMS * FLOOD_DELTAS / frames
@@ -86,23 +93,25 @@ async def flood(program: Program, sessions: list[Session]) -> tuple[float, float
 
 def main() -> None:
     rows: list[tuple[str, str, str]] = []
-    with stage.provider() as provider, relay(provider.base_url) as (relaying, guest):
+    with environment.provider() as provider, relay(provider.base_url) as (relaying, guest):
         for name, measure, wanted in (
             (f"{STREAMS} streams × {RATE} deltas/s", watch_streams, "≤ 0.75"),
             (f"flood, {STREAMS} × {FLOOD_DELTAS} deltas", flood, "≤ 0.33"),
         ):
             ours, bare = [], []
-            for _ in range(stage.REPEATS):
-                with stage.server(provider.base_url) as site:
-                    ours.append(asyncio.run(measure(site, stage.people(site, STREAMS))))
+            for _ in range(environment.REPEATS):
+                with environment.server(provider.base_url) as site:
+                    ours.append(asyncio.run(measure(site, environment.sign_in_many(site, STREAMS))))
                 bare.append(asyncio.run(measure(relaying, [guest] * STREAMS)))
             ratios = [us / them for (us, _), (them, _) in zip(ours, bare, strict=True)]
-            for who, runs in (("ours", ours), ("relay", bare)):
-                cpu, joined = (stage.median(column) for column in zip(*runs, strict=True))
-                rows.append((f"{name}: {who}", f"{cpu:.0f} µs CPU a delta, {joined:.1f} deltas a frame", ""))
+            for server, runs in (("Chatsite", ours), ("relay", bare)):
+                cpu, joined = (report.median(column) for column in zip(*runs, strict=True))
+                rows.append(
+                    (f"{name}: {server}", f"{cpu:.0f} µs CPU per delta, {joined:.1f} deltas per frame", "")
+                )
             each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-            rows.append((f"{name}: ratio", f"{stage.median(ratios):.2f} ({each})", wanted))
-    stage.table("Durability, ours ÷ a relay that stores nothing", rows)
+            rows.append((f"{name}: ratio", f"{report.median(ratios):.2f} ({each})", wanted))
+    report.table("Durability, Chatsite ÷ a relay that stores nothing", rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""100,000 messages are erased while twenty answers are written: how long does a delta wait for its commit?
+"""Measure how long a delta waits for its commit while 100,000 messages are erased.
 
     python -m benchmarks.erase
 
-The messages are those of conversations that were deleted two days ago, so that the server's own sweep
-takes them. A delta's way is measured from the provider's write to the frame at a socket, which comes
-after the commit; provider and client share one process and so one clock. The same streams without a
-sweep are measured first.
+The messages belong to conversations that were deleted two days ago, so the server's own cleanup erases
+them. Twenty answers run meanwhile. A delta is timed from the provider's write to the frame at a socket,
+which follows the commit; provider and client share one process and so one clock. The same streams are
+measured without the cleanup first.
 """
 
 import asyncio
@@ -14,9 +14,11 @@ import itertools
 import sqlite3
 import time
 
-from benchmarks import stage
+from benchmarks import environment, report
+from benchmarks.client import Answer, open_clients
 from chat.fakeprovider import FakeProvider
 from chat.fakeprovider.journal import RequestRecord
+from tests.support.serving import Server
 
 MESSAGES = 100_000
 CONVERSATIONS = 1_000
@@ -39,7 +41,7 @@ user = get_user_model().objects.first()
 model = Model.objects.first()
 long_ago = timezone.now() - timedelta(days=2)
 turns = {MESSAGES // CONVERSATIONS}
-text = "Some words of a person or a model, as long as a short paragraph. " * 8
+text = "Some words of a user or a model, as long as a short paragraph. " * 8
 with transaction.atomic():
     conversations = Conversation.objects.bulk_create(
         Conversation(user=user, title=f"old {{number}}") for number in range({CONVERSATIONS})
@@ -78,10 +80,10 @@ print(Conversation.objects.filter(title__startswith="old ").update(deleted_at=lo
 """
 
 
-def delays(answer: stage.Answer, record: RequestRecord, now_s: float) -> list[tuple[float, float]]:
-    """Return (when it came, seconds since it was sent) of each delta.
+def delays(answer: Answer, record: RequestRecord, now_s: float) -> list[tuple[float, float]]:
+    """Return (arrival, seconds since it was sent) of each delta.
 
-    `now_s`: the provider's clock, less ours. The provider sends a delta each 1/RATE s after the first, at
+    `now_s`: the provider's clock minus this process's clock. The provider sends a delta every 1/RATE s, at
     most two milliseconds late.
     """
     assert record.answer is not None
@@ -90,16 +92,16 @@ def delays(answer: stage.Answer, record: RequestRecord, now_s: float) -> list[tu
     sent = record.first_delta_s - now_s
     found = []
     number, end, chars = 0, next(ends), 0
-    for text, came in zip(answer.texts, answer.came, strict=True):
+    for text, arrived in zip(answer.texts, answer.arrived, strict=True):
         chars += len(text)
         while end <= chars:
-            found.append((came, came - sent - number / RATE))
+            found.append((arrived, arrived - sent - number / RATE))
             number, end = number + 1, next(ends)
     return found
 
 
-def left(site: stage.Server) -> int:
-    """Return how many messages of deleted conversations there are."""
+def left(site: Server) -> int:
+    """Return the number of messages in deleted conversations."""
     with contextlib.closing(sqlite3.connect(site.data_dir / "db.sqlite3")) as database:
         rows = database.execute(
             "SELECT count(*) FROM chat_message WHERE conversation_id IN "
@@ -109,11 +111,11 @@ def left(site: stage.Server) -> int:
         return count
 
 
-async def erase(site: stage.Server) -> tuple[float, float]:
-    """Delete the old conversations; return when their erasure began and when it was over."""
+async def erase(site: Server) -> tuple[float, float]:
+    """Delete the old conversations; return when their erasure began and ended."""
     await asyncio.to_thread(site.shell, DELETE)
     async with asyncio.timeout(DEADLINE_S):
-        while await asyncio.to_thread(left, site) == MESSAGES:  # noqa: ASYNC110 - it is out there
+        while await asyncio.to_thread(left, site) == MESSAGES:  # noqa: ASYNC110 - another process erases
             await asyncio.sleep(0.2)
         began = time.monotonic()
         while await asyncio.to_thread(left, site):  # noqa: ASYNC110
@@ -123,22 +125,22 @@ async def erase(site: stage.Server) -> tuple[float, float]:
 
 async def measure() -> list[tuple[str, str, str]]:
     async with FakeProvider() as provider:
-        with stage.server(provider.base_url, CHATSITE_DRAIN_S="0") as site:
-            sessions = await asyncio.to_thread(stage.people, site, STREAMS)
+        with environment.server(provider.base_url, CHATSITE_DRAIN_S="0") as site:
+            sessions = await asyncio.to_thread(environment.sign_in_many, site, STREAMS)
             await asyncio.to_thread(site.shell, FILL)
-            async with stage.pages(sessions) as pages:
-                answers = [stage.Answer() for _ in pages]
+            async with open_clients(sessions) as clients:
+                answers = [Answer() for _ in clients]
                 asking = [
-                    asyncio.create_task(page.ask(f"{number} {STREAM}", answer))
-                    for number, (page, answer) in enumerate(zip(pages, answers, strict=True))
+                    asyncio.create_task(client.ask(f"{number} {STREAM}", answer))
+                    for number, (client, answer) in enumerate(zip(clients, answers, strict=True))
                 ]
-                while not all(answer.texts for answer in answers):  # noqa: ASYNC110 - it is out there
+                while not all(answer.texts for answer in answers):  # noqa: ASYNC110 - another process sends them
                     await asyncio.sleep(0.1)
                 quiet_from = time.monotonic() + 1
                 await asyncio.sleep(1 + QUIET_S)
                 quiet_until = time.monotonic()
                 began, ended = await erase(site)
-                assert not any(answer.ended for answer in answers), "an answer was over too early"
+                assert not any(answer.ended for answer in answers), "an answer ended during the measurement"
                 now_s = provider.journal.now_s() - time.monotonic()
                 for task in asking:
                     task.cancel()
@@ -148,25 +150,25 @@ async def measure() -> list[tuple[str, str, str]]:
                 for number, answer in enumerate(answers)
                 for delay in delays(answer, records[str(number)], now_s)
             ]
-    quiet = [delay for came, delay in found if quiet_from < came < quiet_until]
-    beside = [delay for came, delay in found if began < came < ended]
+    quiet = [delay for arrived, delay in found if quiet_from < arrived < quiet_until]
+    beside = [delay for arrived, delay in found if began < arrived < ended]
     return [
         ("delta sent → committed and at a socket, before", spread(quiet), ""),
         ("the same while messages are erased", spread(beside), "p95 < 50 ms"),
-        (f"erasing {MESSAGES} messages and all that hangs on them", f"{ended - began:.0f} s", ""),
+        (f"erasing {MESSAGES} messages and their related rows", f"{ended - began:.0f} s", ""),
     ]
 
 
 def spread(values: list[float]) -> str:
     shares = ", ".join(
-        f"p{share * 100:.0f} {stage.ms(stage.quantile(values, share))}" for share in (0.5, 0.95, 0.99)
+        f"p{share * 100:.0f} {report.ms(report.quantile(values, share))}" for share in (0.5, 0.95, 0.99)
     )
-    return f"{shares}, max {stage.ms(max(values))}"
+    return f"{shares}, max {report.ms(max(values))}"
 
 
 def main() -> None:
     rows = asyncio.run(measure())
-    stage.table(f"{STREAMS} × {RATE} deltas/s beside the erasure of {MESSAGES} messages", rows)
+    report.table(f"{STREAMS} × {RATE} deltas/s beside the erasure of {MESSAGES} messages", rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""From the provider's first delta to the first text in a browser's socket, beside the bare SDK.
+"""Measure from the provider's first delta to the first text at a socket, and the same with the bare SDK.
 
     python -m benchmarks.first_text
 
-Provider, SDK and socket client share this process's loop and so one clock; the server is a process of
-its own. One question at a time, the two ways in turn.
+Provider, SDK and socket client share this process's event loop and so one clock; the server is a separate
+process. One question at a time, alternately through Chatsite and the SDK.
 """
 
 import asyncio
@@ -11,16 +11,17 @@ import time
 
 from openai import AsyncOpenAI
 
-from benchmarks import stage
+from benchmarks import environment, report
+from benchmarks.client import open_client
 from chat.fakeprovider import FakeProvider
 
 QUESTIONS = 20
-# Long enough that the end of one answer is not in the way of the next one's first delta.
+# The pause keeps the end of one answer away from the first delta of the next one.
 BEHAVIOUR = "[[deltas=10 rate=100 first_s=0.1]]"
 
 
 async def through_sdk(client: AsyncOpenAI, text: str) -> tuple[float, float]:
-    """Ask the provider; return when it was asked and when the first text was there."""
+    """Ask the provider; return when the question was sent and when the first text arrived."""
     asked, first = time.monotonic(), 0.0
     messages = [{"role": "user", "content": text}]
     stream = await client.chat.completions.create(model="fake", messages=messages, stream=True)
@@ -40,32 +41,32 @@ async def measure() -> None:
         def first_delta() -> float:
             record = provider.requests[-1]
             assert record.first_delta_s is not None
-            # The journal counts from the provider's start on the same clock.
+            # The journal counts from the provider's start, on the same clock.
             return record.first_delta_s - provider.journal.now_s() + time.monotonic()
 
-        with stage.server(provider.base_url) as site:
-            (session,) = await asyncio.to_thread(stage.people, site, 1)
-            client = AsyncOpenAI(base_url=provider.base_url, api_key="any", max_retries=0)
-            async with client, stage.page(session) as page:
+        with environment.server(provider.base_url) as site:
+            (session,) = await asyncio.to_thread(environment.sign_in_many, site, 1)
+            sdk_client = AsyncOpenAI(base_url=provider.base_url, api_key="any", max_retries=0)
+            async with sdk_client, open_client(session) as client:
                 for number in range(QUESTIONS + 2):
-                    answer = await page.ask(f"ours {number} {BEHAVIOUR}")
+                    answer = await client.ask(f"ours {number} {BEHAVIOUR}")
                     assert answer.outcome == "completed", answer.outcome
                     assert answer.first_text is not None
                     at_provider = first_delta()
-                    asked, first = await through_sdk(client, f"sdk {number} {BEHAVIOUR}")
-                    if number < 2:  # both warm up
+                    asked, first = await through_sdk(sdk_client, f"sdk {number} {BEHAVIOUR}")
+                    if number < 2:  # warm-up
                         continue
                     ours.append(answer.first_text - at_provider)
                     ours_whole.append(answer.first_text - answer.asked - 0.1)
                     sdk.append(first - first_delta())
                     sdk_whole.append(first - asked - 0.1)
-    stage.table(
+    report.table(
         f"First text, {QUESTIONS} questions",
         [
-            ("first delta at the provider → text at a socket", stage.spread(ours), "≤ 50 ms (median)"),
-            ("the same, bare OpenAI SDK", stage.spread(sdk), ""),
-            ("question sent → text, without the model's own time", stage.spread(ours_whole), ""),
-            ("the same, bare OpenAI SDK", stage.spread(sdk_whole), ""),
+            ("first delta at the provider → text at a socket", report.spread(ours), "≤ 50 ms (median)"),
+            ("the same, bare OpenAI SDK", report.spread(sdk), ""),
+            ("question sent → text, without the model's time", report.spread(ours_whole), ""),
+            ("the same, bare OpenAI SDK", report.spread(sdk_whole), ""),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""A conversation of 2,000 messages: how long it takes to open, to go back in, to scroll and to type in.
+"""Measure opening, paging, scrolling and typing in a conversation of 2,000 messages.
 
 python -m benchmarks.long_conversation
 """
@@ -7,7 +7,7 @@ import time
 
 from playwright.sync_api import Page
 
-from benchmarks import stage
+from benchmarks import environment, report
 from benchmarks.browser import chromium
 
 MESSAGES = 2_000
@@ -63,7 +63,7 @@ WATCH_FRAMES = """() => {
   window.watching = requestAnimationFrame(look);
 }"""
 FRAMES = "() => { cancelAnimationFrame(window.watching); return window.frames_; }"
-# A message that is posted in a frame comes when the frame has been drawn.
+# A message that is posted in an animation frame arrives after the frame is painted.
 WATCH_KEYS = """() => {
   const paints = (window.paints = []);
   document.querySelector("#text").addEventListener("keydown", (event) => {
@@ -103,7 +103,7 @@ def type_text(page: Page) -> list[float]:
 
 
 def older(page: Page) -> list[float]:
-    """Ask for earlier messages again and again; return how long each page of them took."""
+    """Load earlier messages repeatedly; return the seconds for each page of messages."""
     times = []
     for _ in range(OLDER_PAGES):
         before = page.locator("chat-transcript article").count()
@@ -117,7 +117,11 @@ def older(page: Page) -> list[float]:
 
 
 def main() -> None:
-    with stage.provider() as provider, stage.server(provider.base_url) as site, chromium() as browser:
+    with (
+        environment.provider() as provider,
+        environment.server(provider.base_url) as site,
+        chromium() as browser,
+    ):
         session = site.sign_in("ada")
         path = f"/c/{site.shell(MAKE.format(count=MESSAGES))}/"
         session.get(path)
@@ -132,7 +136,7 @@ def main() -> None:
         timings = []
         for _ in range(OPENINGS):
             page.goto(session.base_url + path, wait_until="load")
-            timings.append([each / 1000 for each in page.evaluate(TIMING)])
+            timings.append([time_ms / 1000 for time_ms in page.evaluate(TIMING)])
         first_byte, ready, loaded = (list(column) for column in zip(*timings, strict=True))
         older_s = older(page)
         shown = page.locator("chat-transcript article").count()
@@ -144,18 +148,18 @@ def main() -> None:
         streaming_typing, streaming_scrolling = type_text(page), scroll(page)
         assert page.locator(".is-running").count(), "the answer ended before the measurement did"
         context.close()
-    stage.table(
+    report.table(
         f"A conversation of {MESSAGES:,} messages",
         [
-            ("page from the server, whole", stage.spread(served), ""),
-            ("Chromium: request → first byte", stage.spread(first_byte), ""),
-            ("Chromium: DOMContentLoaded", stage.spread(ready), ""),
-            ("Chromium: load", stage.spread(loaded), "< 1.5 s"),
-            ("earlier messages, click → there", stage.spread(older_s), ""),
-            (f"frame while scrolling {shown} messages", stage.spread(scrolling), "about 17 ms"),
-            ("key → paint", stage.spread(typing), ""),
-            ("frame while scrolling, an answer streams", stage.spread(streaming_scrolling), "about 17 ms"),
-            ("key → paint, an answer streams", stage.spread(streaming_typing), ""),
+            ("whole page from the server", report.spread(served), ""),
+            ("Chromium: request → first byte", report.spread(first_byte), ""),
+            ("Chromium: DOMContentLoaded", report.spread(ready), ""),
+            ("Chromium: load", report.spread(loaded), "< 1.5 s"),
+            ("earlier messages, click → shown", report.spread(older_s), ""),
+            (f"frame while scrolling {shown} messages", report.spread(scrolling), "about 17 ms"),
+            ("key → paint", report.spread(typing), ""),
+            ("frame while scrolling, an answer streams", report.spread(streaming_scrolling), "about 17 ms"),
+            ("key → paint, an answer streams", report.spread(streaming_typing), ""),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""What the server process holds at rest, after one page and one answered message; the model's child apart.
+"""Measure the memory of the idle server process after one page and one answer, without the local model.
 
 python -m benchmarks.memory
 """
@@ -7,7 +7,9 @@ import asyncio
 import time
 from pathlib import Path
 
-from benchmarks import stage
+from benchmarks import environment, report
+from benchmarks.client import open_client
+from tests.support.serving import Session
 
 REST_S = 3
 
@@ -21,16 +23,16 @@ def held_mb(pid: int) -> tuple[float, float]:
     return rss, pss
 
 
-async def ask(session: stage.Session) -> None:
-    async with stage.page(session) as page:
-        answer = await page.ask("Hello [[deltas=40 rate=0]]")
+async def ask(session: Session) -> None:
+    async with open_client(session) as client:
+        answer = await client.ask("Hello [[deltas=40 rate=0]]")
         assert answer.outcome == "completed", answer.outcome
 
 
 def main() -> None:
     started, rest = [], []
-    for _ in range(stage.REPEATS):
-        with stage.provider() as provider, stage.server(provider.base_url) as site:
+    for _ in range(environment.REPEATS):
+        with environment.provider() as provider, environment.server(provider.base_url) as site:
             session = site.sign_in("ada")
             started.append(held_mb(site.pid)[0])
             assert session.get("/").status == 200
@@ -38,12 +40,12 @@ def main() -> None:
             time.sleep(REST_S)
             rest.append(held_mb(site.pid))
     rss, pss = zip(*rest, strict=True)
-    stage.table(
-        f"Memory of the server process, {stage.REPEATS} starts",
+    report.table(
+        f"Memory of the server process, {environment.REPEATS} starts",
         [
-            ("RSS after the start", f"{stage.median(started):.0f} MB", ""),
-            ("RSS at rest, after a page and an answer", f"{stage.median(rss):.0f} MB", "< 150 MB"),
-            ("PSS of that (shared pages divided)", f"{stage.median(pss):.0f} MB", ""),
+            ("RSS after the start", f"{report.median(started):.0f} MB", ""),
+            ("RSS when idle, after a page and an answer", f"{report.median(rss):.0f} MB", "< 150 MB"),
+            ("PSS of that (shared pages divided)", f"{report.median(pss):.0f} MB", ""),
         ],
     )
 

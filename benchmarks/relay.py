@@ -1,6 +1,6 @@
-"""What durability is compared with: the shortest chat relay on Channels, Daphne and the OpenAI SDK.
+"""The baseline of `durability`: a minimal chat relay on Channels, Daphne and the OpenAI SDK.
 
-It stores nothing: one frame a delta, straight from the SDK's stream. `python -m benchmarks.relay` runs
+It stores nothing and sends one frame per delta of the SDK's stream. `python -m benchmarks.relay` runs
 it on the stock Daphne; RELAY_PORT and OPENAI_BASE_URL come from the environment.
 """
 

@@ -1,18 +1,20 @@
-"""A page comes back to an answer in progress whose log has 10,000 rows: how long until it has all of it?
+"""Measure how long a page takes to load a running answer whose log has 10,000 rows.
 
     python -m benchmarks.replay
 
-The answer is that of another process, so that every row is read from the database; that process counts as
-alive. A socket follows from the beginning; the page is loaded as a browser would load it.
+Another process owns the answer and counts as alive, so every row is read from the database. A socket
+follows from the beginning; the page is loaded as in a browser.
 """
 
 import asyncio
 import time
 
-from benchmarks import stage
+from benchmarks import environment, report
+from benchmarks.client import open_client
+from tests.support.serving import Session
 
 DELTAS = 10_000
-TIMES = 5
+REPEATS = 5
 
 FILL = f"""
 from django.contrib.auth import get_user_model
@@ -21,10 +23,10 @@ from django.utils import timezone
 from chat import events
 from chat.models import Conversation, Generation, LoggedEvent, Message, Process
 
-user = get_user_model().objects.get(username="person0")
+user = get_user_model().objects.get(username="user0")
 conversation = Conversation.objects.create(user=user, title="long")
-asked = conversation.messages.create(role="user", text="Tell me much.")
-answer = conversation.messages.create(role="assistant", parent=asked)
+question = conversation.messages.create(role="user", text="Tell me a long story.")
+answer = conversation.messages.create(role="assistant", parent=question)
 Conversation.objects.filter(pk=conversation.pk).update(leaf=answer)
 Process.objects.create(id="another", host="elsewhere", pid=1, url="", counter=1)
 generation = Generation.objects.create(
@@ -41,12 +43,12 @@ print(generation.pk, conversation.pk)
 """
 
 
-async def replay_s(session: stage.Session, generation: int) -> float:
+async def replay_s(session: Session, generation: int) -> float:
     """Return the seconds from `follow` to the last row on a new socket."""
-    async with stage.page(session) as page:
+    async with open_client(session) as client:
         began = time.monotonic()
-        await page.send(type="follow", generation=generation)
-        seqs = [frame["seq"] async for frame in page.frames(until_seq=DELTAS)]
+        await client.send(type="follow", generation=generation)
+        seqs = [frame["seq"] async for frame in client.frames(until_seq=DELTAS)]
         took_s = time.monotonic() - began
     assert seqs == list(range(1, DELTAS + 1))
     return took_s
@@ -54,22 +56,22 @@ async def replay_s(session: stage.Session, generation: int) -> float:
 
 def main() -> None:
     alive = {"CHATSITE_PROCESS_DEAD_AFTER_S": "600"}
-    with stage.provider() as provider, stage.server(provider.base_url, **alive) as site:
-        (session,) = stage.people(site, 1)
+    with environment.provider() as provider, environment.server(provider.base_url, **alive) as site:
+        (session,) = environment.sign_in_many(site, 1)
         generation, conversation = site.shell(FILL).split()
-        replays = [asyncio.run(replay_s(session, int(generation))) for _ in range(TIMES)]
+        replays = [asyncio.run(replay_s(session, int(generation))) for _ in range(REPEATS)]
         loads = []
-        for _ in range(TIMES):
+        for _ in range(REPEATS):
             began = time.monotonic()
             response = session.get(f"/c/{conversation}/")
             loads.append(time.monotonic() - began)
             assert response.status == 200, response.status
             assert f"word {DELTAS}" in response.text
-    stage.table(
-        f"An answer in progress of {DELTAS} log rows, {TIMES} times",
+    report.table(
+        f"A running answer of {DELTAS} log rows, {REPEATS} times",
         [
-            ("follow from the beginning → last row at a new socket", stage.spread(replays), "< 1 s"),
-            ("its page loads", stage.spread(loads), ""),
+            ("follow from the beginning → last row at a new socket", report.spread(replays), "< 1 s"),
+            ("its page", report.spread(loads), ""),
         ],
     )
 

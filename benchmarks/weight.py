@@ -1,4 +1,4 @@
-"""What the first chat page weighs on the wire, file by file, as Chromium's network log has it.
+"""Measure the size of the first chat page on the network, file by file, from Chromium's network log.
 
 python -m benchmarks.weight
 """
@@ -6,19 +6,20 @@ python -m benchmarks.weight
 import urllib.parse
 from dataclasses import dataclass
 
-from benchmarks import stage
+from benchmarks import environment, report
 from benchmarks.browser import chromium
+from tests.support.serving import Session
 
 
 @dataclass
 class Load:
     url: str
-    # As it came over the wire: the compressed body and the response's headers.
+    # On the network: the compressed body and the response headers.
     size_bytes: int = 0
 
 
-def loads_of(session: stage.Session) -> list[Load]:
-    """Open the page with an empty cache and return everything that was fetched."""
+def loads_of(session: Session) -> list[Load]:
+    """Open the page with an empty cache and return all requests."""
     loads: dict[str, Load] = {}
     with chromium() as browser:
         context = browser.new_context()
@@ -43,7 +44,7 @@ def loads_of(session: stage.Session) -> list[Load]:
 
 
 def main() -> None:
-    with stage.provider() as provider, stage.server(provider.base_url) as site:
+    with environment.provider() as provider, environment.server(provider.base_url) as site:
         loads = loads_of(site.sign_in("ada"))
         total = sum(load.size_bytes for load in loads)
         elsewhere = [load.url for load in loads if not load.url.startswith(site.base_url)]
@@ -57,9 +58,9 @@ def main() -> None:
         ]
         rows += [
             (urllib.parse.urlsplit(load.url).path, f"{load.size_bytes:,} B", "")
-            for load in sorted(loads, key=lambda each: -each.size_bytes)
+            for load in sorted(loads, key=lambda load: -load.size_bytes)
         ]
-    stage.table("The first chat page", rows)
+    report.table("The first chat page", rows)
 
 
 if __name__ == "__main__":

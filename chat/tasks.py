@@ -1,98 +1,60 @@
-"""What runs in the background, a few lines each, and the verbs by which every door starts and stops it.
+"""Every Django task of the program, a few lines each.
 
-Work that must not be lost has a row; a task only says that there is some. Should a task be lost with
-its process, the heartbeat of this or another one finds the row.
+Work that must not be lost has a row; a task only says that there is some. If a task is lost with its
+process, the heartbeat of this or another process finds the row.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
 from django.tasks import task
 
-from chat import notifications
-from chat.batches import local as batches
-from chat.event_log import log as delta_log
-from chat.generation import runner as generations
+from chat.batches import local
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
-from chat.models.generation import ApiRequest, Generation, StartedGeneration
-from chat.models.process import PROCESS_ID
-from chat.runtime import heartbeat
+from chat.runtime.process import current_runtime
 from chat.runtime.task_backends.local import TaskPriority
-
-
-@task(backend="here")
-async def run_generation(generation_id: str) -> None:
-    """Run one answer to its end."""
-    await generations.run(int(generation_id))
-
-
-@task(backend="here")
-async def stop_generation(generation_id: str) -> None:
-    """Stop an answer that runs in this process; others read the request from its row within a second."""
-    generations.stop_here(int(generation_id))
+from chat.webhooks import delivery
 
 
 @task(priority=TaskPriority.BULK)
-async def take_up_bulk() -> None:
-    """Look for bulk that waits now, and not at the next tick."""
-    heartbeat.look()
+async def pick_up_bulk() -> None:
+    """Start bulk that waits now, instead of at the next tick."""
+    current_runtime().heartbeat.wake()
 
 
-async def abegin_bulk(
+@task(priority=TaskPriority.BULK)
+async def clean_up() -> None:
+    """Prune old logs, erase deleted conversations, delete expired sessions."""
+    runtime = current_runtime()
+    await runtime.cleanup.run(runtime.writer)
+
+
+@task(priority=TaskPriority.API)
+async def deliver_webhooks() -> None:
+    """Send the webhooks that are due."""
+    await delivery.deliver_due(current_runtime().writer)
+
+
+async def start_bulk(
     user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
 ) -> list[int]:
-    """Store bulk generations and have them begun; return their ids. See `batches.astore`."""
-    ids = await batches.astore(user, model, requests, batch_id=batch_id)
-    await take_up_bulk.aenqueue()
+    """Store bulk generations and have them picked up; return their ids. See `batches.local.store`."""
+    ids = await local.store(current_runtime().writer, user, model, requests, batch_id=batch_id)
+    await pick_up_bulk.aenqueue()
     return ids
 
 
-async def abegin(user: AbstractUser, verb: Callable[[], StartedGeneration]) -> StartedGeneration:
-    """Run `verb` (a Conversation verb that asks for an answer) in one transaction, then start its answer.
+class Scheduled:
+    """The tasks that the heartbeat enqueues; see `runtime.heartbeat.ScheduledTasks`."""
 
-    Whatever `verb` refuses is raised as RequestRefused and leaves nothing behind.
-    """
-    accepted = await delta_log.awrite(verb)
-    if not accepted.is_repeat:
-        await run_generation.aenqueue(str(accepted.generation_id))
-        if accepted.is_listed:
-            await notifications.achanged(
-                user.pk, accepted.conversation_id, "started", generation_id=accepted.generation_id
-            )
-    return accepted
+    async def enqueue_cleanup(self) -> None:
+        await clean_up.aenqueue()
+
+    async def enqueue_webhooks(self) -> None:
+        await deliver_webhooks.aenqueue()
 
 
-begin = async_to_sync(abegin)
-
-
-async def abegin_here(verb: Callable[[], StartedGeneration]) -> tuple[StartedGeneration, asyncio.Task[None]]:
-    """`abegin` for a command: its answer is this process's from the first moment, and runs in it.
-
-    No server takes it up while this process's heart beats; when it stops, one does. Returns the task that
-    runs it, too, to be held until the end.
-    """
-    accepted = await delta_log.awrite(partial(_as_ours, verb))
-    run = generations.run(accepted.generation_id, from_owner=PROCESS_ID)
-    return accepted, asyncio.create_task(run, name=f"generation {accepted.generation_id}")
-
-
-def _as_ours(verb: Callable[[], StartedGeneration]) -> StartedGeneration:
-    accepted = verb()
-    Generation.objects.active().filter(pk=accepted.generation_id, owner="").update(owner=PROCESS_ID)
-    return accepted
-
-
-async def astop(user: AbstractUser, generation_id: int) -> bool:
-    """End a person's own generation, wherever it runs; False if there was nothing to end."""
-    was_running = await delta_log.awrite(lambda: Generation.request_stop(user, generation_id))
-    if was_running:
-        await stop_generation.aenqueue(str(generation_id))
-    return was_running
-
-
-stop = async_to_sync(astop)
+SCHEDULED = Scheduled()

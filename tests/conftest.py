@@ -13,9 +13,6 @@ from django.core.cache import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
-from chat.event_log import log as delta_log
-from chat.generation import routing as route
-from chat.generation import runner as generations
 from chat.models import Endpoint, Model
 from tests.support import programs
 
@@ -65,13 +62,10 @@ def _a_tests_transaction_is_left_alone() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_in_memory() -> Iterator[None]:
-    """Forget what a test left in the cache (throttles), the channel layer, the logs' memory, the breakers."""
+    """Forget what a test left in the cache (throttles) and the channel layer."""
     yield
     cache.clear()
     channel_layers.backends.clear()
-    delta_log._topics.clear()
-    delta_log._expected.clear()
-    generations._ladder = route.new_ladder()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -99,7 +99,7 @@ class DeletedFilter(admin.SimpleListFilter):
 @admin.register(Conversation)
 class ConversationAdmin(LogAdmin):
     list_display = ["title_or_default", "user", "model", "messages_count", "last_message", "deleted"]
-    list_filter = [DeletedFilter, "is_listed", "updated_at", "model"]
+    list_filter = [DeletedFilter, "is_hidden", "updated_at", "model"]
     list_select_related = ["user", "model"]
     search_fields = ["title"]
     search_help_text = _("Words of the title or of a message, or a user name.")

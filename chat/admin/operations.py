@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from chat.admin.logs import NOTHING, ago, number, seconds, state
-from chat.event_log import log as delta_log
 from chat.models import BreakerOverride, Endpoint, Generation, Model, Process
+from chat.runtime.process import current_runtime
 
 
 def may_operate(user: AbstractUser | AnonymousUser) -> bool:
@@ -255,7 +255,7 @@ class WordForm(forms.Form):
         if said["action"] == "stop":
             return stop(said["generation"])
         verb = BreakerOverride.hold_open if said["action"] == "hold_open" else BreakerOverride.close
-        delta_log.write(lambda: verb(said["endpoint"], said["model"], by=operator))
+        current_runtime().writer.run(lambda: verb(said["endpoint"], said["model"], by=operator))
         if said["action"] == "hold_open":
             return _("Held open: no call is made to %(model)s until somebody closes it.") % said
         return _("Closed: calls to %(model)s go through.") % said
@@ -263,7 +263,7 @@ class WordForm(forms.Form):
 
 def stop(*ids: int) -> str:
     """Ask for the end of anybody's generations; return what came of it, in words."""
-    count = delta_log.write(lambda: Generation.objects.filter(pk__in=ids).request_stop())
+    count = current_runtime().writer.run(lambda: Generation.objects.filter(pk__in=ids).request_stop())
     if not count:
         return _("Nothing to stop: it had ended.")
     return _("Asked to stop: %(count)d.") % {"count": count}

@@ -15,8 +15,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from chat.api.errors import ApiError, internal_error
 from chat.errors import RequestRefused
-from chat.event_log import log as delta_log
 from chat.models import ApiKey
+from chat.runtime.process import current_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ async def authenticate(request: HttpRequest, scope: ApiKey.Scope) -> ApiKey:
             _("This API key lacks the scope “%(scope)s”. Use another key.") % {"scope": scope.value},
         )
     if key.is_use_outdated:
-        await delta_log.awrite(key.save_use)
+        await current_runtime().writer.arun(key.save_use)
     return key
 
 

@@ -26,16 +26,13 @@ from chat.api import schemas as wire
 from chat.api.errors import ApiError
 from chat.api.parser_child import ParsedHeader
 from chat.api.parsing import InvalidBody, ParsedBody, parse, value_count
-from chat.event_log import log as delta_log
 from chat.models import LargeRequest, RequestSlice
 from chat.models.large_request import SLICE_BYTES, LargeMessages, StoredMessages
+from chat.runtime.process import current_runtime
 
 # A body up to these limits is parsed here, in a few milliseconds, and stored in one row.
 SMALL_MAX_BYTES = 256 * 1024
 SMALL_MAX_VALUES = 20_000
-# Each takes about six times the size of its body in memory.
-CHILDREN_MAX = 2
-_children = asyncio.Semaphore(CHILDREN_MAX)
 # The largest valid body takes a second on a slow machine.
 CHILD_TIME_LIMIT_S = 30.0
 HEADER_MAX_BYTES = 4 * 1024 * 1024
@@ -75,13 +72,13 @@ async def receive(request: HttpRequest) -> ReceivedBody:
 async def discard(stored: StoredMessages) -> None:
     """Delete the stored messages of a request that was refused, or repeats an earlier one."""
     slices = RequestSlice.objects.filter(large_request_id=stored.large_request_id)
-    while await delta_log.awrite(partial(LargeRequest.delete_slices, slices, 1)):
+    while await current_runtime().writer.arun(partial(LargeRequest.delete_slices, slices, 1)):
         pass
 
 
 async def _receive_large(request: HttpRequest, head: bytes) -> ReceivedBody:
     try:
-        async with _children, asyncio.timeout(CHILD_TIME_LIMIT_S), _child() as child:
+        async with current_runtime().body_parsers, asyncio.timeout(CHILD_TIME_LIMIT_S), _child() as child:
             return await _pass_through(request, head, child)
     except TimeoutError as exc:
         message = _("The server is too busy to read this request. Try again later.")
@@ -97,7 +94,7 @@ async def _pass_through(request: HttpRequest, head: bytes, child: Process) -> Re
     assert header.options is not None
     stored = StoredMessages(uuid4(), header.text)
     try:
-        await _store(child, stored.large_request_id)
+        await _store(child, stored.large_request_id, header.size_bytes)
     except BaseException:
         await discard(stored)
         raise
@@ -145,23 +142,13 @@ async def _header(child: Process) -> ParsedHeader:
     return await asyncio.to_thread(msgspec.json.decode, line, type=ParsedHeader)
 
 
-async def _store(child: Process, large_request_id: UUID) -> None:
-    """Store the messages as they arrive from the child, slice by slice."""
+async def _store(child: Process, large_request_id: UUID, size_bytes: int) -> None:
+    """Store the messages as they arrive from the child, slice by slice. Raises IncompleteReadError."""
     assert child.stdout is not None
-    number, is_over = 0, False
-    while not is_over:
-        data = await _read_slice(child.stdout)
-        is_over = len(data) < SLICE_BYTES
-        if data:
-            await delta_log.awrite(partial(LargeRequest.add_slice, large_request_id, number, data))
-            number += 1
-
-
-async def _read_slice(output: asyncio.StreamReader) -> bytes:
-    try:
-        return await output.readexactly(SLICE_BYTES)
-    except asyncio.IncompleteReadError as exc:
-        return exc.partial
+    writer = current_runtime().writer
+    for number, start in enumerate(range(0, size_bytes, SLICE_BYTES)):
+        data = await child.stdout.readexactly(min(SLICE_BYTES, size_bytes - start))
+        await writer.arun(partial(LargeRequest.add_slice, large_request_id, number, data))
 
 
 def _too_large() -> ApiError:

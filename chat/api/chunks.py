@@ -11,7 +11,7 @@ from chat.api import schemas as wire
 from chat.api import serializers
 from chat.api.errors import ApiError
 from chat.api.streaming import Follower
-from chat.event_log import log as delta_log
+from chat.event_log.lease import LogRow
 from chat.models import ApiKey
 
 DONE = b"data: [DONE]\n\n"
@@ -32,7 +32,7 @@ class ChunkFormat:
         self._has_role = False
         self._has_text = False
 
-    async def encode(self, row: delta_log.Row) -> bytes:
+    async def encode(self, row: LogRow) -> bytes:
         """Return the chunks of a row. Raises ApiError if the answer cannot be completed."""
         return b"".join(await self._chunks_of(events.decode(row.payload)))
 

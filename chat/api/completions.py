@@ -5,19 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 from channels.db import database_sync_to_async
-from django.db import IntegrityError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from chat import events, tasks
+from chat import events
 from chat.api import bodies, requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import authenticate
 from chat.api.chunks import ChunkFormat
 from chat.api.errors import ApiError, json_response
 from chat.api.streaming import EventStream, Follower
+from chat.generation.start import start
 from chat.models import ApiKey
-from chat.models.generation import StartedGeneration
+from chat.models.started_generation import StartedGeneration
+from chat.runtime.process import current_runtime
 
 # A stream starts after this long even without an event: proxies close connections that are silent for
 # longer. Until then a failure has its own HTTP status.
@@ -34,7 +35,7 @@ async def create(request: HttpRequest) -> HttpResponseBase:
     follower = Follower(
         key,
         started.generation_id,
-        is_about_to_begin=not started.is_repeat,
+        is_about_to_start=not started.is_repeat,
         stop_on_release=not received.outlives_connection,
     )
     try:
@@ -50,19 +51,11 @@ async def _start(key: ApiKey, received: requests.ReceivedRequest) -> StartedGene
     """Store a request and start its generation; stored messages without one are deleted."""
     started = None
     try:
-        started = await _store(key, received)
+        started = await start(current_runtime().runner, key.user, partial(received.store, key))
     finally:
         if received.body.stored is not None and (started is None or started.is_repeat):
             await bodies.discard(received.body.stored)
     return started
-
-
-async def _store(key: ApiKey, received: requests.ReceivedRequest) -> StartedGeneration:
-    try:
-        return await tasks.abegin(key.user, partial(received.store, key))
-    except IntegrityError:
-        # Another process stored the same Idempotency-Key at the same time: return its generation.
-        return await tasks.abegin(key.user, partial(received.store, key))
 
 
 async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:

@@ -7,14 +7,16 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from chat import events, tasks
+from chat import events
 from chat.api import schemas as wire
 from chat.api import serializers
 from chat.api.auth import authenticate
 from chat.api.errors import ApiError, json_response
 from chat.api.streaming import EventStream, Follower
-from chat.event_log import log as delta_log
+from chat.event_log.lease import LogRow
+from chat.generation.start import stop
 from chat.models import ApiKey, Generation
+from chat.runtime.process import current_runtime
 
 SEQ_MAX = 2**31 - 1
 
@@ -33,7 +35,7 @@ async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
 async def cancel(request: HttpRequest, wire_id: str) -> HttpResponseBase:
     """Request that a generation stops. Has no effect on one that is final."""
     key, generation = await _find(request, wire_id)
-    await tasks.astop(key.user, generation.pk)
+    await stop(current_runtime().runner, key.user, generation.pk)
     return await show(request, wire_id)
 
 
@@ -58,7 +60,7 @@ def _seq(value: str) -> int:
 class _NativeFormat:
     """Formats events as they are in the log; `id` is the seq."""
 
-    async def encode(self, row: delta_log.Row) -> bytes:
+    async def encode(self, row: LogRow) -> bytes:
         kind = str(events.decode(row.payload).__struct_config__.tag)
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (row.seq, kind.encode(), row.payload)
 

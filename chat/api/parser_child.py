@@ -29,6 +29,8 @@ class ParsedHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     text: str = ""
     digest: str = ""
     message_count: int = 0
+    # How much follows the header.
+    size_bytes: int = 0
     text_bytes: int = 0
 
     code: str = ""
@@ -50,6 +52,7 @@ def parse_large(body: bytes) -> tuple[ParsedHeader, bytes]:
         # The order of keys makes no difference.
         digest=hashlib.sha256(msgspec.json.encode(parsed.messages, order="sorted")).hexdigest(),
         message_count=len(parsed.messages),
+        size_bytes=len(encoded),
         text_bytes=sum(len(text_of(each).encode()) for each in parsed.messages),
     )
     return header, encoded

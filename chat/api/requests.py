@@ -15,7 +15,8 @@ from chat.api import schemas as wire
 from chat.api.bodies import ReceivedBody
 from chat.api.errors import ApiError, unknown_model
 from chat.models import ApiKey, Conversation, Generation, Model, WebhookEndpoint
-from chat.models.generation import ApiRequest, StartedGeneration
+from chat.models.api_request import ApiRequest
+from chat.models.started_generation import StartedGeneration
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 

@@ -11,19 +11,18 @@ from typing import Any, Protocol
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 
-from chat import tasks
 from chat.api.errors import ApiError, internal_error
-from chat.event_log import log as delta_log
+from chat.event_log.lease import LogRow
+from chat.generation.start import stop
 from chat.models import ApiKey, Generation
-from chat.runtime import heartbeat
+from chat.runtime.connections import OpenStream
+from chat.runtime.process import current_runtime
 
 logger = logging.getLogger(__name__)
 
 # Sent when there is nothing else to send: proxies close connections that are silent for a minute.
 KEEP_ALIVE_S = 10.0
 KEEP_ALIVE = b": waiting\n\n"
-# Tasks are held until they are done, or the event loop could drop them.
-_stopping: set[asyncio.Task[bool]] = set()
 
 
 class Follower:
@@ -38,7 +37,7 @@ class Follower:
         generation_id: int,
         *,
         after: int = 0,
-        is_about_to_begin: bool = False,
+        is_about_to_start: bool = False,
         stop_on_release: bool = False,
     ) -> None:
         self.generation_id = generation_id
@@ -48,21 +47,22 @@ class Follower:
         self._is_over = False
         self._is_released = False
         self._loop = asyncio.get_running_loop()
-        self._log = delta_log.follow(generation_id, after=after, is_about_to_begin=is_about_to_begin)
+        self._runtime = current_runtime()
+        self._log = self._runtime.log.follow(generation_id, after=after, is_about_to_start=is_about_to_start)
         self._closed: asyncio.Future[str] = self._loop.create_future()
-        self._open_stream = heartbeat.OpenStream(key.pk, self._close)
-        heartbeat.open_streams.add(self._open_stream)
+        self._open_stream = OpenStream(key.pk, self._close)
+        self._runtime.connections.streams.add(self._open_stream)
 
     def _close(self, code: str) -> None:
         if not self._closed.done():
             self._closed.set_result(code)
 
-    async def rows(self) -> AsyncIterator[list[delta_log.Row]]:
+    async def rows(self) -> AsyncIterator[list[LogRow]]:
         """Yield new rows of the log, and an empty list after KEEP_ALIVE_S without any.
 
         Raises ApiError when the API key becomes invalid or the server shuts down.
         """
-        read: asyncio.Task[list[delta_log.Row] | None] | None = None
+        read: asyncio.Task[list[LogRow] | None] | None = None
         try:
             while True:
                 if read is None:
@@ -85,7 +85,7 @@ class Follower:
                 with suppress(asyncio.CancelledError):
                     await read
 
-    async def _next(self) -> list[delta_log.Row] | None:
+    async def _next(self) -> list[LogRow] | None:
         return await anext(self._log, None)
 
     def release(self) -> None:
@@ -93,24 +93,15 @@ class Follower:
         if self._is_released:
             return
         self._is_released = True
-        heartbeat.open_streams.discard(self._open_stream)
+        self._runtime.connections.streams.discard(self._open_stream)
         if self.stop_on_release and not self._is_over:
-            stop = self._loop.create_task(
-                tasks.astop(self._key.user, self.generation_id), name=f"stop {self.generation_id}"
-            )
-            _stopping.add(stop)
-            stop.add_done_callback(_stopped)
+            work = stop(self._runtime.runner, self._key.user, self.generation_id)
+            self._runtime.background.start(work, f"stop {self.generation_id}")
 
     def close(self) -> None:
         """Call `release` from any thread. Django calls this after a response, even one that never started."""
         with suppress(RuntimeError):  # the loop is closed, and its connections with it
             self._loop.call_soon_threadsafe(self.release)
-
-
-def _stopped(stop: asyncio.Task[bool]) -> None:
-    _stopping.discard(stop)
-    if not stop.cancelled() and (error := stop.exception()):
-        logger.error("%s failed", stop.get_name(), exc_info=error)
 
 
 def _closed(code: str) -> ApiError:
@@ -122,7 +113,7 @@ def _closed(code: str) -> ApiError:
 class EventFormat(Protocol):
     """How the rows of a log become server-sent events: OpenAI's chunks, or Chatsite's own events."""
 
-    async def encode(self, row: delta_log.Row) -> bytes:
+    async def encode(self, row: LogRow) -> bytes:
         """Return the events of a row, possibly none. Raises ApiError if the row ends the stream."""
 
     def encode_error(self, error: ApiError) -> bytes:
@@ -148,7 +139,7 @@ class EventStream:
             if self._first or loop.time() > deadline:
                 return
 
-    async def _encode(self, rows: list[delta_log.Row]) -> bytes:
+    async def _encode(self, rows: list[LogRow]) -> bytes:
         return b"".join([await self._format.encode(row) for row in rows])
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Bulk: many questions of one person, each a generation that waits for its turn in the database."""
+"""Local bulk: many requests of one user, each a generation that waits in the database."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from functools import partial
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
-from chat.event_log import log as delta_log
+from chat.event_log.writer import Writer
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.conversation import Conversation
-from chat.models.generation import ApiRequest, Generation
+from chat.models.generation import Generation
 
-# Stored in one transaction: as many as answers in progress can wait for.
+# Stored in one transaction: running answers wait for at most this many.
 SLICE_ROWS = 20
 
 
-async def astore(
-    user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
+async def store(
+    writer: Writer, user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
 ) -> list[int]:
     """Store `requests` as bulk generations; return their ids, in order.
 
@@ -28,12 +29,12 @@ async def astore(
     ids: list[int] = []
     for start in range(0, len(requests), SLICE_ROWS):
         part = requests[start : start + SLICE_ROWS]
-        ids += await delta_log.awrite(partial(_store, user, model, part, batch_id, start))
+        ids += await writer.arun(partial(_store_slice, user, model, part, batch_id, start))
     return ids
 
 
 @transaction.atomic
-def _store(
+def _store_slice(
     user: AbstractUser, model: Model, requests: Sequence[ApiRequest], batch_id: str, start: int
 ) -> list[int]:
     return [

@@ -1,39 +1,45 @@
-"""From a conversation to what the model is sent: the system prompt and the newest turns that fit."""
+"""Build the prompt that a model is sent: the system prompt and the newest messages that fit its context."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chat import upstream
+from chat.generation.claim import Claimed
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
-from chat.models.conversation import Message
-from chat.models.generation import ApiRequest
+from chat.models.message import Message
 from chat.text import text_of
-from chat.upstream import Prompt
+from chat.upstream import Prompt, errors
 
-# Bytes per token. English is nearer to four; a guess that is too low only leaves out a turn more.
+# Bytes per token. English is nearer to four; an estimate that is too high only leaves out one more turn.
 BYTES_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8
-# Old messages are left out so many at a time: what a model reads then begins alike for some turns, and
-# neither it nor a provider's cache has to read all of it anew each time.
+# Old messages are left out this many at a time. The beginning of the prompt then stays the same for some
+# turns, so that neither the model nor a provider's cache has to process all of it again.
 LEFT_OUT_AT_ONCE = 8
-# Of the context, what is kept free for the answer when the model has no limit of its own.
+# The share of the context that is kept free for the answer when the model has no output limit of its own.
 ANSWER_SHARE = 0.25
+# After a prompt was refused as too long: the share of it that is tried next if the endpoint names no size.
+SMALLER_SHARE = 0.5
+# Our token counts are estimates, so a size that the endpoint names is not used to its limit.
+SAFETY_SHARE = 0.9
 
 # For models that do not continue a partial answer by themselves.
 CONTINUE_REQUEST = "Continue exactly where your last message ended. Do not repeat any of it."
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedPrompt:
     """A prompt that fits, and how many earlier messages were left out of it."""
 
     prompt: Prompt
     left_out: int
-    # What it takes, by our estimate.
+    # The estimated number of tokens in it.
     tokens: int
-    # What it was cut down to after a refusal, if it was.
+    # The number of tokens it was cut to after a refusal, or None.
     room: int | None = None
 
 
@@ -50,53 +56,121 @@ def room_for_prompt(model: Model) -> int:
     return model.context_tokens - answer
 
 
+class PromptFitter:
+    """Builds the prompts of one run, for each model that it calls."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        models: Mapping[upstream.Target, Model],
+        stored_messages: Sequence[bytes] = (),
+    ) -> None:
+        """`stored_messages`: the slices of a large request's messages."""
+        self._claimed = claimed
+        self._stored_messages = stored_messages
+        self._generation = claimed.generation
+        self._request = claimed.generation.api_request
+        self._models = models
+        self._fitted: dict[upstream.Target, FittedPrompt] = {}
+
+    def __call__(
+        self,
+        target: upstream.Target,
+        *,
+        partial: str,
+        may_prefill: bool,
+        refused: errors.ContextTooLong | None,
+    ) -> Prompt | None:
+        """Return the prompt for `target`; see `upstream.PromptBuilder`.
+
+        After a refusal it is rebuilt once, smaller; then, or if nothing can be left out, return None.
+        """
+        previous = self._fitted.get(target)
+        room = previous.room if previous is not None else None
+        if refused is not None and previous is not None:
+            if self._request is not None or room is not None or len(previous.prompt.messages) < 2:
+                return None
+            room = int(previous.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * SAFETY_SHARE)
+        fitted = self._fitted[target] = self._fit(self._models[target], partial, may_prefill, room)
+        self._generation.left_out = fitted.left_out
+        return fitted.prompt
+
+    def _fit(self, model: Model, partial: str, may_prefill: bool, room: int | None) -> FittedPrompt:
+        partial = self._generation.prefix + partial
+        if self._request is not None:
+            return from_request(
+                self._request,
+                model,
+                stored_messages=self._stored_messages,
+                partial=partial,
+                may_prefill=may_prefill,
+            )
+        conversation = self._generation.message.conversation
+        return fit(
+            self._claimed.history,
+            model,
+            unread=self._claimed.unread,
+            system_prompt=conversation.system_prompt,
+            temperature=conversation.temperature,
+            partial=partial,
+            may_prefill=may_prefill,
+            room=room,
+        )
+
+
 def fit(
     history: Sequence[Message],
     model: Model,
     *,
-    earlier: int = 0,
+    unread: int = 0,
     system_prompt: str = "",
     temperature: float | None = None,
     partial: str = "",
     may_prefill: bool = True,
     room: int | None = None,
-) -> Fitted:
-    """Build the prompt from `history` (oldest first, ending with the question) and leave out what is too old.
+) -> FittedPrompt:
+    """Build the prompt from `history` (oldest first, ending with the question); leave out what is too old.
 
-    `earlier`: messages before `history` that were not even read. `partial`: the answer so far, to be
-    written on; as the model's row says, unless the model does not take it (`may_prefill`). `room`: tokens
-    to use instead of all that the model should have room for, after the endpoint refused a longer prompt.
-    The question itself is always sent: whether it fits is for the endpoint to say.
+    `unread`: how many messages lie before `history`. `partial`: the answer so far, to be continued in the
+    way that the model's row names, unless the model refuses it (`may_prefill`). `room`: tokens to use
+    instead of the model's own limit, after the endpoint refused a longer prompt. The question itself is
+    always sent: whether it fits is for the endpoint to decide.
     """
-    messages: list[dict[str, Any]] = []
+    available = room_for_prompt(model) if room is None else room
     system = system_prompt or model.system_prompt
-    cut_to = room
-    room = room_for_prompt(model) if room is None else room
-    all_of_it = room
-    if system:
-        messages.append({"role": "system", "content": system})
-        room -= tokens_in(system)
-    continuation = model.continuation if may_prefill else Model.Continuation.NONE
-    ending, extra = _continuation(continuation, partial)
-    room -= sum(tokens_in(message["content"]) for message in ending)
+    messages = [{"role": "system", "content": system}] if system else []
+    ending, extra, prefill = _ending(model, partial, may_prefill)
+    used = sum(tokens_in(message["content"]) for message in (*messages, *ending))
+    turns = _newest_turns(history, available - used)
+    _leave_out_in_blocks(turns, unread + len(history) - len(turns))
+    # A conversation that is sent to a model starts with a user's turn.
+    while len(turns) > 1 and turns[-1]["role"] == Message.Role.ASSISTANT:
+        turns.pop()
+    turns.reverse()
+    used += sum(tokens_in(turn["content"]) for turn in turns)
+    left_out = unread + sum(1 for message in history if message.text) - len(turns)
+    return FittedPrompt(
+        Prompt([*messages, *turns, *ending], temperature, extra, prefill), left_out, used, room
+    )
+
+
+def _newest_turns(history: Sequence[Message], room: int) -> list[dict[str, Any]]:
+    """Return the newest turns that fit into `room` tokens, newest first; the newest one always."""
     turns: list[dict[str, Any]] = []
     for message in reversed(history):
         room -= tokens_in(message.text)
         if turns and room < 0:
-            room += tokens_in(message.text)
             break
         if message.text:
             turns.append({"role": message.role, "content": message.text})
-    room += _left_out_at_once(turns, earlier + len(history) - len(turns))
-    # A conversation sent to a model begins with a person's turn.
-    while len(turns) > 1 and turns[-1]["role"] == Message.Role.ASSISTANT:
-        room += tokens_in(turns.pop()["content"])
-    turns.reverse()
-    left_out = earlier + sum(1 for message in history if message.text) - len(turns)
-    prefill = "" if continuation == Model.Continuation.NONE else partial
-    return Fitted(
-        Prompt([*messages, *turns, *ending], temperature, extra, prefill), left_out, all_of_it - room, cut_to
-    )
+    return turns
+
+
+def _leave_out_in_blocks(turns: list[dict[str, Any]], left_out: int) -> None:
+    """Leave out further `turns` (newest first), up to a multiple of LEFT_OUT_AT_ONCE."""
+    more = -left_out % LEFT_OUT_AT_ONCE if left_out else 0
+    if more and more * 2 <= len(turns):  # never more than half of what fits
+        del turns[-more:]
 
 
 def tokens_of(request: ApiRequest) -> int:
@@ -106,49 +180,46 @@ def tokens_of(request: ApiRequest) -> int:
     return sum(tokens_in(text_of(message)) for message in request.messages)
 
 
-def as_asked(
+def from_request(
     request: ApiRequest,
     model: Model,
     *,
-    encoded: Sequence[bytes] = (),
+    stored_messages: Sequence[bytes] = (),
     partial: str = "",
     may_prefill: bool = True,
-) -> Fitted:
-    """Build the prompt from what a program asked, all of it and as it is.
+) -> FittedPrompt:
+    """Build the prompt from a program's request, complete and unchanged.
 
-    `encoded`: the stored messages of a large request. `partial`, `may_prefill`: see `fit`.
+    `stored_messages`: the slices of a large request's messages. `partial`, `may_prefill`: see `fit`.
     """
-    continuation = model.continuation if may_prefill else Model.Continuation.NONE
-    ending, extra = _continuation(continuation, partial)
-    prefill = "" if continuation == Model.Continuation.NONE else partial
+    ending, extra, prefill = _ending(model, partial, may_prefill)
     messages = [*request.messages, *ending]
     parameters = {**request.parameters, **extra}
     limit = parameters.pop("max_tokens", None)
-    prompt = Prompt(messages, extra=parameters, prefill=prefill, max_output_tokens=limit, encoded=encoded)
+    prompt = Prompt(
+        messages,
+        extra=parameters,
+        prefill=prefill,
+        max_output_tokens=limit,
+        encoded=stored_messages,
+    )
     tokens = tokens_of(request) + sum(tokens_in(text_of(message)) for message in ending)
-    return Fitted(prompt, 0, tokens)
+    return FittedPrompt(prompt, 0, tokens)
 
 
-def _left_out_at_once(turns: list[dict[str, Any]], left_out: int) -> int:
-    """Leave out some of `turns` (newest first) more, to a round number; return the tokens that frees."""
-    more = -left_out % LEFT_OUT_AT_ONCE if left_out else 0
-    if more * 2 > len(turns):  # a round number is not worth half of what fits
-        return 0
-    gone = [turns.pop() for _n in range(more)]
-    return sum(tokens_in(turn["content"]) for turn in gone)
-
-
-def _continuation(continuation: str, partial: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the messages that ask for more of `partial`, and what the body needs beside them."""
+def _ending(
+    model: Model, partial: str, may_prefill: bool
+) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
+    """Return the messages that ask for more of `partial`, additions to the body, and the prefill."""
     if not partial:
-        return [], {}
-    prefill = {"role": "assistant", "content": partial}
-    match continuation:
+        return [], {}, ""
+    last = {"role": "assistant", "content": partial}
+    match model.continuation if may_prefill else Model.Continuation.NONE:
         case Model.Continuation.PLAIN:
-            return [prefill], {}
+            return [last], {}, partial
         case Model.Continuation.VLLM:
-            return [prefill], {"continue_final_message": True, "add_generation_prompt": False}
+            return [last], {"continue_final_message": True, "add_generation_prompt": False}, partial
         case Model.Continuation.PREFIX:
-            return [{**prefill, "prefix": True}], {}
+            return [{**last, "prefix": True}], {}, partial
         case _:
-            return [prefill, {"role": "user", "content": CONTINUE_REQUEST}], {}
+            return [last, {"role": "user", "content": CONTINUE_REQUEST}], {}, ""

@@ -1,4 +1,4 @@
-"""From catalogue rows to what `upstream` calls, and from its errors to words for people."""
+"""Turn catalogue rows into the targets that `upstream` calls, and its errors into messages for users."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.conf import settings
 from django.utils.translation import gettext
 
 from chat import upstream
-from chat.local_model import supervisor as local_model
+from chat.local_model.supervisor import LocalModel, ModelState
 from chat.models.catalog import Endpoint, Model
-from chat.models.process import PROCESS_ID
+from chat.models.generation import Generation
 from chat.upstream import errors
 
 
@@ -21,7 +21,7 @@ from chat.upstream import errors
 class Route:
     """A model and its fallbacks, as `upstream` calls them and as rows.
 
-    `problem`: why it begins with a fallback, if it does.
+    `problem`: why the route starts with a fallback, if it does.
     """
 
     targets: list[upstream.Target]
@@ -29,15 +29,19 @@ class Route:
     problem: errors.UpstreamError | None = None
 
 
-async def find(models: Sequence[Model]) -> Route:
-    """Return where and how to call `models`. Raises UnknownModel, NotRunning."""
+async def find(models: Sequence[Model], local_model: LocalModel | None) -> Route:
+    """Return where and how to call `models`. Raises UnknownModel, NotRunning.
+
+    `local_model`: the embedded model of this process, if it runs one.
+    """
     if not models:
         raise errors.UnknownModel("its row was deleted")
     found: dict[upstream.Target, Model] = {}
     problem: errors.UpstreamError | None = None
     for model in models:
         try:
-            found[_target_of(model, *await _address(model.endpoint, may_wait=model is models[0]))] = model
+            address = await _address(model.endpoint, local_model, may_wait=model is models[0])
+            found[_target_of(model, *address)] = model
         except errors.NotRunning as exc:
             problem = exc if model is models[0] else problem
     if not found:
@@ -61,13 +65,11 @@ def _target_of(model: Model, base_url: str, api_key: str) -> upstream.Target:
     )
 
 
-def new_ladder() -> upstream.UpstreamState:
-    """Return breakers and lines after the settings."""
-    shared = None
-    if settings.REDIS_URL:
-        from chat.runtime.redis_slots import RedisSlots
+def new_upstream_state(shared: upstream.SharedSlots | None) -> upstream.UpstreamState:
+    """Return the breakers, slots and queues of a process, with the limits of the settings.
 
-        shared = RedisSlots(settings.REDIS_URL, process=PROCESS_ID, lease_s=settings.PROCESS_DEAD_AFTER_S)
+    `shared`: where slots are counted for all processes; None: each takes its part.
+    """
     return upstream.UpstreamState(
         upstream.BreakerPolicy(
             failures_in_a_row=settings.BREAKER_FAILURES_IN_A_ROW,
@@ -90,7 +92,7 @@ _RECOVERIES = {
 
 
 def policy() -> upstream.Policy:
-    """Return how patiently calls are tried again, after the settings."""
+    """Return how often and how patiently calls are retried, by the settings."""
     return upstream.Policy(
         calls_per_target=settings.CALLS_PER_MODEL,
         recoveries=_RECOVERIES[settings.RECOVERY],
@@ -102,7 +104,7 @@ def policy() -> upstream.Policy:
 
 
 def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool = True) -> str:
-    """Say to the person who asked what happened and, at the end of it, what they can do."""
+    """Return what happened, in words for users, and (`is_final`) what they can do about it."""
     texts = [exc.user_message, exc.advice] if is_final else [exc.user_message]
     wait = gettext(" in %(wait_s)d s") % {"wait_s": ceil(exc.retry_after_s)} if exc.retry_after_s else ""
     places = {
@@ -119,7 +121,7 @@ def _timeouts(model: Model) -> upstream.Timeouts:
     return upstream.Timeouts(
         connect_s=model.connect_timeout_s or settings.CONNECT_TIMEOUT_S,
         first_token_s=model.first_token_timeout_s or settings.FIRST_TOKEN_TIMEOUT_S,
-        # A model whose own row gives it longer is known to think before it speaks.
+        # A model whose own row allows longer is known to think before it answers.
         first_token_with_fallback_s=(
             model.first_token_timeout_s or settings.FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S
         ),
@@ -128,25 +130,33 @@ def _timeouts(model: Model) -> upstream.Timeouts:
     )
 
 
-async def _address(endpoint: Endpoint, *, may_wait: bool) -> tuple[str, str]:
-    """Return the base URL and key of an endpoint; the embedded one has new ones at each start.
+async def _address(endpoint: Endpoint, local_model: LocalModel | None, *, may_wait: bool) -> tuple[str, str]:
+    """Return the base URL and key of an endpoint; the embedded model's change at each start.
 
     `may_wait`: until it has started. Raises NotRunning.
     """
     if not endpoint.is_embedded:
         return endpoint.base_url, os.environ.get(endpoint.api_key_env, "").strip()
-    model = local_model.current()
-    if model is None:
+    if local_model is None:
         raise errors.NotRunning(gettext("It runs inside `manage.py serve` only."))
-    if not may_wait and model.state is not local_model.ModelState.READY:
+    if not may_wait and local_model.state is not ModelState.READY:
         raise errors.NotRunning(gettext("It is still starting."))
-    if not await model.wait_ready():
-        raise errors.NotRunning(model.message)
-    return model.base_url, model.api_key
+    if not await local_model.wait_ready():
+        raise errors.NotRunning(local_model.message)
+    return local_model.base_url, local_model.api_key
 
 
 def _host_of(endpoint: Endpoint) -> str:
-    """Return how people know an endpoint: by its host."""
+    """Return the name by which users know an endpoint: its host."""
     if endpoint.is_embedded:
         return gettext("The demo model")
     return endpoint.base_url.split("//")[-1].split("/")[0] or endpoint.name
+
+
+PRIORITY: dict[str, upstream.QueuePriority] = {
+    Generation.Source.WEBSOCKET: upstream.QueuePriority.INTERACTIVE,
+    Generation.Source.FORM: upstream.QueuePriority.INTERACTIVE,
+    Generation.Source.API: upstream.QueuePriority.API,
+    Generation.Source.COMMAND: upstream.QueuePriority.API,
+    Generation.Source.BATCH: upstream.QueuePriority.BULK,
+}

@@ -1,124 +1,141 @@
-"""The life of one answer: claimed, run, stopped, handed over. No door waits for it."""
+"""Run generations in this process: start, stop and hand over. No entry point waits for a run."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 from chat import upstream
-from chat.event_log import log as delta_log
-from chat.generation import routing as route
-from chat.generation.run import Run, Running, claim
+from chat.background import BackgroundTasks
+from chat.event_log.log import EventLog
+from chat.generation.claim import claim
+from chat.generation.run import Run, RunningGeneration
+from chat.local_model.supervisor import LocalModel
 from chat.models.catalog import Model
 from chat.models.generation import Generation
-from chat.models.process import PROCESS_ID
+from chat.notifications import Notifications
 
 logger = logging.getLogger(__name__)
 
-_running: dict[int, Run] = {}
-# Claims that wait for the writer; in a rush the heartbeat finds their rows unclaimed and would begin again.
-_claiming: set[int] = set()
-_is_draining = False
-_has_drained = False
-_client = upstream.Client()
-# The breakers, slots and lines of this process.
-_ladder = route.new_ladder()
 
+class GenerationRunner:
+    """The generations that run in one process. Belongs to its event loop."""
 
-def prepare() -> None:
-    """Load what the first answer would otherwise wait for."""
-    _client.prepare()
+    def __init__(
+        self,
+        process_id: str,
+        *,
+        log: EventLog,
+        client: upstream.Client,
+        upstream_state: upstream.UpstreamState,
+        notifications: Notifications,
+        background: BackgroundTasks,
+        local_model: LocalModel | None = None,
+    ) -> None:
+        """`process_id`: the owner in claimed rows. `local_model`: the embedded model, if it runs here."""
+        self.process_id = process_id
+        self.log = log
+        self.client = client
+        self.upstream_state = upstream_state
+        self.notifications = notifications
+        self.local_model = local_model
+        # Closed until the process runs: then its rows wait for a server.
+        self.is_open = False
+        self.is_draining = False
+        self.has_drained = False
+        self._background = background
+        self._running: dict[int, Run] = {}
+        # Claims that wait for the writer. Meanwhile the heartbeat still finds their rows unclaimed.
+        self._starting: set[int] = set()
 
+    def open(self) -> None:
+        """Accept generations from now on."""
+        self.is_open = True
 
-def running() -> list[Running]:
-    """Return what runs in this process, in the order it was taken up; to be used on its event loop."""
-    return [each.as_running() for each in _running.values()]
+    def running(self) -> list[RunningGeneration]:
+        """Return the generations that run here, in the order in which they started."""
+        return [run.as_running() for run in self._running.values()]
 
+    def start(self, generation_id: int, *, from_owner: str = "") -> asyncio.Task[None] | None:
+        """Claim a generation and run it to its end, in a task of its own.
 
-async def run(generation_id: int, *, from_owner: str = "") -> None:
-    """Claim a generation and run it to its end; does nothing if it is not to be had.
+        `from_owner`: the dead process that owned it; empty: it has no owner. Return the task; None if
+        the generation is being claimed already, or if this process is not running or draining: its row
+        then waits for another process, or for the next start.
+        """
+        if not self.is_open or self.is_draining or generation_id in self._starting:
+            return None
+        self._starting.add(generation_id)
+        work: Coroutine[Any, Any, None] = self._run(generation_id, from_owner)
+        task = self._background.start(work, f"generation {generation_id}")
+        if task is None:
+            self._starting.discard(generation_id)
+        return task
 
-    `from_owner`: the process, found dead, to take it over from; empty: it waits for anybody.
-    """
-    if _is_draining:
-        return  # its row waits for another process, or for the next start
-    if generation_id in _claiming:
-        return
-    _claiming.add(generation_id)
-    try:
-        claimed = await delta_log.awrite(partial(claim, generation_id, from_owner))
-    finally:
-        _claiming.discard(generation_id)
-    if claimed is None:
-        delta_log.wake(generation_id)
-        return
-    mine = _running[generation_id] = Run(claimed, _client, _ladder)
-    try:
-        await mine.to_its_end()
-    finally:
-        if _running.get(generation_id) is mine:
-            del _running[generation_id]
+    async def _run(self, generation_id: int, from_owner: str) -> None:
+        try:
+            claimed = await self.log.writer.arun(partial(claim, generation_id, self.process_id, from_owner))
+        finally:
+            self._starting.discard(generation_id)
+        if claimed is None:
+            self.log.topics.wake(generation_id)
+            return
+        run = Run(
+            claimed,
+            log=self.log,
+            client=self.client,
+            upstream_state=self.upstream_state,
+            notifications=self.notifications,
+            local_model=self.local_model,
+        )
+        self._running[generation_id] = run
+        try:
+            await run.run()
+        finally:
+            if self._running.get(generation_id) is run:
+                del self._running[generation_id]
 
+    def stop(self, generation_id: int) -> bool:
+        """Stop a generation if it runs here; its row already says that this was requested."""
+        run = self._running.get(generation_id)
+        if run is not None:
+            run.stop()
+        return run is not None
 
-def ladder() -> upstream.UpstreamState:
-    """Return the breakers, slots and lines of this process; to be used on its event loop."""
-    return _ladder
+    async def drain(self, timeout_s: float) -> None:
+        """Let running generations go on for `timeout_s`, then hand the rest over.
 
+        No generation starts here any more. Those that their next owner can continue are handed over
+        first: the others would restart, and may still finish meanwhile.
+        """
+        self.is_draining = True
+        tasks = [run.task for run in self._running.values() if run.task is not None]
+        if tasks:
+            logger.info("waiting up to %g s for %d running answers", timeout_s, len(tasks))
+            _done, late = await asyncio.wait(tasks, timeout=timeout_s)
+            if late:
+                continuable = await self.log.writer.arun(self._continuable)
+                await self._hand_over({pk for pk in self._running if pk in continuable})
+                await self._hand_over(set(self._running))
+        await self.client.close()
+        self.has_drained = True
 
-def is_draining() -> bool:
-    """Say whether this process is on its way out."""
-    return _is_draining
+    def _continuable(self) -> set[int]:
+        """Return this process's generations that their next owner continues; it must restart the others."""
+        own = Generation.objects.active().filter(owner=self.process_id)
+        return set(own.exclude(model__continuation=Model.Continuation.NONE).values_list("pk", flat=True))
 
+    async def _hand_over(self, generation_ids: set[int]) -> None:
+        """End these runs here; free their rows for other processes once all of their text is in the log."""
+        tasks = [run.task for pk in generation_ids if (run := self._running[pk]).task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.log.writer.arun(partial(self._release, generation_ids))
 
-def has_drained() -> bool:
-    """Say whether the drain is over: answers go on elsewhere, or at the next start."""
-    return _has_drained
-
-
-def stop_here(generation_id: int) -> bool:
-    """Stop a generation if it runs in this process; the row says already that it was asked for."""
-    found = _running.get(generation_id)
-    if found is not None:
-        found.stop()
-    return found is not None
-
-
-async def drain(timeout_s: float) -> None:
-    """Let running answers go on for `timeout_s`, then hand the rest over to whoever claims them next.
-
-    No answer begins here any more. Those that can be written on go first: the others would begin again,
-    and may still end meanwhile.
-    """
-    global _is_draining, _has_drained
-    _is_draining = True
-    tasks = [found.task for found in _running.values() if found.task is not None]
-    if tasks:
-        logger.info("waiting up to %g s for %d running answers", timeout_s, len(tasks))
-        _done, late = await asyncio.wait(tasks, timeout=timeout_s)
-        if late:
-            continuing = await delta_log.awrite(_continuing)
-            await _hand_over({id_ for id_ in _running if id_ in continuing})
-            await _hand_over(set(_running))
-    await _client.close()
-    _has_drained = True
-
-
-def _continuing() -> set[int]:
-    """Return those of this process's generations that their next owner writes on; others it must restart."""
-    mine = Generation.objects.active().filter(owner=PROCESS_ID)
-    return set(mine.exclude(model__continuation=Model.Continuation.NONE).values_list("pk", flat=True))
-
-
-async def _hand_over(generation_ids: set[int]) -> None:
-    """End these runs here, and put their rows back for others once all of their text is in the log."""
-    tasks = [found.task for id_ in generation_ids if (found := _running[id_]).task is not None]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await delta_log.awrite(partial(_release, generation_ids))
-
-
-def _release(generation_ids: set[int]) -> None:
-    mine = Generation.objects.active().filter(pk__in=generation_ids, owner=PROCESS_ID)
-    mine.update(owner="", status=Generation.Status.QUEUED)
+    def _release(self, generation_ids: set[int]) -> None:
+        own = Generation.objects.active().filter(pk__in=generation_ids, owner=self.process_id)
+        own.update(owner="", status=Generation.Status.QUEUED)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chat.management.exits import Exit
-from chat.models.generation import Attempt, Generation
+from chat.models.attempt import Attempt
+from chat.models.generation import Generation
 
 
 def document(generation_id: int, exit_code: Exit) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import chat.models.api_key
 import chat.models.webhook
 import chat.models.catalog
-import chat.models.conversation
+import chat.models.ids
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Callback',
             fields=[
-                ('id', models.UUIDField(default=chat.models.conversation.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=chat.models.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('attempts', models.PositiveSmallIntegerField(default=0, verbose_name='attempts')),
                 ('next_try_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='next try')),
                 ('delivered_at', models.DateTimeField(blank=True, null=True, verbose_name='delivered')),

@@ -30,6 +30,10 @@ def every_scope() -> list[str]:
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def valid_ids(self, ids: set[int]) -> set[int]:
+        """Return those of `ids` that are valid now."""
+        return set(self.valid().filter(pk__in=ids).values_list("pk", flat=True))
+
     def valid(self) -> ApiKeyQuerySet:
         """Return keys that are neither revoked nor expired, of active users."""
         unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())

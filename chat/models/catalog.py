@@ -10,7 +10,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import TextChoices  # in Endpoint, `models` is its reverse name
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+from chat.errors import RequestRefused
 
 
 def validate_base_url(value: str) -> None:
@@ -317,3 +320,25 @@ def _ensure_default() -> None:
     if model is not None:
         model.is_default = True
         model.save(update_fields=["is_default"])
+
+
+def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
+    """Return the chosen model, else the one with `default_id`, else the site's default.
+
+    Raises RequestRefused `no_model` if the chosen one, or every one, is unavailable.
+    """
+    offered = Model.objects.offered()
+    if model_id is not None:
+        model = offered.filter(pk=model_id).first()
+        if model is None:
+            raise RequestRefused(
+                "no_model", gettext("This model is not available any more. Choose another one.")
+            )
+        return model
+    model = (offered.filter(pk=default_id).first() if default_id is not None else None) or offered.first()
+    if model is None:
+        raise RequestRefused(
+            "no_model",
+            gettext("No model is set up. Staff can add one in the admin, or set OPENAI_API_KEY and restart."),
+        )
+    return model

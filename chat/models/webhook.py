@@ -13,8 +13,8 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.catalog import validate_base_url
-from chat.models.conversation import uuid7
 from chat.models.generation import Generation
+from chat.models.ids import uuid7
 
 # The wait before the first retry; it doubles with each attempt, up to the cap.
 BACKOFF_FIRST = timedelta(seconds=5)

@@ -1,13 +1,12 @@
-"""The one-second tick of a process that runs answers: a server, a worker, a command.
+"""Heartbeat loop: runs once a second in every process that runs answers (server, worker, command).
 
-Driven by the event loop, so that a loop that hangs loses its claim. Each tick moves this process's
-counter, writes down what operators see of it and obeys what they say, reads who wants what stopped,
-takes up answers that wait or whose process died, and closes the sockets of sessions that ended. Now and
-then it sends a sweep on its way. No stored time decides who owns an answer: a process is dead when its
-counter stood still on the observer's own clock.
+The event loop drives it, so a loop that hangs loses its claim. Each tick increments this process's
+counter, writes its status for operators and applies their overrides, stops generations whose stop was
+requested, picks up generations that wait or whose process died, and closes connections whose session
+ended. Now and then it enqueues the cleanup.
 
-Servers take up what people and programs asked for. Bulk is the workers', and the servers' while no
-worker lives. A command runs its own answer and takes up nobody's.
+Servers pick up what users and programs ask for. Bulk belongs to workers, and to servers while no worker
+lives. A command runs its own answer and picks up no other.
 """
 
 from __future__ import annotations
@@ -17,340 +16,254 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from channels.db import database_sync_to_async
-from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
-from chat.event_log import log as delta_log
-from chat.generation import runner as generations
-from chat.models.api_key import ApiKey
+import chat
+from chat.background import BackgroundTasks
+from chat.event_log.writer import Writer
+from chat.generation.runner import GenerationRunner
 from chat.models.generation import Generation
-from chat.models.process import PROCESS_ID, BreakerOverride, Process
-from chat.models.sign_in import valid_sessions
-from chat.runtime import cleanup as sweeps
-from chat.runtime import operator as operations
-from chat.webhooks import delivery as webhooks
+from chat.models.process import BreakerOverride, Process
+from chat.models.webhook import Webhook
+from chat.notifications import Notifications, changes_since
+from chat.runtime import operator
+from chat.runtime.connections import Connections
+from chat.runtime.database_thread import Reader
+from chat.runtime.takeover import OwnedGeneration, ProcessState, TakeoverWatch, bulk_kind, cleanup_process
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
-# A tick that is this late means the loop or the database is stuck.
+# A tick that takes longer is abandoned; the next one starts afresh.
+TICK_TIMEOUT_S = 5.0
+# A last tick that is older means that the loop or the database is stuck.
 LATE_S = 5.0
-SWEEP_EVERY_TICKS = 30
+CLEANUP_EVERY_TICKS = 30
+# How many bulk answers a process runs at a time, in a call or in the admission queue. The rest wait in the
+# database, where they delay nothing.
+BULK_RUNNING_MAX = 200
 
 
-@dataclass(eq=False, slots=True)
-class OpenSocket:
-    """A socket whose session is looked at each second; `close` is called when it has ended."""
+class ScheduledTasks(Protocol):
+    """The tasks that the heartbeat enqueues; see `chat.tasks`."""
 
-    user_id: int
-    session_key: str
-    close: Callable[[], Awaitable[None]]
-
-
-@dataclass(eq=False, slots=True)
-class OpenStream:
-    """A stream of events to a program. `close` is called, on the loop, with the code of why it must end."""
-
-    api_key_id: int
-    close: Callable[[str], None]
+    async def enqueue_cleanup(self) -> None: ...
+    async def enqueue_webhooks(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether this process can serve, and what each check says: `ok` or a sentence.
+class Identity:
+    """What a process writes into its row."""
 
-    `status`: what its row says, as of the last tick; empty before the first.
-    """
-
-    is_ready: bool
-    checks: dict[str, str]
-    status: dict[str, Any] = field(default_factory=dict)
+    id: str
+    kind: Process.Kind
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Owned:
-    """A generation that another process owns."""
-
-    id: int
-    is_bulk: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Beat:
+class _TickData:
     """What one tick read."""
 
-    to_stop: list[int]
-    # Answers that nobody runs, without bulk.
+    stop_requested: list[int]
+    # Generations without an owner, except bulk.
     waiting: list[int]
-    # Answers of processes that may be dead.
-    owned: dict[str, list[_Owned]]
-    # Other processes: id -> what they are, and their counter.
-    processes: dict[str, tuple[str, int]]
+    # Generations of other processes, by owner.
+    owned: dict[str, list[OwnedGeneration]]
+    others: dict[str, ProcessState]
     overrides: list[BreakerOverride]
 
 
-open_sockets: set[OpenSocket] = set()
-open_streams: set[OpenStream] = set()
+class Heartbeat:
+    """The heartbeat of one process."""
 
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        writer: Writer,
+        read: Reader,
+        runner: GenerationRunner,
+        connections: Connections,
+        notifications: Notifications,
+        scheduled: ScheduledTasks | None,
+        dead_after_s: float,
+        is_alone: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`scheduled`: None in a process that neither cleans up nor delivers webhooks.
 
-@dataclass(slots=True)
-class _Heart:
-    url: str
-    kind: str = Process.Kind.SERVER
-    task: asyncio.Task[None] | None = None
-    # There is something that need not wait for the next tick.
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    last_beat_s: float = 0.0
-    counter: int = 0
-    # Owner -> its counter and when, by our clock, it was first seen there.
-    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
-    adopting: set[asyncio.Task[None]] = field(default_factory=set)
-    # Those of them that are bulk.
-    bulk: set[asyncio.Task[None]] = field(default_factory=set)
-    is_sweeper: bool = True
-    status: dict[str, Any] = field(default_factory=dict)
-    # Override -> the revision that was applied here.
-    obeyed: dict[int, int] = field(default_factory=dict)
+        `is_alone`: no other server can live; see `TakeoverWatch`.
+        """
+        self.status: dict[str, Any] = {}
+        self._identity = identity
+        self._writer = writer
+        self._read = read
+        self._runner = runner
+        self._connections = connections
+        self._notifications = notifications
+        self._scheduled = scheduled
+        self._clock = clock
+        self._takeover = TakeoverWatch(dead_after_s, is_alone, clock)
+        # Set when there is something to do before the next tick.
+        self._wakeup = asyncio.Event()
+        self._last_tick_s: float | None = None
+        self._last_poll_at = timezone.now()
+        self._counter = 0
+        self._loop_task: asyncio.Task[None] | None = None
+        self._bulk: set[asyncio.Task[None]] = set()
+        # Override -> the revision that was applied here.
+        self._applied: dict[int, int] = {}
 
+    # -- the loop -----------------------------------------------------------------------------------
 
-_heart: _Heart | None = None
+    async def start(self, background: BackgroundTasks) -> None:
+        """Register this process, take over what a dead predecessor left, and start to tick.
 
+        When this returns, no other process takes what this one claims for a dead process's.
+        """
+        await self.tick()
+        self._loop_task = background.start(self.run(), "heartbeat")
 
-async def start(*, url: str = "", kind: Process.Kind = Process.Kind.SERVER) -> None:
-    """Make this process known, take over what a dead predecessor left, and begin to tick.
+    def wake(self) -> None:
+        """Tick now: there is something to pick up. On the event loop."""
+        self._wakeup.set()
 
-    `kind` decides what it takes up: see above. When this returns, no other process takes what this one
-    claims for that of a dead one.
-    """
-    global _heart
-    _heart = _Heart(url, kind)
-    await _tick(_heart)
-    _heart.task = asyncio.create_task(_beat_for_ever(_heart), name="heartbeat")
+    async def run(self) -> None:
+        """Tick every second until cancelled. A tick that fails or hangs does not end the loop."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._wakeup.wait()
+            self._wakeup.clear()
+            try:
+                async with asyncio.timeout(TICK_TIMEOUT_S):
+                    await self.tick()
+            except TimeoutError:
+                logger.error("a tick took longer than %g s and was abandoned", TICK_TIMEOUT_S)
+            except Exception:
+                logger.exception("a tick failed; the next one follows")
 
+    async def stop(self) -> None:
+        """Stop ticking and delete this process's row: what it still owned is free at once."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.wait({self._loop_task})
+        await self._writer.arun(lambda: Process.objects.filter(pk=self._identity.id).delete())
 
-async def stop() -> None:
-    """Stop ticking and sign this process off."""
-    global _heart
-    heart, _heart = _heart, None
-    if heart is None:
-        return
-    if heart.task is not None:
-        heart.task.cancel()
-    for task in heart.adopting:
-        task.cancel()
-    await delta_log.awrite(lambda: Process.objects.filter(pk=PROCESS_ID).delete())
+    def problem(self) -> str | None:
+        """Return what is wrong with the heartbeat, or None."""
+        if self._last_tick_s is None:
+            return "not started; this process answers no questions"
+        late_s = self._clock() - self._last_tick_s
+        return None if late_s < LATE_S else f"the last tick was {late_s:.0f} s ago"
 
+    # -- one tick -----------------------------------------------------------------------------------
 
-def look() -> None:
-    """Tick now: there is something to take up. On the event loop."""
-    if _heart is not None:
-        _heart.news.set()
+    async def tick(self) -> None:
+        """Run one tick."""
+        sockets = len(self._connections.sockets)
+        self.status = {"sockets": sockets, **operator.status(self._runner)}
+        data = await self._writer.arun(self._exchange)
+        self._last_tick_s = self._clock()
+        # First: a generation that is picked up below must see the overrides.
+        operator.apply_overrides(self._runner.upstream_state, data.overrides, self._applied)
+        for generation_id in data.stop_requested:
+            self._runner.stop(generation_id)
+        await self._connections.close_ended(self._read)
+        if self._runner.has_drained:
+            self._connections.close_streams("restarting")
+        await self._poll_changes(data)
+        dead = self._takeover.dead(data.owned, data.others)
+        living = {pk: state.kind for pk, state in data.others.items() if pk not in dead}
+        living[self._identity.id] = self._identity.kind
+        self._runner.upstream_state.set_process_count(len(living))
+        if self._identity.kind != Process.Kind.COMMAND and not self._runner.is_draining:
+            await self._pick_up(data, dead, takes_bulk=bulk_kind(living) == self._identity.kind)
+        await self._enqueue_cleanup(living)
 
+    async def _pick_up(self, data: _TickData, dead: list[str], *, takes_bulk: bool) -> None:
+        """Run what waits and what dead processes owned, as far as it suits this kind of process."""
+        is_server = self._identity.kind == Process.Kind.SERVER
+        if is_server:
+            for generation_id in data.waiting:
+                self._runner.start(generation_id)
+        for owner in dead:
+            orphaned = [
+                each for each in data.owned.get(owner, ()) if (takes_bulk if each.is_bulk else is_server)
+            ]
+            logger.info("process %s is dead; taking over %d answers", owner[:8], len(orphaned))
+            for each in orphaned:
+                self._start(each.id, from_owner=owner, is_bulk=each.is_bulk)
+        if takes_bulk and (room := BULK_RUNNING_MAX - len(self._bulk)) > 0:
+            for generation_id in await self._read(lambda: Generation.waiting_bulk(room)):
+                self._start(generation_id, is_bulk=True)
+        if dead:
+            await self._writer.arun(lambda: Process.objects.filter(pk__in=dead).delete())
+        if is_server and self._scheduled and await self._read(Webhook.objects.due().exists):
+            await self._scheduled.enqueue_webhooks()
 
-def readiness() -> Readiness:
-    """Check the database, the writer and the tick. Sync; makes one small query."""
-    checks = {"database": _database(), "writer": delta_log.trouble() or "ok", "heartbeat": _pulse()}
-    is_ready = all(word == "ok" for word in checks.values())
-    if (shared := generations.ladder().shared) is not None:
-        checks["redis"] = shared.problem or "ok"  # answers are given without it, too
-    status = _heart.status if _heart is not None else {}
-    return Readiness(is_ready, checks, status)
+    def _start(self, generation_id: int, *, from_owner: str = "", is_bulk: bool) -> None:
+        task = self._runner.start(generation_id, from_owner=from_owner)
+        if is_bulk and task is not None:
+            self._bulk.add(task)
+            task.add_done_callback(self._bulk.discard)
 
+    async def _enqueue_cleanup(self, living: dict[str, str]) -> None:
+        is_due = self._counter % CLEANUP_EVERY_TICKS == 2  # not in the first tick: the server is starting
+        if is_due and self._scheduled and cleanup_process(living) == self._identity.id:
+            await self._scheduled.enqueue_cleanup()
 
-def _database() -> str:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Exception as exc:  # noqa: BLE001 - any failure means the same here
-        return f"does not answer ({type(exc).__name__})"
-    return "ok"
+    async def _poll_changes(self, data: _TickData) -> None:
+        """While no notices come from other processes, read from the database what they would say."""
+        users = self._notifications.subscribers()
+        now = timezone.now()
+        if self._notifications.problem and users and data.others:
+            since = self._last_poll_at
+            for notice in await self._read(lambda: changes_since(users, since)):
+                self._notifications.deliver(notice)
+        self._last_poll_at = now
 
+    def _exchange(self) -> _TickData:
+        """Increment the counter and read what concerns this process; runs in the writer."""
+        self._write_row()
+        # A disabled user's answers stop. The row says so, or another process would recover them.
+        Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
+        owned: dict[str, list[OwnedGeneration]] = {}
+        waiting, stop_requested = [], []
+        # Bulk that waits is left out: there may be very much of it.
+        active = Generation.objects.active().exclude(owner="", source=Generation.Source.BATCH)
+        # Claimed in the order in which a writer locks rows: a process that wakes up causes no deadlock.
+        for pk, owner, source, stop_requested_at in active.order_by("pk").values_list(
+            "pk", "owner", "source", "stop_requested_at"
+        ):
+            if owner == self._identity.id:
+                if stop_requested_at is not None:
+                    stop_requested.append(pk)
+            elif owner:
+                is_bulk = source == Generation.Source.BATCH
+                owned.setdefault(owner, []).append(OwnedGeneration(pk, is_bulk))
+            else:
+                waiting.append(pk)
+        others = Process.objects.exclude(pk=self._identity.id).values_list("pk", "kind", "counter")
+        states = {pk: ProcessState(kind, counter) for pk, kind, counter in others}
+        return _TickData(stop_requested, waiting, owned, states, list(BreakerOverride.objects.all()))
 
-def _pulse() -> str:
-    if _heart is None:
-        return "not started; this process answers no questions"
-    late_s = time.monotonic() - _heart.last_beat_s
-    return "ok" if late_s < LATE_S else f"the last tick was {late_s:.0f} s ago"
-
-
-async def _beat_for_ever(heart: _Heart) -> None:
-    ticks = 0
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(TICK_S):
-                await heart.news.wait()
-        heart.news.clear()
-        ticks += 1
-        try:
-            await _tick(heart)
-            if ticks % SWEEP_EVERY_TICKS == 1 and heart.is_sweeper:
-                await sweeps.sweep.aenqueue()
-        except Exception:
-            logger.exception("a tick failed; the next one follows")
-
-
-async def _tick(heart: _Heart) -> None:
-    heart.status = {"sockets": len(open_sockets), **operations.status()}
-    beat = await delta_log.awrite(partial(_beat, heart))
-    heart.last_beat_s = time.monotonic()
-    # First of all: an answer that is taken up below goes by the overrides.
-    operations.obey(beat.overrides, heart.obeyed)
-    for generation_id in beat.to_stop:
-        generations.stop_here(generation_id)
-    await _close_ended_sessions()
-    await _close_ended_streams()
-    dead = _dead(heart, beat)
-    living = {pk: kind for pk, (kind, _counter) in beat.processes.items() if pk not in dead}
-    living[PROCESS_ID] = heart.kind
-    generations.ladder().set_process_count(len(living))
-    heart.is_sweeper = _sweeper(living) == PROCESS_ID
-    if heart.kind != Process.Kind.COMMAND and not generations.is_draining():
-        await _take_up(heart, beat, dead, takes_bulk=_bulk_is_for(living) == heart.kind)
-
-
-def _bulk_is_for(living: dict[str, str]) -> Process.Kind:
-    """Say which kind of process takes up bulk and sweeps."""
-    return Process.Kind.WORKER if Process.Kind.WORKER in living.values() else Process.Kind.SERVER
-
-
-def _sweeper(living: dict[str, str]) -> str | None:
-    """Return the one process that sweeps for all."""
-    kind = _bulk_is_for(living)
-    return min((pk for pk, each in living.items() if each == kind), default=None)
-
-
-async def _take_up(heart: _Heart, beat: _Beat, dead: list[str], *, takes_bulk: bool) -> None:
-    """Run what waits and what belonged to the dead, as far as it is for this kind of process."""
-    is_server = heart.kind == Process.Kind.SERVER
-    if is_server:
-        if await database_sync_to_async(webhooks.are_due)():
-            await webhooks.deliver_due.aenqueue()
-        for generation_id in beat.waiting:
-            _adopt(heart, generation_id, "")
-    for owner in dead:
-        orphans = [each for each in beat.owned.get(owner, ()) if (takes_bulk if each.is_bulk else is_server)]
-        logger.info("process %s is gone; taking over %d answers", owner[:8], len(orphans))
-        for orphan in orphans:
-            _adopt(heart, orphan.id, owner, is_bulk=orphan.is_bulk)
-    if takes_bulk and (room := settings.BULK_RUNNING_MAX - len(heart.bulk)) > 0:
-        for generation_id in await database_sync_to_async(Generation.waiting_bulk)(room):
-            _adopt(heart, generation_id, "", is_bulk=True)
-    if dead:
-        await delta_log.awrite(lambda: Process.objects.filter(pk__in=dead).delete())
-
-
-def _beat(heart: _Heart) -> _Beat:
-    """Move the counter and read what concerns this process; runs in the writer."""
-    heart.counter += 1
-    now = timezone.now()
-    mine = Process.objects.filter(pk=PROCESS_ID)
-    if not mine.update(counter=heart.counter, seen_at=now, status=heart.status):
-        Process.objects.create(
-            id=PROCESS_ID,
-            kind=heart.kind,
-            host=platform.node()[:200],
-            pid=os.getpid(),
-            url=heart.url,
-            counter=heart.counter,
-            status=heart.status,
-        )
-    owned: dict[str, list[_Owned]] = {}
-    waiting, to_stop = [], []
-    # Who was disabled asks for nothing any more; the row says so, lest it is recovered elsewhere.
-    Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
-    # Of bulk that waits there may be very much.
-    active = Generation.objects.active().exclude(owner="", source=Generation.Source.BATCH)
-    # Claimed in the order in which a writer locks them: one that wakes up meanwhile makes no deadlock.
-    for pk, owner, source, stop_requested_at in active.order_by("pk").values_list(
-        "pk", "owner", "source", "stop_requested_at"
-    ):
-        if owner == PROCESS_ID:
-            if stop_requested_at is not None:
-                to_stop.append(pk)
-        elif owner:
-            owned.setdefault(owner, []).append(_Owned(pk, source == Generation.Source.BATCH))
-        else:
-            waiting.append(pk)
-    others = Process.objects.exclude(pk=PROCESS_ID).values_list("pk", "kind", "counter")
-    processes = {pk: (kind, counter) for pk, kind, counter in others}
-    return _Beat(to_stop, waiting, owned, processes, list(BreakerOverride.objects.all()))
-
-
-def is_alone() -> bool:
-    """Say whether there can be no other server: on SQLite, our lock beside it proves the last one dead."""
-    return connection.vendor == "sqlite"
-
-
-def _dead(heart: _Heart, beat: _Beat) -> list[str]:
-    """Return the processes that are dead by our clock."""
-    now = time.monotonic()
-    dead = []
-    is_first_server = heart.counter == 1 and heart.kind == Process.Kind.SERVER and is_alone()
-    for owner in {*beat.owned, *beat.processes}:
-        kind, counter = beat.processes.get(owner, (Process.Kind.SERVER, -1))
-        seen_counter, since = heart.seen.get(owner, (None, now))
-        if counter != seen_counter:
-            heart.seen[owner] = (counter, now)
-            since = now
-        is_proved_dead = is_first_server and kind == Process.Kind.SERVER
-        if is_proved_dead or counter == -1 or now - since > settings.PROCESS_DEAD_AFTER_S:
-            dead.append(owner)
-            heart.seen.pop(owner, None)
-    return dead
-
-
-def _adopt(heart: _Heart, generation_id: int, from_owner: str, *, is_bulk: bool = False) -> None:
-    """Run an answer that waits for anybody, or whose process is dead."""
-    task = asyncio.create_task(
-        generations.run(generation_id, from_owner=from_owner), name=f"generation {generation_id}"
-    )
-    heart.adopting.add(task)
-    task.add_done_callback(heart.adopting.discard)
-    if is_bulk:
-        heart.bulk.add(task)
-        task.add_done_callback(heart.bulk.discard)
-    task.add_done_callback(_log_failure)
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("%s failed", task.get_name(), exc_info=task.exception())
-
-
-async def _close_ended_sessions() -> None:
-    sockets = list(open_sockets)
-    if not sockets:
-        return
-    pairs = {(socket.session_key, socket.user_id) for socket in sockets}
-    valid = await database_sync_to_async(valid_sessions)(pairs)
-    for socket in sockets:
-        if (socket.session_key, socket.user_id) not in valid:
-            open_sockets.discard(socket)
-            await socket.close()
-
-
-async def _close_ended_streams() -> None:
-    """Close the streams of keys that are not in force any more; all, once a drain has let go of answers."""
-    streams = list(open_streams)
-    if not streams:
-        return
-    if generations.has_drained():
-        for stream in streams:
-            stream.close("restarting")
-        return
-    valid = await database_sync_to_async(_valid_keys)({stream.api_key_id for stream in streams})
-    for stream in streams:
-        if stream.api_key_id not in valid:
-            stream.close("invalid_api_key")
-
-
-def _valid_keys(ids: set[int]) -> set[int]:
-    return set(ApiKey.objects.valid().filter(pk__in=ids).values_list("pk", flat=True))
+    def _write_row(self) -> None:
+        self._counter += 1
+        own_row = Process.objects.filter(pk=self._identity.id)
+        if not own_row.update(counter=self._counter, seen_at=timezone.now(), status=self.status):
+            Process.objects.create(
+                id=self._identity.id,
+                kind=self._identity.kind,
+                host=platform.node()[:200],
+                pid=os.getpid(),
+                url=self._identity.url,
+                version=chat.__version__,
+                counter=self._counter,
+                status=self.status,
+            )

@@ -1,4 +1,4 @@
-"""What operators see of this process, and what they tell it. Both on its event loop, once a tick."""
+"""What operators see of a process, and how their overrides are applied. On its event loop, once a tick."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from chat.generation import runner as generations
+from chat.generation.runner import GenerationRunner
 from chat.models.process import BreakerOverride
+from chat.upstream import UpstreamState
 
-# A row that each process writes each second stays small; the count says how many there are in all.
+# A row that each process writes every second must stay small; `running` has the full number.
 GENERATIONS_SHOWN = 50
 
 
-def status() -> dict[str, Any]:
-    """Return the breakers, slots, lines and running generations of this process, as JSON has them."""
-    ladder = generations.ladder()
-    running = generations.running()
+def status(runner: GenerationRunner) -> dict[str, Any]:
+    """Return the breakers, slots, queues and running generations of this process, as JSON values."""
+    running = runner.running()
     return {
         "running": len(running),
         "generations": [
             {"id": each.id, "model": each.model, "since": each.since and each.since.isoformat("T", "seconds")}
             for each in running[:GENERATIONS_SHOWN]
         ],
-        "breakers": [asdict(each) for each in ladder.breakers()],
-        "endpoints": [asdict(each) for each in ladder.endpoints()],
+        "breakers": [asdict(each) for each in runner.upstream_state.breakers()],
+        "endpoints": [asdict(each) for each in runner.upstream_state.endpoints()],
     }
 
 
-def obey(overrides: Iterable[BreakerOverride], obeyed: dict[int, int]) -> None:
-    """Apply each override whose revision was not applied yet; `obeyed`: row -> revision, kept up here."""
-    ladder = generations.ladder()
+def apply_overrides(
+    state: UpstreamState, overrides: Iterable[BreakerOverride], applied: dict[int, int]
+) -> None:
+    """Apply each override whose revision is new; `applied` maps its row to the revision, kept up here."""
     for override in overrides:
-        if obeyed.get(override.pk) == override.revision:
+        if applied.get(override.pk) == override.revision:
             continue
-        act = ladder.hold_open if override.is_held else ladder.close
+        act = state.hold_open if override.is_held else state.close
         act(override.endpoint_name, override.model_name)
-        obeyed[override.pk] = override.revision
+        applied[override.pk] = override.revision

@@ -1,4 +1,4 @@
-"""Slots shared by all processes, counted in Redis (`SharedSlots` of `chat.upstream`).
+"""Slots shared by all processes, counted in Redis.
 
 Each process reports its whole state, so repeating a report does no harm, and a Redis that was flushed is
 complete again within a second. An entry that is not renewed expires, which frees the slots of its process.
@@ -117,11 +117,20 @@ class RedisSlots:
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), retries=0),
         )
+        self._redis = redis
         self._acquire = redis.register_script(ACQUIRE)
         self._process = process
         self._lease_ms = round(lease_s * 1000)
         # Why Redis cannot be used, as a text for operators.
         self.problem: str | None = None
+
+    async def ping(self) -> str | None:
+        """Return what is wrong with Redis, or None."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as exc:
+            return f"degraded: does not answer ({type(exc).__name__})"
+        return self.problem
 
     async def acquire(self, endpoint: str, slots: int, in_use: Counts, waiting: Counts) -> SlotGrant:
         try:

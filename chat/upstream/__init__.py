@@ -6,6 +6,7 @@ from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
 from chat.upstream.policy import Budget, Policy
 from chat.upstream.queue import QueuePriority
+from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.state import BreakerStatus, EndpointStatus, UpstreamState
 from chat.upstream.steps import ContinuedStep, RetryingStep, StartedStep, Step, SwitchedStep
 from chat.upstream.stream import stream
@@ -26,6 +27,7 @@ __all__ = [
     "QueuePriority",
     "Recovery",
     "RetryingStep",
+    "SharedSlots",
     "StartedStep",
     "Step",
     "SwitchedStep",

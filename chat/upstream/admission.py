@@ -1,4 +1,4 @@
-"""Admission control for one endpoint: a limited number of concurrent calls, and a queue for the rest.
+"""Admission control for an endpoint: concurrent calls up to a limit, and a queue.
 
 `queue.py` decides which call is next. A 429 with a Retry-After pauses the whole endpoint: all calls wait in
 one queue instead of retrying separately.
@@ -36,7 +36,10 @@ RECONNECT_INTERVAL_S = 1.0
 
 
 class Ticket:
-    """One call's position in the queue and, once granted, its slot. Always give it back with `release`."""
+    """The queue position of one call and, once granted, its slot.
+
+    The holder must always call `release`.
+    """
 
     def __init__(self, admission: Admission, priority: QueuePriority, user: Hashable) -> None:
         self.priority = priority
@@ -55,7 +58,7 @@ class Ticket:
         return self._admission.position(self)
 
     async def wait_for_change(self, *, poll_interval_s: float) -> int:
-        """Wait until the slot is granted or the position changes, and return the position.
+        """Wait for the slot or for a changed position, and return the position.
 
         A grant is seen at once. A changed position is polled: people read no faster than once a second,
         and five hundred waiting tasks must not wake up whenever one of them leaves the queue.
@@ -127,7 +130,7 @@ class Admission:
 
     @slots.setter
     def slots(self, slots: int) -> None:
-        """Change the number of slots at any time; calls that already run are not affected."""
+        """Change the number of slots; calls that already run are not affected."""
         if slots != self._slots:
             self._slots = slots
             self._advance()
@@ -145,7 +148,7 @@ class Admission:
 
     @property
     def limit(self) -> int:
-        """How many calls may run here: all slots if they are shared, else this process's share."""
+        """How many calls may run in this process: all slots if shared, else its share."""
         return self._slots if self._is_shared else max(1, self._slots // self._processes)
 
     @property
@@ -176,7 +179,10 @@ class Admission:
     # -- entering and leaving ------------------------------------------------------------------------
 
     def enter(self, priority: QueuePriority, user: Hashable = None) -> Ticket:
-        """Return a ticket, granted at once if a slot is free. Raises QueueFull, RateLimited."""
+        """Return a ticket, granted at once if a slot is free.
+
+        Raises QueueFull, RateLimited.
+        """
         if self.paused_s > self._pause_max_s:
             raise self._pause_error()
         ahead = self._queue.count_ahead(priority)
@@ -244,7 +250,7 @@ class Admission:
     # -- slots shared with other processes -----------------------------------------------------------
 
     def _notify_sync(self) -> None:
-        """Wake the task that keeps the shared count up to date; start it if it does not run."""
+        """Wake the task that syncs with the shared count; start it if it does not run."""
         self._has_changed.set()
         if self._shared is not None and self._sync_task is None:
             self._sync_task = asyncio.create_task(self._sync_shared(self._shared), name="shared slots")

@@ -1,4 +1,4 @@
-"""The circuit breaker of one model at one endpoint: stops calls to a failing model, then probes it.
+"""Circuit breaker: stops calls to a failing model, then probes it.
 
     closed ──5 failures in a row, or half of ten or more in a minute──▶ open ──15 s──▶ half_open
        ▲                                                                 ▲                 │
@@ -33,7 +33,10 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """When a breaker opens and for how long: `open_s`, plus a random part of up to `open_jitter` of it."""
+    """When a breaker opens, and for how long.
+
+    It stays open for `open_s`, plus a random part of up to `open_jitter` of that.
+    """
 
     failures_in_a_row: int = 5
     failure_share: float = 0.5
@@ -62,9 +65,10 @@ class _Waiter:
 
 @dataclass(slots=True, eq=False)
 class Breaker:
-    """Get a permit with `try_acquire` or `acquire`, then `start_call`, then report the outcome.
+    """The breaker of one model at one endpoint.
 
-    The outcome is one of `record_success`, `record_failure` and `release`.
+    For each call: get a permit with `try_acquire` or `acquire`, then `start_call`, then report the outcome
+    with `record_success`, `record_failure` or `release`.
     """
 
     policy: BreakerPolicy = field(default_factory=BreakerPolicy)
@@ -94,7 +98,7 @@ class Breaker:
 
     @property
     def wait_s(self) -> float:
-        """How long until a call may start, at most; 0: now; infinite: an operator holds it open."""
+        """How long until a call may start, at most; infinite if held open."""
         if self.opened_at_s is None:
             return 0.0
         return INFINITE_S if self.is_held else max(0.0, self._until_s - self.clock())
@@ -107,7 +111,10 @@ class Breaker:
     # -- permits -------------------------------------------------------------------------------------
 
     def try_acquire(self) -> Permit | None:
-        """Return a permit for one call, in half-open the only one; None if no call may start now."""
+        """Return a permit for one call; None if no call may start now.
+
+        While half-open there is only one permit: the probe.
+        """
         if self.opened_at_s is None:
             return Permit(self._version)
         if self.wait_s > 0:
@@ -117,8 +124,9 @@ class Breaker:
         return self._probe
 
     async def acquire(self, calls_made: int) -> Permit | None:
-        """Wait for a permit; None if the breaker opened again and the caller should show the new wait.
+        """Wait for a permit; None if the breaker opened again.
 
+        The caller can then display the new wait, and call this again.
         `calls_made`: how many calls this answer has used. The one with the fewest gets the probe, since it
         has the most left if the probe fails.
         """
@@ -137,7 +145,7 @@ class Breaker:
                 self._waiters.remove(waiter)
 
     def start_call(self, permit: Permit, *, outcome_within_s: float) -> Permit | None:
-        """Return the permit to report the outcome with; None if the call must not be made.
+        """Return the permit to use for the outcome; None if the call must not be made.
 
         A permit may become void while its holder waits for a slot. If the breaker has closed since, the
         permit is replaced by a valid one.

@@ -1,4 +1,4 @@
-"""One call: the request body, the first-token and stall time-outs, and what a complete answer is."""
+"""One call: request body, time-outs, and what counts as a complete answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from chat import events
 from chat.text import clean
 from chat.upstream import errors, translate
-from chat.upstream.client import Client, ProviderRequest
-from chat.upstream.sse import Chunk, Decoder
+from chat.upstream.client import Client, UpstreamRequest
+from chat.upstream.sse import Decoder, StreamChunk
 from chat.upstream.types import Finished, Prompt, Target, Usage
 
 # After the finish reason only the usage and [DONE] may follow; a server that keeps the connection open
@@ -22,9 +22,13 @@ TRAILER_TIMEOUT_S = 5.0
 async def call_target(
     target: Target, prompt: Prompt, client: Client, *, first_token_s: float, total_deadline_s: float
 ) -> AsyncGenerator[events.Thinking | events.Delta | Finished]:
-    """Make one call and yield its text, one step per network read and kind. Raises UpstreamError."""
+    """Make one call and yield its text.
+
+    Yields at most one step of each kind for a network read; the last step is `Finished`. Raises
+    UpstreamError.
+    """
     reader = _AnswerReader(target, first_token_s, total_deadline_s)
-    request = ProviderRequest(
+    request = UpstreamRequest(
         target.base_url,
         target.api_key,
         _body(target, prompt),
@@ -94,8 +98,8 @@ class _AnswerReader:
         for step in self._process(self._decoder.end()):
             yield step
 
-    def _process(self, chunks: list[Chunk]) -> list[events.Thinking | events.Delta]:
-        """Return the joined text of one read's chunks, thinking first; keep what else they contain."""
+    def _process(self, chunks: list[StreamChunk]) -> list[events.Thinking | events.Delta]:
+        """Return the joined text of one read's chunks; remember what else they contain."""
         thinking: list[str] = []
         text: list[str] = []
         for chunk in chunks:
@@ -139,7 +143,10 @@ class _AnswerReader:
             self._progress_deadline_s = min(self._progress_deadline_s, now_s + TRAILER_TIMEOUT_S)
 
     def finished(self) -> Finished:
-        """Return the end of a complete answer. Raises Cut, NotAStream or AnswerUnusable if it is not one."""
+        """Return the end of a complete answer.
+
+        Raises Cut, NotAStream, AnswerUnusable or ContentFiltered if the answer is not complete.
+        """
         if self.finish_reason is None:
             if not self._decoder.has_event:
                 raise errors.NotAStream("200 without a single event")

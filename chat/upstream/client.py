@@ -28,7 +28,7 @@ STREAM_HEADER = "X-Stainless-Raw-Response"
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderRequest:
+class UpstreamRequest:
     """One request to an endpoint, with the body as in the protocol.
 
     `encoded_messages`: messages before those of `body`, as JSON objects separated by commas, cut anywhere.
@@ -70,7 +70,7 @@ class Client:
             )
 
     @asynccontextmanager
-    async def open(self, request: ProviderRequest) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def open(self, request: UpstreamRequest) -> AsyncIterator[AsyncIterator[bytes]]:
         """Send a request and yield the bytes of the response as they arrive.
 
         Leaving the context closes the connection. Raises UpstreamError, from sending and from reading.

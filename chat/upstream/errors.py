@@ -184,7 +184,7 @@ class Busy(UpstreamError):
 
 class RateLimited(Busy):
     code = "rate_limited"
-    user_message = _("%(endpoint)s is limiting the rate of requests.")
+    user_message = _("%(endpoint)s has reached its rate limit.")
     advice = _("Try again%(wait)s.")
 
 

@@ -25,7 +25,7 @@ class Policy:
     backoff_total_s: float = 60.0
 
     def backoff_s(self, retry: int, uniform: Callable[[float, float], float]) -> float:
-        """Return the wait before retry number `retry` (1, 2, …): exponential, with full jitter."""
+        """Return the wait before a retry (1, 2, …): exponential, with full jitter."""
         return uniform(0.0, min(self.backoff_cap_s, self.backoff_first_s * 2 ** (retry - 1)))
 
 
@@ -34,9 +34,10 @@ DEFAULT_POLICY = Policy()
 
 @dataclass(slots=True)
 class Budget:
-    """What is left for one generation, over all processes that run it; counted down by `stream`.
+    """The calls and recoveries left for one generation; counted down by `stream`.
 
-    A recovery is counted when the answer is interrupted, before its first call.
+    A process that takes the generation over continues with the same budget. A recovery is counted when the
+    answer is interrupted, before the call that completes it.
     """
 
     calls_left: int = 8
@@ -45,13 +46,13 @@ class Budget:
 
 
 @dataclass(slots=True)
-class Deadline:
-    """When the total time-out of an answer ends, in the time of the running event loop."""
+class AnswerDeadline:
+    """When the total time-out of an answer expires, in the time of the event loop."""
 
     at_s: float
 
     @classmethod
-    def after(cls, seconds: float) -> Deadline:
+    def after(cls, seconds: float) -> AnswerDeadline:
         return cls(asyncio.get_running_loop().time() + seconds)
 
     @property

@@ -50,7 +50,7 @@ class FairQueue[Item: QueueItem]:
         return any(self._users.values())
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the calls in the order in which they are served, the reserved slot left aside."""
+        """Yield the calls in the order of service, disregarding the reserved slot."""
         return chain.from_iterable(map(self._in_order, QueuePriority))
 
     def _in_order(self, priority: QueuePriority) -> Iterator[Item]:
@@ -86,7 +86,10 @@ class FairQueue[Item: QueueItem]:
             del users[item.user]
 
     def pop_first(self, priority: QueuePriority) -> Item | None:
-        """Remove and return the first call of a priority; its user's next call goes behind the others'."""
+        """Remove and return the first call of a priority; None if there is none.
+
+        Its user goes behind the other users.
+        """
         users = self._users[priority]
         item = next((items[0] for items in users.values()), None)
         if item is None:
@@ -97,7 +100,7 @@ class FairQueue[Item: QueueItem]:
         return item
 
     def pop(self, *, slots: int, is_bulk_running: bool) -> Item | None:
-        """Remove and return the call that gets the next of `slots`; None if nothing waits."""
+        """Remove and return the call that gets the next slot; None if no call waits."""
         priority = self._next_priority(slots, is_bulk_running)
         return None if priority is None else self.pop_first(priority)
 

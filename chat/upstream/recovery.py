@@ -21,14 +21,17 @@ from chat.upstream.types import Prompt, PromptBuilder, Recovery, Target
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """The prompt of one call and, if text is displayed already, that text and how the call completes it."""
+    """What one call sends, and how its answer joins the text that is displayed.
+
+    `recovery`: None if no text is displayed. `text_before`: the displayed text.
+    """
 
     prompt: Prompt
     recovery: Recovery | None = None
     text_before: str = ""
 
     def splice(self, interrupted_by: errors.UpstreamError | None) -> Splice | None:
-        """Return what joins the new text to the prefill or to the displayed text; None if neither exists."""
+        """Return the splice to the text that the call joins; None if there is none."""
         if self.recovery is Recovery.RESTART and interrupted_by is not None:
             return Splice(self.text_before, Recovery.RESTART, interrupted_by.code)
         if len(self.prompt.prefill) >= CONTINUE_MIN_CHARS:
@@ -54,7 +57,10 @@ class RecoveryPlanner:
     is_exhausted: bool = False
 
     async def resume(self) -> None:
-        """Begin the recovery of the text that a lost process has left, if any. Raises ProcessLost."""
+        """Begin the recovery of the text that a lost process has left, if any.
+
+        Raises ProcessLost if the text is to be kept as it is.
+        """
         self.has_text = bool(await self.text_so_far())
         if self.has_text:
             self.begin(errors.ProcessLost())
@@ -71,7 +77,10 @@ class RecoveryPlanner:
         return step
 
     def begin(self, error: errors.UpstreamError) -> None:
-        """Use one recovery of the budget. Raises `error` if the answer must end with the text it has."""
+        """Use one recovery of the budget.
+
+        Raises `error` if the answer must end with the text it has.
+        """
         able = [target for target in self.candidates.targets if self.method(target) is not None]
         has_budget = self.budget.recoveries_left > 0 and self.budget.calls_left > 0
         if not (error.retryable and able and has_budget):
@@ -99,7 +108,10 @@ class RecoveryPlanner:
         return bool(others) and (can_keep_text or is_last or isinstance(error, errors.Stalled))
 
     async def plan(self, target: Target) -> CallPlan:
-        """Plan the next call to a target. Raises the interrupting error if it cannot complete the text."""
+        """Plan the next call to a target.
+
+        Raises the error that interrupted the text if the target may not complete it.
+        """
         text_before = await self.text_so_far() if self.has_text else ""
         recovery = self.method(target, len(text_before)) if text_before else None
         if text_before and recovery is None:

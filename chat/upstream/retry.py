@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chat.upstream import errors
 from chat.upstream.fallback import Candidates
-from chat.upstream.policy import Budget, Deadline, Policy
+from chat.upstream.policy import AnswerDeadline, Budget, Policy
 from chat.upstream.steps import RetryingStep
 from chat.upstream.types import Target
 
@@ -18,7 +18,7 @@ class Retries:
 
     policy: Policy
     budget: Budget
-    deadline: Deadline
+    deadline: AnswerDeadline
     candidates: Candidates
     sleep: Callable[[float], Awaitable[None]]
     uniform: Callable[[float, float], float]
@@ -29,7 +29,10 @@ class Retries:
         return min(self.budget.calls_left, left_at_target)
 
     def wait_s(self, target: Target, error: errors.UpstreamError) -> float:
-        """Return how long to wait before the target is called again. Raises `error` if it must not be."""
+        """Return how long to wait before the target is called again.
+
+        Raises `error` if the target must not be called again.
+        """
         is_silent = isinstance(error, errors.FirstTokenTimedOut)
         if not error.retryable or not self.calls_left(target):
             raise error

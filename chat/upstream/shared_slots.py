@@ -13,12 +13,15 @@ type Counts = tuple[int, ...]
 
 
 class SharedSlotsUnavailable(Exception):
-    """The shared count cannot be reached. Until it can, each process uses its share of the slots."""
+    """The shared count cannot be reached; each process uses its share of the slots."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotGrant:
-    """How many more calls may start here, and how many slots are then in use in all processes."""
+    """How many more calls may start in this process.
+
+    `granted`: by priority. `in_use`: slots in use in all processes, these included.
+    """
 
     granted: Counts
     in_use: int

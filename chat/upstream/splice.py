@@ -23,7 +23,7 @@ class Splice:
     """
 
     def __init__(self, text_before: str, recovery: Recovery, reason: str = "") -> None:
-        """`text_before`: the text to join. `reason`: the reason for a restart, for `Restarted`."""
+        """`text_before`: the text to join. `reason`: why the answer restarts, if it does."""
         self._text_before = text_before
         self._recovery = recovery
         self._reason = reason

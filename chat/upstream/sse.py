@@ -1,4 +1,4 @@
-"""Decoding of the bytes of a streamed chat completion, without the SDK's slow models.
+"""Decoder for streamed chat completions, faster than the models of the SDK.
 
 Server-sent events as defined by the WHATWG HTML specification, section "Interpreting an event stream".
 """
@@ -16,7 +16,7 @@ from chat.upstream.errors import Malformed
 from chat.upstream.types import Usage
 
 
-class ChoiceDelta(msgspec.Struct, frozen=True):
+class StreamDelta(msgspec.Struct, frozen=True):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -24,20 +24,20 @@ class ChoiceDelta(msgspec.Struct, frozen=True):
     tool_calls: Any = None
 
 
-class ChunkChoice(msgspec.Struct, frozen=True):
-    delta: ChoiceDelta | None = None
+class StreamChoice(msgspec.Struct, frozen=True):
+    delta: StreamDelta | None = None
     finish_reason: str | None = None
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class StreamChunk(msgspec.Struct, frozen=True):
     """The JSON of one `data:` line, which the protocol calls a chunk."""
 
-    choices: list[ChunkChoice] | None = None
+    choices: list[StreamChoice] | None = None
     usage: Usage | None = None
     error: Any = None
 
 
-_decode = msgspec.json.Decoder(Chunk).decode
+_decode = msgspec.json.Decoder(StreamChunk).decode
 
 DONE = b"[DONE]"
 # No valid line is longer than this.
@@ -60,7 +60,7 @@ class Decoder:
         self.has_event = False
         self.failure: Malformed | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
+    def feed(self, data: bytes) -> list[StreamChunk]:
         """Return the chunks completed by `data`."""
         data = self._rest + data
         if b"\r" in data:
@@ -72,8 +72,11 @@ class Decoder:
             self.failure = Malformed("a line that does not end")
         return self._chunks(lines)
 
-    def end(self) -> list[Chunk]:
-        """Return the chunks completed by the end of the stream: a last event without its blank line."""
+    def end(self) -> list[StreamChunk]:
+        """Return the chunks completed by the end of the stream.
+
+        That is a last event without its blank line.
+        """
         lines = [self._rest.rstrip(b"\r"), b""]
         self._rest = b""
         before = self.failure
@@ -84,11 +87,11 @@ class Decoder:
 
     @property
     def has_half_character(self) -> bool:
-        """Whether the last delta ended with half of a surrogate pair, which is not part of its text."""
+        """Whether half of a surrogate pair is held back at the end of the text."""
         return bool(self._high_surrogate)
 
-    def _chunks(self, lines: list[bytes]) -> list[Chunk]:
-        chunks: list[Chunk] = []
+    def _chunks(self, lines: list[bytes]) -> list[StreamChunk]:
+        chunks: list[StreamChunk] = []
         for line in lines:
             if self.failure is not None:
                 break
@@ -102,7 +105,7 @@ class Decoder:
                 self._is_error = line[6:].strip() == b"error"
         return chunks
 
-    def _dispatch(self, chunks: list[Chunk]) -> None:
+    def _dispatch(self, chunks: list[StreamChunk]) -> None:
         """Append the chunk of one event to `chunks`."""
         parts, self._data = self._data, []
         self.has_event = True
@@ -121,7 +124,7 @@ class Decoder:
                     self.failure = exc
                     return
 
-    def _chunk(self, data: bytes) -> Chunk:
+    def _chunk(self, data: bytes) -> StreamChunk:
         try:
             chunk = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -130,18 +133,18 @@ class Decoder:
             if self._high_surrogate:
                 chunk = self._with_replacement(chunk)
         if self._is_error and chunk.error is None:
-            return Chunk(error={"message": data[:500].decode(errors="replace")})
+            return StreamChunk(error={"message": data[:500].decode(errors="replace")})
         return chunk
 
-    def _chunk_with_surrogates(self, data: bytes) -> Chunk:
+    def _chunk_with_surrogates(self, data: bytes) -> StreamChunk:
         """Decode what msgspec rejects but JSON allows: unpaired surrogates."""
         try:
-            return msgspec.convert(self._pair_surrogates(json.loads(data)), Chunk)
+            return msgspec.convert(self._pair_surrogates(json.loads(data)), StreamChunk)
         except (ValueError, RecursionError, msgspec.ValidationError) as exc:
             raise Malformed(data[:200].decode(errors="replace")) from exc
 
     def _pair_surrogates(self, value: Any) -> Any:
-        """Join surrogate pairs that were split over two deltas; unpaired ones become U+FFFD."""
+        """Join surrogate pairs split over two deltas; unpaired surrogates become U+FFFD."""
         try:
             delta = value["choices"][0]["delta"]
             content = delta["content"]
@@ -156,8 +159,8 @@ class Decoder:
             delta["content"] = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return _cleaned(value)
 
-    def _with_replacement(self, chunk: Chunk) -> Chunk:
-        """Put U+FFFD before the text of a chunk that does not complete the pending surrogate pair."""
+    def _with_replacement(self, chunk: StreamChunk) -> StreamChunk:
+        """Put U+FFFD before text that does not complete the pending surrogate pair."""
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None or choice.delta is None or not choice.delta.content:
             return chunk

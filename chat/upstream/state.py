@@ -1,4 +1,4 @@
-"""What all calls of a process share: a breaker for each model, slots and a queue for each endpoint."""
+"""What all calls of a process share: breakers, slots and queues."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class EndpointStatus:
 
 @dataclass(slots=True)
 class UpstreamState:
-    """The breakers and admissions of a process, created on first use. Belongs to one event loop."""
+    """A breaker for each model and an admission for each endpoint.
+
+    They are created on first use. Belongs to one event loop.
+    """
 
     breaker_policy: BreakerPolicy = field(default_factory=BreakerPolicy)
     waiting_max: int = 500
@@ -70,7 +73,10 @@ class UpstreamState:
         return self._breaker(*target.key)
 
     def admission(self, target: Target) -> Admission:
-        """Return the slots and the queue of a target's endpoint, with the number of slots that it has now."""
+        """Return the slots and the queue of a target's endpoint.
+
+        The number of slots is set to the target's, so that a change applies from the next call on.
+        """
         name, _model = target.key
         if name not in self._admissions:
             self._admissions[name] = Admission(
@@ -87,7 +93,7 @@ class UpstreamState:
         return admission
 
     def set_process_count(self, processes: int) -> None:
-        """Divide the slots of all endpoints by the number of processes, this one included."""
+        """Divide the slots of all endpoints by so many processes."""
         self.processes = processes
         for admission in self._admissions.values():
             admission.processes = processes

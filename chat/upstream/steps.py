@@ -16,9 +16,10 @@ from chat.upstream.types import Finished, Recovery, Target
 
 @dataclass(frozen=True, slots=True)
 class StartedStep:
-    """Call number `attempt` to `target` is about to be made, after `queued_s` in the queue.
+    """A call is about to be made.
 
-    `recovery`: how the call completes the text that is displayed already; None if there is none.
+    `attempt`: the number of the call to this target. `queued_s`: its time in the queue. `recovery`: how it
+    completes the text that is displayed already; None if there is none.
     """
 
     target: Target
@@ -29,7 +30,10 @@ class StartedStep:
 
 @dataclass(frozen=True, slots=True)
 class RetryingStep:
-    """Call `attempt` of at most `of` to the same model follows in `wait_s` seconds, because of `error`."""
+    """The same model is called again in `wait_s` seconds, because of `error`.
+
+    `attempt`: the number of that call, of at most `of`.
+    """
 
     attempt: int
     of: int
@@ -47,7 +51,7 @@ class SwitchedStep:
 
 @dataclass(frozen=True, slots=True)
 class ContinuedStep:
-    """`target` is about to be sent the text so far, which `error` interrupted, and to continue it."""
+    """`target` is about to continue the text so far, which `error` interrupted."""
 
     target: Target
     error: errors.UpstreamError

@@ -1,14 +1,16 @@
-"""One answer from a route of models. Each method adds one policy and calls the next one down:
+"""Get one answer from a route of models.
 
-    stream             the total time-out
-    _UpstreamRun.steps        recovers what a lost process has left
-      _follow_route           which model is called, and which one after it fails  (fallback.py)
-      _call_with_retries      calls the same model again, or recovers the answer   (retry.py, recovery.py)
-      _call_with_permit       the breaker: no calls to a failing model             (breaker.py)
-      _call_with_slot         the endpoint's slots: one for each call              (admission.py)
-      _call                   one call: splices its text, reports its outcome      (splice.py)
-    call_target        first-token and stall time-outs, what a complete answer is  (call.py)
-    Client.open        authentication, connections                                 (client.py)
+Each method adds one policy and calls the next one down:
+
+    stream                the total time-out
+    steps                 recovery of the text that a lost process has left
+    _follow_route         which model is called, and which one after it fails    fallback.py
+    _call_with_retries    retries and recoveries with the same model             retry.py, recovery.py
+    _call_with_permit     the breaker: no calls to a failing model               breaker.py
+    _call_with_slot       the slots of the endpoint: one for each call           admission.py
+    _call                 the text of one call, spliced; its outcome             splice.py
+    call_target           first-token and stall time-outs, complete answers      call.py
+    Client.open           authentication, connections                            client.py
 
 A failure before the first delta of a call is retried; `errors.py` has a table of what follows from which
 error. A failure after it is recovered from if the error is a temporary one: the next call continues or
@@ -36,7 +38,7 @@ from chat.upstream.breaker import Breaker, Permit
 from chat.upstream.call import call_target
 from chat.upstream.client import Client
 from chat.upstream.fallback import Candidates
-from chat.upstream.policy import DEFAULT_POLICY, Budget, Deadline, Policy
+from chat.upstream.policy import DEFAULT_POLICY, AnswerDeadline, Budget, Policy
 from chat.upstream.queue import QueuePriority
 from chat.upstream.recovery import CallPlan, RecoveryPlanner
 from chat.upstream.retry import Retries
@@ -70,16 +72,16 @@ async def stream(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Steps:
-    """Yield the steps of one answer; the last one is `Finished`. Raises UpstreamError if it fails.
+    """Yield the steps of one answer; the last one is `Finished`.
 
     `route`: the model to call and its fallbacks, in order. `user`: users take turns in the queue.
     `text_so_far`: returns the text of the answer up to the last step that was yielded. If it returns text
     before the first step, a lost process has left that text, and the answer is recovered.
     `StartedStep` is yielded before each call is made, so that the caller can store it first.
     Closing the iterator, or cancelling the task that reads it, closes the connection to the endpoint and
-    gives back slots, permits and queue positions.
+    gives back slots, permits and queue positions. Raises UpstreamError if the answer fails.
     """
-    deadline = Deadline.after(route[0].timeouts.total_s)
+    deadline = AnswerDeadline.after(route[0].timeouts.total_s)
     candidates = Candidates(route, state)
     run = _UpstreamRun(
         client=client,
@@ -105,7 +107,7 @@ class _UpstreamRun:
     client: Client
     state: UpstreamState
     budget: Budget
-    deadline: Deadline
+    deadline: AnswerDeadline
     priority: QueuePriority
     user: Hashable
     candidates: Candidates
@@ -224,9 +226,9 @@ class _UpstreamRun:
             breaker.release(permit)  # has no effect after an outcome
 
     def _may_wait_for(self, breaker: Breaker) -> bool:
-        """Whether to wait for an open breaker: not if another model is ready, and not for API calls.
+        """Whether this answer may wait for an open breaker.
 
-        API clients retry on their own.
+        It does not wait if another model is ready, nor if it is an API call: API clients retry by themselves.
         """
         return (
             self.priority is not QueuePriority.API
@@ -246,7 +248,7 @@ class _UpstreamRun:
     async def _call_with_slot(
         self, target: Target, plan: CallPlan, breaker: Breaker, permit: Permit
     ) -> Steps:
-        """Make a call with a slot of the endpoint; the slot is given back before any backoff."""
+        """Make a call with a slot of the endpoint; no slot is held during backoff."""
         loop = asyncio.get_running_loop()
         entered_at_s = loop.time()
         ticket = self.state.admission(target).enter(self.priority, self.user)
@@ -285,7 +287,7 @@ class _UpstreamRun:
     async def _call(
         self, target: Target, plan: CallPlan, breaker: Breaker, permit: Permit, first_token_s: float
     ) -> Steps:
-        """Make the call, splice its text to what is displayed, and report its outcome to the breaker."""
+        """Make the call, splice its text to the displayed text, and record its outcome."""
         has_outcome = False
         splice = plan.splice(self.recovery.interrupted_by)
         calling = call_target(

@@ -123,7 +123,7 @@ def _message_of(exc: openai.APIStatusError) -> str:
 
 
 def _fitting_share(body: dict[str, Any]) -> float | None:
-    """Return the share of the prompt that fits, if the endpoint (llama.cpp) reports both numbers."""
+    """Return the share of the prompt that fits; None unless llama.cpp reports it."""
     try:
         return float(body["n_ctx"]) / float(body["n_prompt_tokens"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -131,10 +131,10 @@ def _fitting_share(body: dict[str, Any]) -> float | None:
 
 
 def retry_after_s(milliseconds: str | None, value: str | None, now_s: float) -> float | None:
-    """Return the seconds from `now_s` (Unix time) to wait; None if the headers do not give a valid time.
+    """Return how many seconds to wait; None if the headers have no valid time.
 
     `milliseconds`: the header `retry-after-ms`. `value`: the header `Retry-After`, seconds or a date (RFC
-    9110, section 10.2.3).
+    9110, section 10.2.3). `now_s`: Unix time.
     """
     for text, scale in ((milliseconds, 0.001), (value, 1.0)):
         try:

@@ -17,8 +17,9 @@ type TargetKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Time limits in seconds. `total_s` covers all calls of an answer, the others one call.
+    """The time limits of an answer.
 
+    `total_s` covers all calls of the answer, the others one call.
     `first_token_with_fallback_s`: a shorter limit that applies if another model could answer instead.
     """
 
@@ -54,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The messages to send, oldest first, as in the protocol: `{"role": …, "content": …}`."""
+    """The messages to send, oldest first, each `{"role": …, "content": …}`."""
 
     messages: Sequence[dict[str, Any]]
     temperature: float | None = None
@@ -98,7 +99,7 @@ class Recovery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a complete answer: its finish reason, usage (None if not reported) and model."""
+    """The end of a complete answer. `usage`: None if the endpoint reports none."""
 
     reason: str
     usage: Usage | None

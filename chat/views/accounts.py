@@ -29,8 +29,8 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 class SigninForm(AuthenticationForm):
     error_messages = {
-        "invalid_login": _("Wrong user name or password. Both are case-sensitive."),
-        "inactive": _("Wrong user name or password. Both are case-sensitive."),
+        "invalid_login": _("Wrong username or password. Both are case-sensitive."),
+        "inactive": _("Wrong username or password. Both are case-sensitive."),
     }
 
 

@@ -12,11 +12,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from chat import tasks
 from chat.errors import RequestRefused
 from chat.forms import AskForm
+from chat.generation.start import start_sync, stop_sync
 from chat.models import Conversation, Generation, Message
-from chat.models.generation import StartedGeneration
+from chat.models.started_generation import StartedGeneration
+from chat.runtime.process import current_runtime
 from chat.views.access import AuthenticatedRequest, signed_in
 from chat.views.pages import Composer, page
 
@@ -54,7 +55,7 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
         source=Generation.Source.FORM,
     )
     try:
-        accepted = tasks.begin(request.user, operation)
+        accepted = start_sync(current_runtime().runner, request.user, operation)
     except RequestRefused as refused:
         composer = Composer(
             data["text"],
@@ -95,7 +96,8 @@ def _begin(
     message = Message.get_for(request.user, pk)
     client_id = request.POST.get("client_id", "")
     try:
-        accepted = tasks.begin(
+        accepted = start_sync(
+            current_runtime().runner,
             request.user,
             partial(operation, request.user, pk, client_id=client_id, source=Generation.Source.FORM),
         )
@@ -108,7 +110,7 @@ def _begin(
 def stop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Stop an answer and keep its text."""
     generation = get_object_or_404(Generation.objects.of(request.user).select_related("message"), pk=pk)
-    tasks.stop(request.user, generation.pk)
+    stop_sync(current_runtime().runner, request.user, generation.pk)
     if request.htmx:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     return to_end(generation.message.conversation_id)

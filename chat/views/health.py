@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from channels.db import database_sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from chat.runtime import heartbeat
+from chat.runtime.process import current_runtime
 
 UNCACHED = {"Cache-Control": "no-store"}
 
@@ -23,7 +22,7 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Answer 200 if this process can serve, else 503. The body has the checks and the process status."""
-    readiness = await database_sync_to_async(heartbeat.readiness)()
+    readiness = await current_runtime().readiness()
     return JsonResponse(
         {"ready": readiness.is_ready, "checks": readiness.checks, "status": readiness.status},
         status=HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE,

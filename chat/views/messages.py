@@ -6,8 +6,8 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
-from chat import notifications
 from chat.models import Message
+from chat.runtime.process import current_runtime
 from chat.views.access import AuthenticatedRequest, signed_in
 from chat.views.transcript import message_views
 
@@ -34,7 +34,7 @@ def select(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Switch the conversation to the branch of this version."""
     found = Message.get_for(request.user, pk)
     found.conversation.select(found)
-    notifications.changed(request.user.pk, found.conversation_id, "selected")
+    current_runtime().notifications.changed(request.user.pk, found.conversation_id, "selected")
     if request.htmx:
         return HttpResponse(status=204)
     return HttpResponseRedirect(reverse("conversation", args=[found.conversation_id]) + f"#m{pk}")

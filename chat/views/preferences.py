@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from chat import notifications
 from chat.forms import ConfigureForm
 from chat.models import Conversation
+from chat.runtime.process import current_runtime
 from chat.views.access import AuthenticatedRequest, signed_in
 
 THEMES = ("system", "light", "dark")
@@ -25,7 +25,7 @@ def configure(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     form = ConfigureForm(request.POST or None, instance=conversation)
     if request.method == "POST" and form.is_valid():
         conversation.save(update_fields=ConfigureForm.Meta.fields)
-        notifications.changed(request.user.pk, pk, "configured")
+        current_runtime().notifications.changed(request.user.pk, pk, "configured")
         if request.htmx:
             response = HttpResponse()
             response["HX-Trigger"] = "dialog-done"

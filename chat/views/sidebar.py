@@ -20,10 +20,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from chat import notifications, tasks
 from chat.forms import RenameForm
+from chat.generation.start import stop_requested_sync
 from chat.models import Conversation, Generation, Message
 from chat.models.conversation import ConversationQuerySet
+from chat.runtime.process import current_runtime
 from chat.text import clean
 from chat.views.access import AuthenticatedRequest, signed_in
 
@@ -67,7 +68,7 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
     words = query.split()[:8]
-    found = Conversation.objects.of(request.user).listed().search(query).order_by("-updated_at", "-pk")
+    found = Conversation.objects.of(request.user).visible().search(query).order_by("-updated_at", "-pk")
     found = _with_unseen(found)
     if words:
         found = _with_snippets(found, words[0])
@@ -163,7 +164,7 @@ def rename(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     form = RenameForm(request.POST or None, instance=conversation)
     if request.method == "POST" and form.is_valid():
         conversation.save(update_fields=["title"])
-        notifications.changed(request.user.pk, pk, "renamed")
+        current_runtime().notifications.changed(request.user.pk, pk, "renamed")
         if request.htmx:
             return _refreshed()
         return redirect("conversation", pk=pk)
@@ -176,9 +177,10 @@ def rename(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
 def delete(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     """Delete a conversation and stop its answers. The deletion can be undone."""
     conversation = Conversation.get_for(request.user, pk)
-    for generation_id in conversation.delete_softly():
-        tasks.stop(request.user, generation_id)
-    notifications.changed(request.user.pk, pk, "deleted")
+    runtime = current_runtime()
+    generation_ids = runtime.writer.run(conversation.delete_softly)
+    stop_requested_sync(runtime.runner, request.user, generation_ids)
+    runtime.notifications.changed(request.user.pk, pk, "deleted")
     if request.htmx:
         response = render(request, "chat/_undo.html", {"pk": pk, "title": str(conversation)})
         response["HX-Trigger"] = "conversations-changed"
@@ -190,9 +192,9 @@ def delete(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
 @signed_in("POST")
 def restore(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     """Undo the deletion of a conversation."""
-    conversation = Conversation.get_deleted_for(request.user, pk)
+    conversation = Conversation.get_for(request.user, pk, or_deleted=True)
     conversation.restore()
-    notifications.changed(request.user.pk, pk, "restored")
+    current_runtime().notifications.changed(request.user.pk, pk, "restored")
     if request.htmx:
         return _refreshed()
     return redirect("conversation", pk=pk)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from chat.event_log import log as delta_log
+from chat.event_log.replay import ReplayedText, replay
 from chat.models import Conversation, Generation, Message
 from chat.views.access import AuthenticatedRequest, signed_in
 
@@ -30,7 +30,7 @@ class MessageView:
     message: Message
     generation: Generation | None
     versions: list[int]
-    replayed: delta_log.ReplayedText | None
+    replayed: ReplayedText | None
 
     @property
     def is_user(self) -> bool:
@@ -128,10 +128,10 @@ def _latest_generations(messages: Iterable[Message]) -> dict[int, Generation]:
     return latest
 
 
-def _replayed(generation: Generation | None) -> delta_log.ReplayedText | None:
+def _replayed(generation: Generation | None) -> ReplayedText | None:
     if generation is None or not generation.is_active:
         return None
-    return delta_log.state(generation.pk, prefix=generation.prefix)
+    return replay(generation.pk, prefix=generation.prefix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from channels.db import database_sync_to_async
-from django.tasks import task
 
-from chat.event_log import log as delta_log
+from chat.event_log.writer import Writer
 from chat.models.webhook import Webhook
-from chat.runtime.task_backends.local import TaskPriority
 
 if TYPE_CHECKING:
     import aiohttp
@@ -57,8 +55,7 @@ def are_due() -> bool:
     return Webhook.objects.due().exists()
 
 
-@task(priority=TaskPriority.API)
-async def deliver_due() -> None:
+async def deliver_due(writer: Writer) -> None:
     """Send the webhooks that are due. Each is claimed first, so that only one process sends it."""
     due = await database_sync_to_async(_due)()
     if not due:
@@ -67,7 +64,7 @@ async def deliver_due() -> None:
 
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-        await asyncio.gather(*(_deliver(session, webhook) for webhook in due))
+        await asyncio.gather(*(_deliver(writer, session, webhook) for webhook in due))
 
 
 def _due() -> list[Webhook]:
@@ -75,15 +72,15 @@ def _due() -> list[Webhook]:
     return list(due[:DELIVERIES_AT_ONCE])
 
 
-async def _deliver(session: aiohttp.ClientSession, webhook: Webhook) -> None:
-    if not await delta_log.awrite(webhook.claim_attempt):
+async def _deliver(writer: Writer, session: aiohttp.ClientSession, webhook: Webhook) -> None:
+    if not await writer.arun(webhook.claim_attempt):
         return
     problem = await _post(session, webhook)
     if problem:
         logger.info("%s was not delivered: %s", webhook, problem)
-        await delta_log.awrite(lambda: webhook.mark_failed(problem))
+        await writer.arun(lambda: webhook.mark_failed(problem))
     else:
-        await delta_log.awrite(webhook.mark_delivered)
+        await writer.arun(webhook.mark_delivered)
 
 
 async def _post(session: aiohttp.ClientSession, webhook: Webhook) -> str:

@@ -1,7 +1,7 @@
-"""The socket's frames: what a browser may say, and what it is told besides events.
+"""The frames of the websocket: what a browser may send, and what the server sends besides events.
 
-Frames are JSON objects with a `type`; unknown fields are ignored, so that an older server understands
-a newer page.
+Frames are JSON objects with a `type`. Unknown fields are ignored, so that an older server understands a
+newer page.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from django.utils.translation import gettext as _
 from chat.errors import RequestRefused
 from chat.text import clean
 
-# An older page gets a notice to reload; its unsent messages are kept by the browser.
+# A page of another version is asked to reload; the browser keeps its unsent messages.
 PROTOCOL_VERSION = 1
 
 
 class _ClientFrame(msgspec.Struct, frozen=True, tag_field="type"):
-    # Mentioned by every frame of our own page; others may leave it out.
+    # Sent with every frame of our own page; other clients may omit it.
     v: int = PROTOCOL_VERSION
 
 
-class Ask(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resume": "continue"}):
+class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resume": "continue"}):
     """Send a message, or ask for another answer. Exactly one of `text`, `regenerate`, `continue`.
 
-    `conversation` null: a new one. `parent` left out: after the end of the shown branch; null: as
-    a first message; an id: after that answer (an edit names the parent of the edited message).
-    `system_prompt` and `temperature` are those of the conversation that begins; others keep theirs.
+    `conversation` null: a new one. `parent` omitted: after the end of the shown branch; null: as a first
+    message; an id: after that answer (an edit names the parent of the edited message). `system_prompt`
+    and `temperature` apply to a new conversation only.
     """
 
     client_id: str
@@ -43,45 +43,45 @@ class Ask(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resume": 
     temperature: float | None = None
 
 
-class Follow(_ClientFrame, frozen=True, tag="follow", kw_only=True):
-    """Send this generation's events with a seq above `after`, then go on live."""
+class FollowFrame(_ClientFrame, frozen=True, tag="follow", kw_only=True):
+    """Send this generation's events with a seq above `after`, then continue live."""
 
     generation: int
     after: int = 0
 
 
-class Watch(_ClientFrame, frozen=True, tag="watch", kw_only=True):
-    """Tell what changes in the person's conversations; `conversation` is the one being looked at."""
+class WatchFrame(_ClientFrame, frozen=True, tag="watch", kw_only=True):
+    """Report changes in the user's conversations. `conversation`: the one that the page shows."""
 
     conversation: uuid.UUID | None = None
 
 
-class Ack(_ClientFrame, frozen=True, tag="ack", kw_only=True):
-    """Events of this generation up to `seq` are on the screen."""
+class AckFrame(_ClientFrame, frozen=True, tag="ack", kw_only=True):
+    """The page has drawn this generation's events up to `seq`."""
 
     generation: int
     seq: int
 
 
-class Stop(_ClientFrame, frozen=True, tag="stop", kw_only=True):
-    """End this generation and keep its text."""
+class StopFrame(_ClientFrame, frozen=True, tag="stop", kw_only=True):
+    """Stop this generation and keep its text."""
 
     generation: int
 
 
-class Ping(_ClientFrame, frozen=True, tag="ping"):
-    """Is anybody there? Answered with `pong`."""
+class PingFrame(_ClientFrame, frozen=True, tag="ping"):
+    """Check the connection. Answered with `pong`."""
 
 
-type ClientFrame = Ask | Follow | Watch | Ack | Stop | Ping
+type ClientFrame = AskFrame | FollowFrame | WatchFrame | AckFrame | StopFrame | PingFrame
 
 
 class _ServerFrame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
     pass
 
 
-class Accepted(_ServerFrame, frozen=True, tag="accepted", kw_only=True):
-    """The message is stored and will be answered. Its events follow without being asked for."""
+class AcceptedFrame(_ServerFrame, frozen=True, tag="accepted", kw_only=True):
+    """The message is stored and will be answered. Its events follow without a `follow`."""
 
     client_id: str
     conversation: uuid.UUID
@@ -91,8 +91,8 @@ class Accepted(_ServerFrame, frozen=True, tag="accepted", kw_only=True):
     repeat: bool = False
 
 
-class Refusal(_ServerFrame, frozen=True, tag="refused", kw_only=True):
-    """Nothing was done. `message` is for people and says what to do."""
+class RefusedFrame(_ServerFrame, frozen=True, tag="refused", kw_only=True):
+    """The frame had no effect. `message` is for the user and says what to do."""
 
     code: str
     message: str
@@ -101,8 +101,8 @@ class Refusal(_ServerFrame, frozen=True, tag="refused", kw_only=True):
     retry_after_s: float | None = None
 
 
-class Changed(_ServerFrame, frozen=True, tag="changed", kw_only=True):
-    """Something happened to a conversation, perhaps elsewhere.
+class ChangedFrame(_ServerFrame, frozen=True, tag="changed", kw_only=True):
+    """A conversation changed, perhaps in another tab or through the API.
 
     `what`: created, started, finished, renamed, deleted, restored, selected, configured.
     """
@@ -112,11 +112,11 @@ class Changed(_ServerFrame, frozen=True, tag="changed", kw_only=True):
     generation: int | None = None
 
 
-class Pong(_ServerFrame, frozen=True, tag="pong"):
+class PongFrame(_ServerFrame, frozen=True, tag="pong"):
     v: int = PROTOCOL_VERSION
 
 
-type ServerFrame = Accepted | Refusal | Changed | Pong
+type ServerFrame = AcceptedFrame | RefusedFrame | ChangedFrame | PongFrame
 
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ClientFrame).decode
@@ -139,7 +139,7 @@ def decode(data: str) -> ClientFrame:
             raise RequestRefused(
                 "unknown_type", _("Frames have a type: %(known)s.") % {"known": known}
             ) from exc
-        raise RequestRefused("malformed", _("This frame is not right: %(why)s.") % {"why": exc}) from exc
+        raise RequestRefused("malformed", _("This frame is invalid: %(why)s.") % {"why": exc}) from exc
     except (ValueError, RecursionError) as exc:
         raise RequestRefused("malformed", _("A frame is one JSON object.")) from exc
     if frame.v != PROTOCOL_VERSION:
@@ -148,18 +148,18 @@ def decode(data: str) -> ClientFrame:
 
 
 def client_id_of(data: str) -> str | None:
-    """Return the client id in a frame that could not be decoded, so that its sender knows which it was."""
+    """Return the client id of a frame that could not be decoded, so that its sender can match the reply."""
     return _hint(data).client_id
 
 
 def _refuse_other_versions(data: str) -> None:
-    """What is wrong in this version may be right in another."""
+    """Refuse a frame of another protocol version: its content may be valid there."""
     if _hint(data).v not in (None, PROTOCOL_VERSION):
         raise _outdated()
 
 
 def _outdated() -> RequestRefused:
-    return RequestRefused("outdated", _("This page is from another version of the program. Reload it."))
+    return RequestRefused("outdated", _("This page is from another version of Chatsite. Reload it."))
 
 
 class _Hint(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
-"""Take a picture of every state, light and dark, at desktop and phone width: `make screenshots`.
+"""Take a screenshot of every state, light and dark, at desktop and phone width: `make screenshots`.
 
-Starts the real server against the fake provider. All pictures go to `data/screenshots/`; with `--readme`
-the README's own, beside this file, are replaced.
+Starts the real server with the fake provider. All screenshots go to `data/screenshots/`; `--readme` also
+replaces those of the README, which are next to this file.
 """
 
 import argparse
@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from tests.support.serving import Provider, Server, Session  # noqa: E402 - needs the path above
 
 SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
-OF_THE_README = {
+README_FILES = {
     ("desktop", "light", "answer"): "chat-light.png",
     ("desktop", "dark", "answer"): "chat-dark.png",
     ("phone", "light", "answer"): "chat-phone.png",
@@ -61,23 +61,23 @@ def composer(page: Page) -> Locator:
 
 def send(page: Page, text: str) -> None:
     composer(page).fill(text)
-    # What is sent in the very moment in which an answer fails is kept back, with a word on why.
+    # A message that is sent just when an answer fails stays in the field.
     while composer(page).input_value():
         composer(page).press("Enter")
         with contextlib.suppress(AssertionError):
             expect(composer(page)).to_have_value("", timeout=1_000)
 
 
-def ask_and_wait(page: Page, text: str) -> None:
-    asked = page.locator("article.question", has_text=text)
+def send_and_wait(page: Page, text: str) -> None:
+    question = page.locator("article.question", has_text=text)
     send(page, text)
-    expect(asked).to_be_visible()
+    expect(question).to_be_visible()
     expect(page.locator("article.answer").last.locator(".meta")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
-class Stage:
-    """One browser size and colour scheme, and the states that are taken in it."""
+class StateTour:
+    """Visits all states in one browser size and colour scheme."""
 
     def __init__(self, page: Page, session: Session, provider: Provider, keep: Callable[[str, bytes], None]):
         self.page, self.session, self.provider, self.keep = page, session, provider, keep
@@ -86,7 +86,7 @@ class Stage:
         self.page.evaluate("document.fonts.ready")
         self.keep(state, self.page.screenshot(animations="disabled"))
 
-    def play(self) -> None:
+    def visit_all(self) -> None:
         page = self.page
         page.goto(self.session.base_url)
         self.take("empty")
@@ -106,9 +106,9 @@ class Stage:
 
     def failures(self) -> None:
         page = self.page
-        ask_and_wait(page, "Does the key work? [[status=401]]")
+        send_and_wait(page, "Does the key work? [[status=401]]")
         self.take("failed")
-        ask_and_wait(page, "And a longer one? [[cut after=12]]")
+        send_and_wait(page, "And a longer one? [[cut after=12]]")
         self.take("interrupted")
         send(page, "Is it up again? [[status=503 retry_after=30]]")
         expect(page.locator(".state .status").last).to_contain_text(re.compile(r"\d+ s"))
@@ -135,7 +135,7 @@ class Stage:
         page.context.set_offline(False)
 
 
-def stage_states(
+def take_states(
     browser: Browser, server: Server, provider: Provider, folder: Path, *, is_for_readme: bool
 ) -> None:
     for scheme in ("light", "dark"):
@@ -148,18 +148,18 @@ def stage_states(
 
             def keep(state: str, png: bytes, size: str = size, scheme: str = scheme) -> None:
                 (folder / f"{size}-{scheme}-{state}.png").write_bytes(png)
-                name = OF_THE_README.get((size, scheme, state))
+                name = README_FILES.get((size, scheme, state))
                 if is_for_readme and name:
                     (HERE / name).write_bytes(png)
 
             page = context.new_page()
             seed(server, f"ada-{scheme}-{size}")
-            Stage(page, session, provider, keep).play()
+            StateTour(page, session, provider, keep).visit_all()
             context.close()
 
 
 def seed(server: Server, name: str) -> None:
-    """Give a person some earlier conversations, so that the sidebar is not empty."""
+    """Create earlier conversations of a user, so that the sidebar is not empty."""
     server.shell(
         "from datetime import timedelta\n"
         "from django.contrib.auth import get_user_model\n"
@@ -174,7 +174,7 @@ def seed(server: Server, name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--readme", action="store_true", help="replace the README's pictures too")
+    parser.add_argument("--readme", action="store_true", help="also replace the screenshots of the README")
     options = parser.parse_args()
     folder = ROOT / "data" / "screenshots"
     shutil.rmtree(folder, ignore_errors=True)
@@ -199,15 +199,15 @@ def main() -> None:
                 executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
             )
-            stage_states(browser, server, provider, folder, is_for_readme=options.readme)
+            take_states(browser, server, provider, folder, is_for_readme=options.readme)
         finally:
             server.stop()
             provider.stop()
-    print(f"{len(list(folder.iterdir()))} pictures in {folder.relative_to(ROOT)}")
+    print(f"{len(list(folder.iterdir()))} screenshots in {folder.relative_to(ROOT)}")
 
 
 def arrange_answer(provider: Provider) -> None:
-    """Let the provider answer the next question as a good model would, at a readable speed."""
+    """Make the provider answer the next question with ANSWER, at a readable speed."""
     entry = {"do": "rate=90 chars=6 text=" + ANSWER.replace("\n", "\\n")}
     request = urllib.request.Request(
         provider.base_url.removesuffix("/v1") + "/control/script",

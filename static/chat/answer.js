@@ -1,14 +1,14 @@
-// One answer while it is written: applies its events in order and draws them, a frame at a time.
+// One answer in progress: applies its events in order and draws them, once per animation frame.
 
-import { announce, say } from "./config.js";
+import { announce, translate } from "./config.js";
 import { MarkdownStream } from "./markdown.js";
 
-// The server waits for a page that is far behind, and has work with each acknowledgement: so they are rare
-// while little is outstanding.
+// The server pauses for a page that is far behind, and each acknowledgement costs it some work. So
+// acknowledge rarely, except when much text is unacknowledged.
 const ACK_EVERY_MS = 1_000;
 const ACK_SOON_MS = 250;
 const ACK_SOON_CHARS = 32 * 1024;
-// A page that is hidden, or becomes so before its next frame, is given none; yet its answer goes on.
+// A hidden page gets no animation frames, so draw after this time in any case.
 const FRAME_WITHIN_MS = 500;
 const FOLLOW_AGAIN_MS = 1_000;
 
@@ -30,16 +30,16 @@ export class Answer {
   #ackTimer = 0;
   #ackedSeq = 0;
   #unackedChars = 0;
-  // While a drawing is due: the last event before it.
+  // While a draw is scheduled: the last event that is already drawn.
   #drawnSeq = 0;
   #countdown = 0;
-  // The highest that came too early.
+  // The highest seq that arrived after a gap.
   #missedSeq = 0;
-  #healTimer = 0;
+  #fetchTimer = 0;
   #isContinuing = false;
   #isOver = false;
 
-  // `onEnd(answer, event)` is called once, after the last words are drawn.
+  // `onEnd(answer, event)` is called once, after the last text is drawn.
   constructor(article, { socket, onEnd }) {
     const { generation, seq, prefixChars } = article.dataset;
     this.#article = article;
@@ -49,12 +49,12 @@ export class Answer {
     this.#seq = Number(seq ?? 0);
     this.#text = this.#body.textContent;
     this.#thinking = this.#thoughts.textContent;
-    // The server counts characters, JavaScript counts halves of some.
+    // The server counts code points, JavaScript counts UTF-16 units.
     this.#prefix = [...this.#text].slice(0, Number(prefixChars ?? 0)).join("");
     this.#redraw();
     article.classList.add("is-active");
-    if (this.#seq === 0 && !this.#status.textContent) this.#tell(say("queued"), "is-waiting");
-    else if (this.#seq > 0) this.#writing(this.#text ? "delta" : "thinking");
+    if (this.#seq === 0 && !this.#status.textContent) this.#showStatus(translate("queued"), "is-waiting");
+    else if (this.#seq > 0) this.#showWriting(this.#text ? "delta" : "thinking");
     else this.#state.classList.add("is-waiting");
   }
 
@@ -66,7 +66,7 @@ export class Answer {
     return this.#text;
   }
 
-  // Ask for what follows the last event that was applied.
+  // Request the events after the last one that was applied.
   follow() {
     this.#socket.send({ type: "follow", generation: this.generation, after: this.#seq });
   }
@@ -75,7 +75,7 @@ export class Answer {
     if (this.#isOver) return;
     if (event.type === "snapshot") return this.#snapshot(event);
     if (event.seq <= this.#seq) return;
-    if (event.seq > this.#seq + 1) return this.#heal(event.seq);
+    if (event.seq > this.#seq + 1) return this.#fetchMissed(event.seq);
     this.#seq = event.seq;
     clearInterval(this.#countdown);
     this.#handle(event);
@@ -83,21 +83,21 @@ export class Answer {
     this.#scheduleAck();
   }
 
-  // Leave the article as it is; somebody else draws it from now on.
-  drop() {
+  // Stop updating the article.
+  detach() {
     this.#isOver = true;
     clearInterval(this.#countdown);
     clearTimeout(this.#ackTimer);
-    clearTimeout(this.#healTimer);
+    clearTimeout(this.#fetchTimer);
     this.#cancelDraw();
   }
 
   #handle(event) {
-    // What is told comes after what was written before it.
+    // Draw the text that came before a status event first.
     if (!("text" in event)) this.#draw();
     switch (event.type) {
       case "queued":
-        return this.#tell(event.position ? say("queuedAt", event) : say("queued"), "is-waiting");
+        return this.#showStatus(event.position ? translate("queuedAt", event) : translate("queued"), "is-waiting");
       case "started":
         return this.#started(event);
       case "retrying":
@@ -121,47 +121,47 @@ export class Answer {
       case "failed":
       case "interrupted":
         return this.#ended(event);
-      // What a newer server says besides is not needed to draw the answer.
+      // Unknown event types of a newer server are ignored.
     }
   }
 
   #started({ model }) {
-    if (this.#model && model !== this.#model) this.#seam(say("switched", { model }));
+    if (this.#model && model !== this.#model) this.#addNote(translate("switched", { model }));
     this.#model = model;
-    if (!this.#isContinuing) this.#tell(say("waiting", { model }), "is-waiting");
+    if (!this.#isContinuing) this.#showStatus(translate("waiting", { model }), "is-waiting");
   }
 
   #switched({ model, message }) {
-    this.#seam(message);
+    this.#addNote(message);
     this.#model = model;
   }
 
-  // The text stays; what follows goes on where it ends.
+  // The text stays, and the following deltas continue it.
   #continued({ model, message }) {
-    if (this.#model && model && model !== this.#model) this.#seam(say("switched", { model }));
+    if (this.#model && model && model !== this.#model) this.#addNote(translate("switched", { model }));
     this.#model = model || this.#model;
     this.#isContinuing = true;
-    this.#tell(message || say("continued"), "is-waiting");
+    this.#showStatus(message || translate("continued"), "is-waiting");
     announce(this.#status.textContent);
   }
 
   #retrying(event) {
     const until = performance.now() + event.wait_s * 1000;
-    // While a breaker is open no call is made, so none is counted.
-    const words = event.code === "breaker_open" ? "retryingDown" : "retrying";
+    // No call is made while the breaker is open, so there is no attempt to count.
+    const name = event.code === "breaker_open" ? "retryingDown" : "retrying";
     const tick = () => {
       const seconds = Math.ceil((until - performance.now()) / 1000);
-      this.#tell(say(seconds > 0 ? words : `${words}Now`, { ...event, seconds }), "is-retrying");
+      this.#showStatus(translate(seconds > 0 ? name : `${name}Now`, { ...event, seconds }), "is-retrying");
       if (seconds <= 0) clearInterval(this.#countdown);
     };
     tick();
-    // Once: nobody wants to hear the seconds counted.
+    // Announce it once, and not every second.
     announce(this.#status.textContent);
     this.#countdown = setInterval(tick, 500);
   }
 
   #restarted() {
-    this.#seam(say("restarted"));
+    this.#addNote(translate("restarted"));
     this.#isContinuing = false;
     this.#text = this.#prefix;
     this.#thinking = "";
@@ -180,23 +180,23 @@ export class Answer {
   }
 
   #ended(event) {
-    this.drop();
+    this.detach();
     this.#markdown.end();
     this.#article.classList.remove("is-active", "is-writing");
-    // Shown until the server's final article takes this one's place.
-    this.#tell(event.message ?? "", event.type === "failed" ? "danger" : "");
+    // Shown until the server's final article replaces this one.
+    this.#showStatus(event.message ?? "", event.type === "failed" ? "danger" : "");
     this.#socket.send({ type: "ack", generation: this.generation, seq: this.#seq });
     this.#onEnd(this, event);
   }
 
-  // Once for a whole burst of events that came after a gap; again if it is still there, the burst over.
-  #heal(seq) {
+  // Request missed events once for a burst of events after a gap, and again if the gap is still there later.
+  #fetchMissed(seq) {
     this.#missedSeq = Math.max(this.#missedSeq, seq);
-    if (this.#healTimer) return;
+    if (this.#fetchTimer) return;
     this.follow();
-    this.#healTimer = setTimeout(() => {
-      this.#healTimer = 0;
-      if (this.#seq < this.#missedSeq) this.#heal(this.#missedSeq);
+    this.#fetchTimer = setTimeout(() => {
+      this.#fetchTimer = 0;
+      if (this.#seq < this.#missedSeq) this.#fetchMissed(this.#missedSeq);
     }, FOLLOW_AGAIN_MS);
   }
 
@@ -221,12 +221,12 @@ export class Answer {
       this.#thoughts.textContent = this.#thinking;
       this.#thinkingBox.hidden = !this.#thinking;
       this.#thoughtSince ||= performance.now();
-      if (!this.#text) this.#writing("thinking");
+      if (!this.#text) this.#showWriting("thinking");
     }
     if (this.#undrawn) {
       this.#markdown.write(this.#undrawn);
       this.#undrawn = "";
-      this.#writing("delta");
+      this.#showWriting("delta");
     }
   }
 
@@ -241,34 +241,34 @@ export class Answer {
     this.#article.classList.toggle("is-writing", Boolean(this.#text));
   }
 
-  #writing(kind) {
+  #showWriting(kind) {
     this.#article.classList.toggle("is-writing", kind === "delta");
     const summary = this.#thinkingBox.querySelector("summary");
     if (kind === "thinking") {
-      summary.textContent = say("thinking");
-      return this.#tell("", "");
+      summary.textContent = translate("thinking");
+      return this.#showStatus("", "");
     }
     if (this.#thoughtSince > 0) {
       const seconds = Math.max(1, Math.round((performance.now() - this.#thoughtSince) / 1000));
-      summary.textContent = say("thought", { seconds });
+      summary.textContent = translate("thought", { seconds });
       this.#thoughtSince = -1;
     }
-    if (this.#status.textContent) this.#tell("", "");
+    if (this.#status.textContent) this.#showStatus("", "");
   }
 
-  #tell(text, kind) {
+  #showStatus(text, kind) {
     this.#state.className = `state ${kind || "muted"}`;
-    // Nobody writes while there is something to wait for.
+    // No caret while the answer is waiting for something.
     if (kind) this.#article.classList.remove("is-writing");
     if (this.#status.textContent !== text) this.#status.textContent = text;
   }
 
-  // A line that stays where the answer changed hands.
-  #seam(text) {
-    const line = document.createElement("p");
-    line.className = "seam";
-    line.textContent = text;
-    this.#body.before(line);
+  // Add a permanent line above the text, such as a change of the model.
+  #addNote(text) {
+    const note = document.createElement("p");
+    note.className = "answer-note";
+    note.textContent = text;
+    this.#body.before(note);
     announce(text);
   }
 

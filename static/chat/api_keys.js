@@ -1,4 +1,4 @@
-// The page of API keys: copies the new key, which is shown once.
+// The page of API keys: copies the new key.
 
 const DONE_MS = 1_500;
 
@@ -9,11 +9,11 @@ button.hidden = false;
 button.addEventListener("click", async () => {
   field.select();
   try {
-    // Plain-http addresses have no clipboard; the old command still works there.
+    // Plain-http addresses have no clipboard API; the old command still works there.
     if (navigator.clipboard?.writeText) await navigator.clipboard.writeText(field.value);
     else if (!document.execCommand("copy")) return;
   } catch {
-    return; // it is selected: the keyboard copies it
+    return; // the key stays selected, so that the keyboard can copy it
   }
   button.textContent = button.dataset.done;
   setTimeout(() => { button.textContent = label; }, DONE_MS);

@@ -1,6 +1,6 @@
-// Copying: whole messages, and each block of code.
+// Copying of whole messages and of code blocks.
 
-import { request, say } from "./config.js";
+import { request, translate } from "./config.js";
 
 const DONE_MS = 1_500;
 
@@ -8,29 +8,29 @@ export async function copyMessage(button, article) {
   const visible = article.querySelector(".bubble, .prose");
   const { source } = button.dataset;
   try {
-    // The Markdown as the model wrote it, where the browser lets us wait for it.
+    // Copy the Markdown source, if the browser accepts a promise for it.
     if (source && navigator.clipboard?.write && window.ClipboardItem) {
       const text = request(source).then((markdown) => new Blob([markdown], { type: "text/plain" }));
       await navigator.clipboard.write([new ClipboardItem({ "text/plain": text })]);
     } else {
       await copy(visible.innerText);
     }
-    tellDone(button);
+    showCopied(button);
   } catch {
-    tellFailed(button);
+    showFailed(button);
   }
 }
 
-// Gives each block of code under `root`, which the server drew, a head with its language and a button.
-export function dressCode(root) {
+// Add a header with language and copy button to each server-rendered code block under `root`.
+export function addCodeHeads(root) {
   for (const box of root.querySelectorAll(".prose .code:not(:has(> .code-head))")) {
     const head = document.createElement("div");
     const label = document.createElement("span");
     const button = document.createElement("button");
     head.className = "code-head";
-    label.textContent = box.dataset.language || say("code");
+    label.textContent = box.dataset.language || translate("code");
     button.type = "button";
-    button.textContent = say("copy");
+    button.textContent = translate("copy");
     button.dataset.action = "copy-code";
     head.append(label, button);
     box.prepend(head);
@@ -40,16 +40,16 @@ export function dressCode(root) {
 export async function copyCode(button) {
   try {
     await copy(button.closest(".code").querySelector("pre").textContent.replace(/\n$/, ""));
-    button.textContent = say("copied");
-    setTimeout(() => { button.textContent = say("copy"); }, DONE_MS);
+    button.textContent = translate("copied");
+    setTimeout(() => { button.textContent = translate("copy"); }, DONE_MS);
   } catch {
-    button.textContent = say("copyFailed");
+    button.textContent = translate("copyFailed");
   }
 }
 
 async function copy(text) {
   if (navigator.clipboard?.writeText) return navigator.clipboard.writeText(text);
-  // Plain-http addresses have no clipboard; the old command still works there.
+  // Plain-http addresses have no clipboard API; the old command still works there.
   const field = document.createElement("textarea");
   field.value = text;
   field.className = "visually-hidden";
@@ -60,11 +60,11 @@ async function copy(text) {
   if (!isDone) throw new Error("execCommand");
 }
 
-function tellDone(button) {
+function showCopied(button) {
   const label = button.getAttribute("aria-label");
   button.classList.add("is-done");
-  button.setAttribute("aria-label", say("copied"));
-  button.title = say("copied");
+  button.setAttribute("aria-label", translate("copied"));
+  button.title = translate("copied");
   setTimeout(() => {
     button.classList.remove("is-done");
     button.setAttribute("aria-label", label);
@@ -72,7 +72,7 @@ function tellDone(button) {
   }, DONE_MS);
 }
 
-function tellFailed(button) {
-  button.title = say("copyFailed");
-  button.setAttribute("aria-label", say("copyFailed"));
+function showFailed(button) {
+  button.title = translate("copyFailed");
+  button.setAttribute("aria-label", translate("copyFailed"));
 }

@@ -1,22 +1,22 @@
-// Where people write: grows with the text, keeps drafts, knows when Enter sends and when it does not.
+// The message field: grows with the text, saves drafts, and sends on Enter if the user wants that.
 
-import { config, current, say, storage } from "./config.js";
+import { config, current, storage, translate } from "./config.js";
 import { enterSends } from "./preferences.js";
 
 const DRAFT_AFTER_MS = 200;
 const COUNTER_FROM = 0.9;
-const HELD_TOLD_AFTER_MS = 150;
+const HELD_SHOWN_AFTER_MS = 150;
 const NEW = "new";
 
-// Tells: "send" {text, edit?}, "stop", "edit-last", "edited" {id or null}.
+// Events: "send" {text, edit?}, "stop", "edit-last", "edited" {id or null}.
 class ChatComposer extends HTMLElement {
   #form;
   #field;
   #draftTimer = 0;
-  // The message whose next version is being written, with what was in the field before.
+  // The message that is being edited, and the text that was in the field before.
   #edit = null;
   #isBusy = false;
-  // Enter was pressed while busy: the text goes out by itself when that is over.
+  // The user sent the text while an answer was in progress: it is sent when the answer is complete.
   #isHeld = false;
   #heldTimer = 0;
   #isClosed = false;
@@ -29,7 +29,7 @@ class ChatComposer extends HTMLElement {
     this.#field.addEventListener("input", this.#changed);
     this.querySelector(".stop").addEventListener("click", this.#stopped);
     this.#settingsBox?.addEventListener("input", this.#changed);
-    // A field that is wrong must be seen, or nothing would seem to happen.
+    // Open the settings if one of them is invalid, so that the browser can point to it.
     this.#settingsBox?.addEventListener("invalid", () => this.#openSettings(), true);
     this.querySelector("[data-cancel]").addEventListener("click", this.#cancelled);
     addEventListener("pagehide", this.#keep);
@@ -41,7 +41,7 @@ class ChatComposer extends HTMLElement {
   }
 
   start() {
-    // What the server put back after a refusal is newer than any draft.
+    // A text that the server returned after a refusal is newer than any draft.
     if (this.#field.value) this.#adoptServerEdit();
     else this.#restoreDraft();
     this.#fit();
@@ -64,18 +64,18 @@ class ChatComposer extends HTMLElement {
     this.#isBusy = isBusy;
     this.classList.toggle("is-running", isRunning);
     if (isBusy) return;
-    this.#clearProblem(say("busy"));
-    // The transcript finishes first what it is doing.
+    this.#clearProblem(translate("busy"));
+    // After the transcript has finished its current update.
     if (this.#isHeld) queueMicrotask(this.#sendHeld);
   }
 
   close(isClosed) {
     this.#isClosed = isClosed;
     this.querySelector(".send").disabled = isClosed;
-    if (isClosed) this.endHold();
+    if (isClosed) this.cancelHold();
   }
 
-  // What is set for a conversation that has not begun; nothing for any other.
+  // The settings of a new conversation; empty for an existing one.
   get settings() {
     const { system_prompt: prompt, temperature } = this.#form.elements;
     if (!prompt) return {};
@@ -96,16 +96,16 @@ class ChatComposer extends HTMLElement {
     this.#form.elements.system_prompt?.focus({ preventScroll: true });
   }
 
-  // A new conversation got its address: its draft moves along.
-  moved() {
+  // The new conversation has an address now: move its draft there.
+  conversationCreated() {
     storage.remove(draftKey(NEW));
     this.#form.elements.conversation.value = current.id;
     this.querySelector("[data-cancel]").href = location.pathname;
     this.#keep();
   }
 
-  // Text that was not taken comes back, before whatever was written since, with the reason.
-  giveBack({ text, ...settings }, reason) {
+  // Put a refused text back, before any text written since, and show the reason.
+  restoreText({ text, ...settings }, reason) {
     this.settings = settings;
     const { value } = this.#field;
     if (text && !value.includes(text)) this.#set(value.trim() ? `${text}\n\n${value}` : text);
@@ -113,13 +113,13 @@ class ChatComposer extends HTMLElement {
     this.focus();
   }
 
-  // The same for text that was written in another conversation ("": a new one): it waits there.
-  keepFor(conversation, { text }, reason) {
+  // Save a refused text of another conversation ("": a new one) as its draft.
+  saveDraftFor(conversation, { text }, reason) {
     if (!text) return;
     const key = draftKey(conversation || NEW);
     const draft = keptDraft(key);
     if (!draft.text?.includes(text)) storage.set(key, JSON.stringify({ ...draft, text: draft.text ? `${text}\n\n${draft.text}` : text }));
-    this.problem(say("keptElsewhere", { reason }));
+    this.problem(translate("keptElsewhere", { reason }));
   }
 
   problem(text) {
@@ -135,7 +135,7 @@ class ChatComposer extends HTMLElement {
     this.#set(text);
     this.focus();
     this.#field.setSelectionRange(text.length, text.length);
-    this.#tell("edited", { id });
+    this.#emit("edited", { id });
   }
 
   endEdit() {
@@ -144,7 +144,7 @@ class ChatComposer extends HTMLElement {
     this.#edit = null;
     this.querySelector(".editing").hidden = true;
     this.#set(aside);
-    this.#tell("edited", { id: null });
+    this.#emit("edited", { id: null });
   }
 
   // -- sending ----------------------------------------------------------------------------------
@@ -152,13 +152,14 @@ class ChatComposer extends HTMLElement {
   send(text = this.#field.value) {
     if (this.#isClosed || !text.trim()) return;
     const length = lengthOf(text);
-    if (length > config.maxChars) return this.problem(say("tooLong", { length, limit: config.maxChars }));
+    if (length > config.maxChars) return this.problem(translate("tooLong", { length, limit: config.maxChars }));
     this.problem("");
     if (!this.#form.reportValidity()) return;
     if (this.#isBusy) return this.#hold();
+    this.#showHeld("");
     const edit = this.#edit;
-    // The outbox has the text from here on; it comes back if it is refused.
-    this.#tell("send", { text, edit });
+    // From here on the outbox has the text. It comes back if it is refused.
+    this.#emit("send", { text, edit });
     if (edit) this.endEdit();
     else if (text === this.#field.value) this.#set("");
     this.focus();
@@ -166,26 +167,26 @@ class ChatComposer extends HTMLElement {
 
   #hold() {
     this.#isHeld = true;
-    // Mostly it is over in a moment, which needs no words.
-    this.#heldTimer ||= setTimeout(() => this.#tellHeld(say("held")), HELD_TOLD_AFTER_MS);
+    // Usually the answer is complete in a moment; show nothing then.
+    this.#heldTimer ||= setTimeout(() => this.#showHeld(translate("held")), HELD_SHOWN_AFTER_MS);
   }
 
-  // The text stays in the field, until it is sent again.
-  endHold(reason = "") {
+  // Keep the text in the field until the user sends it again.
+  cancelHold(reason = "") {
     if (!this.#isHeld) return;
     this.#isHeld = false;
     clearTimeout(this.#heldTimer);
     this.#heldTimer = 0;
-    this.#tellHeld(reason);
+    this.#showHeld(reason);
   }
 
   #sendHeld = () => {
     if (this.#isBusy || !this.#isHeld) return;
-    this.endHold();
+    this.cancelHold();
     this.send();
   };
 
-  #tellHeld(text) {
+  #showHeld(text) {
     const line = this.querySelector(".held");
     line.textContent = text;
     line.hidden = !text;
@@ -198,7 +199,7 @@ class ChatComposer extends HTMLElement {
   };
 
   #stopped = () => {
-    this.#tell("stop");
+    this.#emit("stop");
     this.focus();
   };
 
@@ -209,7 +210,7 @@ class ChatComposer extends HTMLElement {
   };
 
   #pressed = (event) => {
-    // Enter that ends an IME's composition is not meant for us; 229 is how Safari says so.
+    // Ignore the Enter that ends an IME composition; Safari reports it as key code 229.
     if (event.isComposing || event.keyCode === 229) return;
     const isPlain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;
     if (event.key === "Enter") {
@@ -219,7 +220,7 @@ class ChatComposer extends HTMLElement {
       this.send();
     } else if (event.key === "ArrowUp" && isPlain && !this.#field.value && !this.#edit) {
       event.preventDefault();
-      this.#tell("edit-last");
+      this.#emit("edit-last");
     }
   };
 
@@ -229,8 +230,8 @@ class ChatComposer extends HTMLElement {
     clearTimeout(this.#draftTimer);
     this.#draftTimer = setTimeout(this.#keep, DRAFT_AFTER_MS);
     this.problem("");
-    this.endHold();
-    this.#tellHeld("");
+    this.cancelHold();
+    this.#showHeld("");
     this.#fit();
     this.#count();
   };
@@ -262,7 +263,7 @@ class ChatComposer extends HTMLElement {
     const left = value.length < config.maxChars * COUNTER_FROM ? Infinity : config.maxChars - lengthOf(value);
     counter.hidden = left > config.maxChars * (1 - COUNTER_FROM);
     counter.classList.toggle("danger", left < 0);
-    counter.textContent = counter.hidden ? "" : say("counter", { left });
+    counter.textContent = counter.hidden ? "" : translate("counter", { left });
   }
 
   #clearProblem(text) {
@@ -302,7 +303,7 @@ class ChatComposer extends HTMLElement {
     this.beginEdit({ id: Number(id), parent: parent.value ? Number(parent.value) : null, text });
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
@@ -319,7 +320,7 @@ function keptDraft(key) {
   }
 }
 
-// As the server counts: characters, not halves of them.
+// Number of code points, as the server counts.
 function lengthOf(text) {
   let length = 0;
   for (const _ of text) length += 1;

@@ -1,4 +1,4 @@
-// What the server told this page, and the few things every module needs.
+// The page's configuration from the server, and helpers that every module uses.
 
 const { body } = document;
 const messages = JSON.parse(document.getElementById("js-messages").textContent);
@@ -11,14 +11,14 @@ export const config = Object.freeze({
   csrf: body.dataset.csrf,
 });
 
-// The conversation this page shows; "" until a new one was accepted.
+// The conversation that this page shows; "" until a new one is accepted.
 export const current = {
   get id() { return body.dataset.conversation; },
   set id(id) { body.dataset.conversation = id; },
 };
 
 // Return a message in the user's language, with its {braces} filled in.
-export function say(name, values = {}) {
+export function translate(name, values = {}) {
   return (messages[name] ?? name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
 }
 
@@ -28,24 +28,24 @@ export const url = {
   transcript: (id, limit) => `${config.home}c/${id}/transcript/?limit=${limit}`,
   message: (id) => `${config.home}m/${id}/`,
   stop: (id) => `${config.home}g/${id}/stop/`,
-  // Names the person, since somebody else may have signed in in this browser while the page was away.
+  // Names the user, because another user may have signed in on this browser in the meantime.
   socket: () => new URL(`${config.home}ws/?user=${config.user}`, location.href).href.replace(/^http/, "ws"),
 };
 
-// crypto.randomUUID is missing on plain-http LAN addresses; this is not.
+// crypto.randomUUID is missing on plain-http LAN addresses; getRandomValues is not.
 export function randomId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Local storage may be full, forbidden or absent: the page then works without it.
+// Local storage can be full, blocked or absent. The page works without it.
 export const storage = {
   get(key) { try { return localStorage.getItem(key); } catch { return null; } },
   set(key, value) { try { localStorage.setItem(key, value); return true; } catch { return false; } },
-  remove(key) { try { localStorage.removeItem(key); } catch { /* nothing was kept there */ } },
+  remove(key) { try { localStorage.removeItem(key); } catch { /* nothing is stored */ } },
   keys() { try { return Object.keys(localStorage); } catch { return []; } },
 };
 
-// Survives a reload, and differs between tabs.
+// Identifies this tab; survives a reload.
 export const tab = (() => {
   try {
     const known = sessionStorage.getItem("chatsite.tab");
@@ -59,7 +59,7 @@ export const tab = (() => {
 
 export class SignedOut extends Error {}
 
-// Ask our own server for a fragment of a page, or send it a form. Throws SignedOut, or Error on any failure.
+// Request a page fragment from the server, or submit a form to it. Throws SignedOut, or Error on any other failure.
 export async function request(address, { method = "GET", body: data } = {}) {
   const headers = { "HX-Request": "true", "X-CSRFToken": config.csrf };
   const response = await fetch(address, { method, body: data, headers, credentials: "same-origin" });
@@ -68,7 +68,7 @@ export async function request(address, { method = "GET", body: data } = {}) {
   return response.text();
 }
 
-// Only ever given HTML that our own server rendered and cleaned.
+// Only for HTML that our own server rendered and sanitized.
 export function fragmentOf(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
@@ -76,9 +76,9 @@ export function fragmentOf(html) {
 }
 
 let announcements = 0;
-// Tell screen readers, politely and once.
+// Announce a text to screen readers.
 export function announce(text) {
   const region = document.getElementById("announcer");
-  // The same text twice in a row would not be read again.
+  // A screen reader does not read the same text twice in a row, so every other one gets a trailing space.
   region.textContent = text + (announcements++ % 2 ? " " : "");
 }

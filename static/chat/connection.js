@@ -1,33 +1,33 @@
-// The small line at the composer that says how the connection stands.
+// The notice at the composer about the state of the connection.
 
-import { announce, config, current, request, say, SignedOut } from "./config.js";
+import { announce, config, current, request, SignedOut, translate } from "./config.js";
 
-// A restart of the server takes less than this; telling sooner would only flicker.
+// Longer than a server restart takes, so that the notice does not flicker.
 const QUIET_MS = 1_500;
-// So many failures in a row may mean that nobody is signed in any more.
-const ASK_AFTER_TRIES = 2;
-// How the server closes a socket whose person is signed out, or is not the one signed in here now.
+// So many failed attempts in a row can mean that the session has ended.
+const CHECK_SESSION_AFTER_TRIES = 2;
+// Close codes of the server: the session has ended; another user has signed in on this browser.
 const SIGNED_OUT = 4401;
 const OTHER_USER = 4403;
 
 export class Connection {
-  #line;
+  #element;
   #socket;
   #timer = 0;
-  // The sentences that hold at present; the first of them is shown.
+  // All states that apply at present. The notice shows the first one.
   #isEnded = false;
   #isDeleted = false;
   #isLost = false;
   #isFailing = false;
 
-  constructor(line, socket) {
-    this.#line = line;
+  constructor(element, socket) {
+    this.#element = element;
     this.#socket = socket;
-    socket.addEventListener("open", () => this.#found());
-    socket.addEventListener("closed", ({ detail }) => this.#lost(detail));
-    addEventListener("offline", () => socket.isOpen || this.#doubt());
-    addEventListener("online", () => (socket.isOpen ? this.#found() : this.#doubt()));
-    this.#doubt();
+    socket.addEventListener("open", () => this.#connected());
+    socket.addEventListener("closed", ({ detail }) => this.#disconnected(detail));
+    addEventListener("offline", () => socket.isOpen || this.#showLossSoon());
+    addEventListener("online", () => (socket.isOpen ? this.#connected() : this.#showLossSoon()));
+    this.#showLossSoon();
   }
 
   outdated() {
@@ -43,27 +43,27 @@ export class Connection {
     this.#show();
   }
 
-  // Something that was asked for over HTTP did not come.
+  // An HTTP request failed.
   failed(error) {
     if (error instanceof SignedOut) return this.signedOut();
     this.#isFailing = this.#socket.isOpen;
     this.#show();
   }
 
-  // What the page shows is again what the server has.
+  // The page is in sync with the server again.
   caughtUp() {
     this.#isFailing = false;
     this.deleted(false);
   }
 
-  #lost({ code, tries }) {
+  #disconnected({ code, tries }) {
     if (code === SIGNED_OUT) return this.signedOut();
     if (code === OTHER_USER) return this.#end("otherUser", "reload", config.home);
-    this.#doubt();
-    if (tries === ASK_AFTER_TRIES) this.#ask();
+    this.#showLossSoon();
+    if (tries === CHECK_SESSION_AFTER_TRIES) this.#checkSession();
   }
 
-  async #ask() {
+  async #checkSession() {
     try {
       await request(`${config.home}sidebar/?current=${current.id}`);
     } catch (error) {
@@ -71,10 +71,10 @@ export class Connection {
     }
   }
 
-  // Perhaps it is back before anybody needs to know.
-  #doubt() {
+  // Show the notice only if the connection does not come back soon.
+  #showLossSoon() {
     if (this.#isLost) return this.#show();
-    // Without a net it will not be.
+    // Without a network it will not come back soon.
     const quietMs = navigator.onLine ? QUIET_MS : 0;
     this.#timer ||= setTimeout(() => {
       this.#isLost = true;
@@ -82,37 +82,37 @@ export class Connection {
     }, quietMs);
   }
 
-  #found() {
+  #connected() {
     clearTimeout(this.#timer);
     this.#timer = 0;
     this.#isFailing = false;
-    if (this.#isLost && !this.#isEnded) announce(say("reconnected"));
+    if (this.#isLost && !this.#isEnded) announce(translate("reconnected"));
     this.#isLost = false;
     this.#show();
   }
 
   #show() {
     if (this.#isEnded) return;
-    if (this.#isDeleted) return this.#tell("deletedElsewhere", "newConversation", config.home);
-    if (this.#isLost) return this.#tell(navigator.onLine ? "reconnecting" : "offline");
-    this.#tell(this.#isFailing ? "loadFailed" : "");
+    if (this.#isDeleted) return this.#showNotice("deletedElsewhere", "newConversation", config.home);
+    if (this.#isLost) return this.#showNotice(navigator.onLine ? "reconnecting" : "offline");
+    this.#showNotice(this.#isFailing ? "loadFailed" : "");
   }
 
   #end(name, label, address) {
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#socket.end();
-    this.#tell(name, label, address);
+    this.#showNotice(name, label, address);
   }
 
-  #tell(name, label, address) {
-    if ((this.#line.dataset.says ?? "") === name) return;
-    this.#line.dataset.says = name;
-    this.#line.replaceChildren(name && say(name));
+  #showNotice(name, label, address) {
+    if ((this.#element.dataset.notice ?? "") === name) return;
+    this.#element.dataset.notice = name;
+    this.#element.replaceChildren(name && translate(name));
     if (!label) return;
     const link = document.createElement("a");
     link.href = address;
-    link.textContent = say(label);
-    this.#line.append(" ", link);
+    link.textContent = translate(label);
+    this.#element.append(" ", link);
   }
 }

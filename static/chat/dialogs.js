@@ -1,4 +1,4 @@
-// Settings and receipts: pages of their own without scripts, dialogs with them.
+// Settings and details: dialogs here, pages of their own without JavaScript.
 
 import { current, fragmentOf, request, url } from "./config.js";
 
@@ -25,7 +25,7 @@ export function startDialogs() {
   });
 }
 
-// Settings were changed elsewhere: the model in the bar follows.
+// Update the selected model after the settings were changed elsewhere.
 export async function followSettings(id) {
   if (!document.getElementById("model")) return;
   const settings = fragmentOf(await request(url.configure(id)));
@@ -35,7 +35,7 @@ export async function followSettings(id) {
 function showModel(chosen) {
   const picker = document.getElementById("model");
   if (!picker || chosen === undefined) return;
-  // The first one is the default.
+  // The first option is the default model.
   picker.value = chosen || picker.options[0].value;
   picker.dispatchEvent(new Event("change"));
 }

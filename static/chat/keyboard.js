@@ -1,4 +1,4 @@
-// Shortcuts, all of them listed by "?".
+// Keyboard shortcuts. "?" lists them.
 
 import { config } from "./config.js";
 import { focusSearch } from "./sidebar.js";

@@ -1,4 +1,4 @@
-// Markdown that is drawn while it arrives. Text becomes text nodes; nothing here parses HTML.
+// Renders Markdown while it arrives. Text becomes text nodes; HTML is never parsed.
 
 import { HREF, IMAGE, LANG, SRC, default_renderer, parser, parser_end, parser_write } from "../vendor/streaming-markdown/smd.min.js";
 
@@ -20,8 +20,8 @@ export class MarkdownStream {
         parser_write(this.#parser, text);
         return;
       } catch (error) {
-        // Deeper nesting than the parser can hold. The rest is shown as it is; the final page has it right.
-        console.warn("Markdown is shown as plain text from here on.", error);
+        // Nested deeper than the parser supports. Show the rest as plain text until the final HTML arrives.
+        console.warn("The rest of the Markdown is shown as plain text.", error);
         this.#isPlain = true;
         this.#root.classList.add("is-plain");
       }
@@ -40,7 +40,7 @@ function safeRenderer(root) {
     ...renderer,
     add_token(data, type) {
       if (type !== IMAGE) return renderer.add_token(data, type);
-      // A remote image would tell its server who reads this; its description is shown instead.
+      // A remote image would reveal the reader to its server. Show its description instead.
       const standIn = data.nodes[data.index].appendChild(document.createElement("span"));
       data.nodes[++data.index] = standIn;
     },

@@ -1,4 +1,4 @@
-// Earlier messages, fetched when the reader comes near the top; the place they read at stays theirs.
+// Loads earlier messages when the reader scrolls near the top, and keeps the scroll position.
 
 import { fragmentOf, request } from "./config.js";
 
@@ -9,7 +9,7 @@ export class OlderMessages {
   #onShown;
   #onFailure;
 
-  // `onShown(articles)` is told what was put in front.
+  // `onShown(articles)` is called with the inserted articles.
   constructor(host, { box, scroller, onShown, onFailure }) {
     this.#host = host;
     this.#scroller = scroller;
@@ -18,7 +18,7 @@ export class OlderMessages {
     this.#observer = new IntersectionObserver((entries) => this.#reached(entries), { root: box, rootMargin: "400px 0px" });
   }
 
-  // Watch the link that stands before the oldest message, if there are older ones.
+  // Observe the link above the oldest message, if there is one.
   watch() {
     this.#observer.disconnect();
     const link = this.#host.querySelector("[data-older]");
@@ -30,19 +30,19 @@ export class OlderMessages {
   }
 
   async load(link) {
-    const line = link.closest(".older");
-    if (line.classList.contains("is-loading")) return;
-    line.classList.add("is-loading");
+    const holder = link.closest(".older");
+    if (holder.classList.contains("is-loading")) return;
+    holder.classList.add("is-loading");
     try {
       const fragment = fragmentOf(await request(link.dataset.older));
       const articles = [...fragment.querySelectorAll("article")];
-      this.#scroller.keepPlaceOf(line.nextElementSibling, () => {
-        line.replaceWith(fragment);
+      this.#scroller.keepPlaceOf(holder.nextElementSibling, () => {
+        holder.replaceWith(fragment);
         this.#onShown(articles);
       });
       this.watch();
     } catch (error) {
-      line.classList.remove("is-loading");
+      holder.classList.remove("is-loading");
       this.#onFailure(error);
     }
   }

@@ -1,14 +1,14 @@
-// What was asked and not yet acknowledged, kept in local storage so that nothing typed is lost.
-// Sending twice is harmless: the server knows each ask by its client id.
+// Messages that are not acknowledged yet, kept in local storage so that no text is lost.
+// Sending one twice is harmless: the server recognizes it by its client id.
 
 import { config, randomId, storage, tab } from "./config.js";
 
 const PREFIX = `chatsite.outbox.${config.user}.`;
-// An ask of another tab is left to it for this long; after that the tab is taken for closed.
+// Another tab's message is left to that tab for this long. After that, the tab counts as closed.
 const ORPHAN_AFTER_MS = 15_000;
 
 export class Outbox {
-  // This tab's own, which it sends until it hears of them itself, even if another tab has sent them.
+  // This tab's messages. It sends them until it receives the reply itself, even if another tab sent them too.
   #mine = new Map(stored().filter(Outbox.isMine).map((item) => [item.client_id, item]));
 
   add(ask) {
@@ -25,18 +25,18 @@ export class Outbox {
     return item;
   }
 
-  // Asks that this page should send (again), oldest first.
+  // Messages that this page should send (again), oldest first.
   due() {
     const orphans = this.#others().filter((item) => msUntilOrphan(item) <= 0);
     return [...this.#mine.values(), ...orphans].sort((a, b) => a.at - b.at);
   }
 
-  // Milliseconds until there is more due; Infinity if nothing of other tabs is waiting.
+  // Milliseconds until a message of another tab becomes due; Infinity if there is none.
   get msUntilMore() {
     return Math.min(...this.#others().map(msUntilOrphan).filter((ms) => ms > 0));
   }
 
-  // Whether an event of local storage tells of an ask that was added by another tab.
+  // Whether a storage event means that another tab added a message.
   static isAddedBy({ key, newValue }) {
     return Boolean(key?.startsWith(PREFIX) && newValue);
   }
@@ -48,7 +48,7 @@ export class Outbox {
   static frameOf({ client_id, conversation, parent, text, model, regenerate, system_prompt, temperature, ...rest }) {
     const settings = conversation ? {} : { system_prompt, temperature };
     const frame = { type: "ask", client_id, conversation: conversation || null, text, model, regenerate, continue: rest.continue, ...settings };
-    // Absent means "at the end of the branch", null "as a first message": JSON leaves out only undefined.
+    // Absent means "at the end of the branch", null "as a first message". JSON omits only undefined.
     if (parent !== undefined) frame.parent = parent;
     return frame;
   }
@@ -70,7 +70,7 @@ function parsed(key) {
   try {
     return JSON.parse(storage.get(key));
   } catch {
-    // Nobody can send what nobody can read.
+    // Unreadable: it can never be sent.
     storage.remove(key);
     return null;
   }

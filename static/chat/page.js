@@ -1,8 +1,8 @@
-// The chat page: one socket, one outbox, and what they tell the transcript, the composer and the sidebar.
+// The chat page: connects the socket and the outbox with the transcript, the composer and the sidebar.
 
 import "./composer.js";
 import "./transcript.js";
-import { config, current, request, say, tab, url } from "./config.js";
+import { config, current, request, translate, tab, url } from "./config.js";
 import { Connection } from "./connection.js";
 import { followSettings, startDialogs } from "./dialogs.js";
 import { startKeyboard } from "./keyboard.js";
@@ -17,11 +17,11 @@ const transcript = document.querySelector("chat-transcript");
 const composer = document.querySelector("chat-composer");
 const connection = new Connection(document.querySelector(".connection"), socket);
 const picker = document.getElementById("model");
-// Whether notices reach this page since its socket was opened.
-let isWatching = false;
+// Whether the current socket already delivers `changed` notices.
+let isNotified = false;
 let dueTimer = 0;
 
-// -- asking ---------------------------------------------------------------------------------------
+// -- sending --------------------------------------------------------------------------------------
 
 function ask(fields) {
   const model = fields.continue ? undefined : picker && Number(picker.value);
@@ -44,24 +44,24 @@ function stop() {
 
 function sendDue() {
   for (const item of outbox.due()) {
-    if (isShownHere(item)) transcript.tellPending(item.client_id, "send");
+    if (isShownHere(item)) transcript.showPendingState(item.client_id, "send");
     socket.send(Outbox.frameOf(item));
   }
-  expectMoreDue();
+  scheduleDue();
 }
 
-// What other tabs have asked becomes ours to send when they do not seem to.
-function expectMoreDue() {
+// Messages that other tabs do not send become due here after a while.
+function scheduleDue() {
   clearTimeout(dueTimer);
   const { msUntilMore } = outbox;
   if (msUntilMore < Infinity) dueTimer = setTimeout(sendDue, msUntilMore);
 }
 
-function delayDue() {
-  for (const item of outbox.due().filter(isShownHere)) transcript.tellPending(item.client_id, "sendLater");
+function showDueAsDelayed() {
+  for (const item of outbox.due().filter(isShownHere)) transcript.showPendingState(item.client_id, "sendLater");
 }
 
-// After a reload: what was not acknowledged is on the screen again.
+// After a reload: show the messages that are not acknowledged yet.
 function showDue() {
   for (const item of outbox.due().filter(isShownHere)) {
     document.querySelector(".welcome")?.setAttribute("hidden", "");
@@ -73,46 +73,47 @@ function isShownHere(item) {
   return item.tab === tab && (item.conversation ?? "") === current.id;
 }
 
-// -- what the server says -------------------------------------------------------------------------
+// -- frames of the server -------------------------------------------------------------------------
 
 function accepted(frame) {
   const item = outbox.take(frame.client_id);
   refreshSidebar();
   if (!Outbox.isMine(item)) return;
-  if (!item.conversation && !current.id) adopt(frame.conversation);
+  if (!item.conversation && !current.id) showConversation(frame.conversation);
   if (frame.conversation === current.id) transcript.accept(frame);
-  // Asked here while another new conversation was, which has this page now.
+  // The page shows another conversation by now.
   else transcript.refuse(frame.client_id);
 }
 
 function refused(frame) {
   if (frame.code === "outdated") return outdated();
-  // What is not found here any more, the page finds out by reading it again.
+  // Something on this page no longer exists: synchronize with the server.
   if (!frame.client_id) return frame.code === "not_found" ? void transcript.sync() : composer.problem(frame.message);
   const item = outbox.take(frame.client_id);
-  composer.endHold();
+  composer.cancelHold();
   transcript.refuse(frame.client_id);
   if (!current.id && !transcript.childElementCount) document.querySelector(".welcome")?.removeAttribute("hidden");
   if (!item) return;
-  const home = frame.code === "not_found" ? "" : (item.conversation ?? "");
-  if (Outbox.isMine(item) || home === current.id) composer.giveBack(item, frame.message);
-  else composer.keepFor(home, item, frame.message);
+  // The text of a deleted conversation goes to a new one.
+  const conversation = frame.code === "not_found" ? "" : (item.conversation ?? "");
+  if (Outbox.isMine(item) || conversation === current.id) composer.restoreText(item, frame.message);
+  else composer.saveDraftFor(conversation, item, frame.message);
 }
 
 function outdated() {
   connection.outdated();
-  delayDue();
+  showDueAsDelayed();
 }
 
-// The new conversation has an address now; the page goes on under it without a reload.
-function adopt(id) {
+// The new conversation has an address now. The page takes it without a reload.
+function showConversation(id) {
   current.id = id;
   history.replaceState(null, "", url.conversation(id));
   document.querySelector(".welcome")?.remove();
   const link = document.getElementById("configure");
   link.href = url.configure(id);
   link.dataset.dialog = "";
-  composer.moved();
+  composer.conversationCreated();
   watch();
 }
 
@@ -121,22 +122,29 @@ function watch() {
 }
 
 function changed({ conversation, what, generation }) {
+  // The sidebar shows every change: new, renamed and deleted conversations, answers in progress.
   refreshSidebar();
   if (conversation !== current.id) return;
-  if (what === "deleted" || what === "restored") {
-    tellDeleted(what === "deleted");
-  } else if (what === "started" || what === "selected") {
-    transcript.sync();
-    // Who asks may have chosen another model.
-    if (!transcript.isBusy) followModel();
-  } else if (what === "configured") {
-    followModel();
-  } else if (what === "finished" && !transcript.isFollowing(generation)) {
-    transcript.sync();
+  switch (what) {
+    case "deleted":
+    case "restored":
+      return showDeleted(what === "deleted");
+    case "started":
+    case "selected":
+      transcript.sync();
+      // The message may have been sent with another model.
+      if (!transcript.isBusy) followModel();
+      return;
+    case "finished":
+      if (!transcript.isFollowing(generation)) transcript.sync();
+      return;
+    case "configured":
+      return followModel();
+    // "created" and "renamed" only concern the sidebar, which also updates the title.
   }
 }
 
-function tellDeleted(isDeleted) {
+function showDeleted(isDeleted) {
   connection.deleted(isDeleted);
   composer.close(isDeleted);
 }
@@ -145,8 +153,8 @@ function followModel() {
   followSettings(current.id).catch((error) => connection.failed(error));
 }
 
-// The composer says when a demo model is the one that answers.
-function noteDemo() {
+// The composer shows a notice while a demo model is selected.
+function updateDemoNotice() {
   document.querySelector(".demo").hidden = !picker.selectedOptions[0]?.hasAttribute("data-demo");
 }
 
@@ -159,18 +167,17 @@ function receive(frame) {
 }
 
 function opened() {
-  isWatching = false;
+  isNotified = false;
   watch();
   socket.ping();
   transcript.resume();
   sendDue();
 }
 
-// Notices are lost until the first pong, which says that the page is told of them from now on: it reads
-// again what they were about.
+// Notices can be lost before the first pong of a socket. After it, reload what they may have been about.
 function catchUp() {
-  if (isWatching) return;
-  isWatching = true;
+  if (isNotified) return;
+  isNotified = true;
   transcript.sync();
   refreshSidebar();
 }
@@ -185,26 +192,26 @@ function caughtUp() {
 transcript.addEventListener("busy", ({ detail }) => composer.setBusy(detail.isBusy, transcript.running !== null));
 transcript.addEventListener("ask", ({ detail }) => ask(detail));
 transcript.addEventListener("edit", ({ detail }) => composer.beginEdit(detail));
-transcript.addEventListener("ended-early", () => composer.endHold(say("notSent")));
-transcript.addEventListener("not-now", ({ detail }) => composer.problem(detail.reason));
+transcript.addEventListener("ended-early", () => composer.cancelHold(translate("notSent")));
+transcript.addEventListener("edit-refused", ({ detail }) => composer.problem(detail.reason));
 transcript.addEventListener("failure", ({ detail }) => connection.failed(detail.error));
 transcript.addEventListener("caught-up", caughtUp);
-transcript.addEventListener("gone", () => tellDeleted(true));
+transcript.addEventListener("gone", () => showDeleted(true));
 composer.addEventListener("send", ({ detail }) => send(detail));
 composer.addEventListener("stop", stop);
 composer.addEventListener("edit-last", () => transcript.edit());
 composer.addEventListener("edited", ({ detail }) => transcript.markEdited(detail.id));
-picker?.addEventListener("change", noteDemo);
+picker?.addEventListener("change", updateDemoNotice);
 document.getElementById("configure").addEventListener("click", (event) => {
-  // A conversation that has not begun has its settings on this page.
+  // The settings of a new conversation are part of this page.
   if (current.id) return;
   event.preventDefault();
   composer.showSettings();
 });
 socket.addEventListener("open", opened);
-socket.addEventListener("closed", delayDue);
+socket.addEventListener("closed", showDueAsDelayed);
 socket.addEventListener("frame", ({ detail }) => receive(detail));
-addEventListener("storage", (event) => Outbox.isAddedBy(event) && expectMoreDue());
+addEventListener("storage", (event) => Outbox.isAddedBy(event) && scheduleDue());
 
 startSidebar();
 startDialogs();

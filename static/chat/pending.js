@@ -1,5 +1,5 @@
-// Asks that are on the screen but not acknowledged: what they show, what they hide, and how that ends.
-// Marked in the page itself: data-ask on the waiting article, data-hidden-by on what it will replace.
+// Messages that are shown but not acknowledged yet, and the articles that they will replace.
+// The state is in the page itself: data-ask on a pending article, data-hidden-by on what it replaces.
 
 export class PendingAsks {
   #host;
@@ -23,13 +23,13 @@ export class PendingAsks {
     this.#host.append(article);
   }
 
-  tell(id, text) {
+  showState(id, text) {
     const article = this.#article(id);
     const line = article?.querySelector(".status") ?? article?.querySelector(".state");
     if (line && !article.dataset.message) line.textContent = text;
   }
 
-  // Everything is again as it was before.
+  // Undo `show`.
   refuse(id) {
     const article = this.#article(id);
     if (article?.dataset.message) release(article);
@@ -40,8 +40,8 @@ export class PendingAsks {
     }
   }
 
-  // Return the article of the answer that begins; null if there is none here or the server's is shown already.
-  // `remove(article)` takes away what was replaced.
+  // Return the article of the new answer; null if there is none, or if the server's is already shown.
+  // Calls `remove(article)` for each replaced article.
   accept(frame, remove) {
     const article = this.#article(frame.client_id);
     this.#hiddenBy(frame.client_id).forEach(remove);

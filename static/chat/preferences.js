@@ -1,4 +1,4 @@
-// Theme and "Enter sends", kept in cookies so that the server draws the next page right at once.
+// Theme and "Press Enter to send", stored in cookies so that the server renders the next page with them.
 
 const YEAR_S = 365 * 24 * 3600;
 
@@ -10,7 +10,7 @@ function cookie(name) {
   return document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1);
 }
 
-// On a phone's keyboard Enter breaks the line unless somebody wants it otherwise.
+// On a touch keyboard, Enter starts a new line by default.
 export function enterSends() {
   const kept = cookie("enter");
   return kept ? kept === "sends" : !matchMedia("(pointer: coarse)").matches;

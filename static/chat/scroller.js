@@ -1,4 +1,4 @@
-// Keeps the end of the transcript in view, until the reader scrolls up: then their place is theirs.
+// Keeps the end of the transcript in view, until the reader scrolls up.
 
 const NEAR_PX = 32;
 
@@ -8,7 +8,7 @@ export class Scroller {
   #isPinned = true;
   #top = 0;
 
-  // `link` is shown while the end is out of sight.
+  // `link` is shown while the end is out of view.
   constructor(box, content, link) {
     this.#box = box;
     this.#link = link;
@@ -32,7 +32,7 @@ export class Scroller {
     this.#isPinned = false;
   }
 
-  // Do `change` so that what the reader looks at stays where it is on the screen.
+  // Call `change` so that `element`, or what `change` returns in its place, keeps its position on the screen.
   keepPlaceOf(element, change) {
     const before = element.getBoundingClientRect().top;
     const still = change() ?? element;

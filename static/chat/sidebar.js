@@ -1,31 +1,31 @@
-// What htmx does not do for the list of conversations: its drawer, menus, place and toasts.
+// The parts of the sidebar that htmx does not handle: drawer, menus, scroll position, focus and toasts.
 
 import { config, current } from "./config.js";
 import { setCookie } from "./preferences.js";
 
-const ROWS_A_PAGE = 40;
+const CONVERSATIONS_PER_PAGE = 40;
 const REFRESH_AFTER_MS = 150;
 const TOAST_MS = 10_000;
 const NARROW = matchMedia("(max-width: 899px)");
 
 let refreshTimer = 0;
-// Where the keyboard was in a list that is about to be replaced.
+// Selector of the element that had the focus before the list was replaced.
 let focusedBefore = "";
 
 export function startSidebar() {
   const list = document.getElementById("conversations");
-  keepPlace(list);
+  keepScrollPosition(list);
   startDrawer();
   startMenus();
   startToasts();
-  document.body.addEventListener("htmx:configRequest", (event) => tellWhatIsShown(event, list));
-  document.body.addEventListener("htmx:beforeRequest", (event) => spareOpenThings(event, list));
-  document.body.addEventListener("htmx:beforeSwap", (event) => spareOpenThings(event, list));
-  document.body.addEventListener("htmx:beforeSwap", (event) => noteFocus(event, list));
-  document.body.addEventListener("htmx:afterSettle", (event) => settled(event));
+  document.body.addEventListener("htmx:configRequest", (event) => addListParameters(event, list));
+  document.body.addEventListener("htmx:beforeRequest", (event) => postponeWhileInUse(event, list));
+  document.body.addEventListener("htmx:beforeSwap", (event) => postponeWhileInUse(event, list));
+  document.body.addEventListener("htmx:beforeSwap", (event) => rememberFocus(event, list));
+  document.body.addEventListener("htmx:afterSettle", (event) => afterSwap(event));
 }
 
-// Several notices in a row are one refresh.
+// Reload the list. Several calls in a row cause one request.
 export function refreshSidebar() {
   clearTimeout(refreshTimer);
   refreshTimer = setTimeout(() => window.htmx?.trigger(document.body, "conversations-changed"), REFRESH_AFTER_MS);
@@ -40,29 +40,29 @@ export function focusSearch() {
 
 // -- the list -------------------------------------------------------------------------------------
 
-function tellWhatIsShown({ detail }, list) {
+function addListParameters({ detail }, list) {
   if (!detail.path.startsWith(`${config.home}sidebar/`) || detail.path.includes("page=")) return;
   detail.parameters.current = current.id;
   if (detail.elt === list) {
-    detail.parameters.through = Math.max(1, Math.ceil(list.querySelectorAll(".conversation-item").length / ROWS_A_PAGE));
+    detail.parameters.through = Math.max(1, Math.ceil(list.querySelectorAll(".conversation-item").length / CONVERSATIONS_PER_PAGE));
   }
 }
 
-// A refresh would take an open menu or a half-typed name away; it comes when that is done.
-function spareOpenThings(event, list) {
+// A refresh would close an open menu or discard a half-typed title, so it waits.
+function postponeWhileInUse(event, list) {
   if ((event.detail.requestConfig?.elt ?? event.detail.elt) !== list || !list.querySelector("details[open], .rename")) return;
   event.preventDefault();
   setTimeout(refreshSidebar, 2_000);
 }
 
-function noteFocus({ detail }, list) {
+function rememberFocus({ detail }, list) {
   if (detail.target !== list) return;
   const { activeElement } = document;
   const row = list.contains(activeElement) && activeElement.closest(".conversation-item");
   focusedBefore = row ? `[data-conversation="${row.dataset.conversation}"] ${activeElement.localName}` : "";
 }
 
-function settled({ detail }) {
+function afterSwap({ detail }) {
   const { target } = detail;
   if (focusedBefore) target.querySelector?.(focusedBefore)?.focus({ preventScroll: true });
   focusedBefore = "";
@@ -78,12 +78,12 @@ function settled({ detail }) {
   shown.textContent = title;
 }
 
-function keepPlace(list) {
+function keepScrollPosition(list) {
   const key = "chatsite.sidebar";
   try {
     list.scrollTop = Number(sessionStorage.getItem(key));
     addEventListener("pagehide", () => sessionStorage.setItem(key, list.scrollTop));
-  } catch { /* it then begins at its top */ }
+  } catch { /* the list starts at the top */ }
   list.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !event.target.closest(".rename")) return;
     event.stopPropagation();
@@ -93,7 +93,7 @@ function keepPlace(list) {
   list.addEventListener("focusout", (event) => {
     const form = event.target.closest(".rename");
     if (!form || form.contains(event.relatedTarget) || form.classList.contains("htmx-request")) return;
-    // Leaving the field keeps what was typed, as in every list of files.
+    // Leaving the field saves the new title, as file managers do.
     if (event.target.value !== event.target.defaultValue) form.requestSubmit();
     else form.remove(), refreshSidebar();
   });
@@ -119,7 +119,7 @@ function startDrawer() {
   NARROW.addEventListener("change", closeSidebar);
 }
 
-// Kept in a cookie, so that the server draws the next page so from the start.
+// Stored in a cookie, so that the server renders the next page the same way.
 function setWide(isWide) {
   document.body.classList.toggle("is-wide", isWide);
   setCookie("sidebar", isWide ? "closed" : "open");
@@ -159,13 +159,13 @@ function startMenus() {
 
 function startToasts() {
   const toasts = document.getElementById("toasts");
-  const wait = () => {
+  const startTimers = () => {
     for (const toast of toasts.querySelectorAll(".toast:not([data-timed])")) {
       toast.dataset.timed = "";
-      const leave = () => (toast.matches(":hover, :focus-within") ? setTimeout(leave, 1_000) : toast.remove());
-      setTimeout(leave, TOAST_MS);
+      const removeIfUnused = () => (toast.matches(":hover, :focus-within") ? setTimeout(removeIfUnused, 1_000) : toast.remove());
+      setTimeout(removeIfUnused, TOAST_MS);
     }
   };
-  new MutationObserver(wait).observe(toasts, { childList: true });
-  wait();
+  new MutationObserver(startTimers).observe(toasts, { childList: true });
+  startTimers();
 }

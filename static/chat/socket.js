@@ -1,20 +1,20 @@
-// One socket a page, which comes back by itself. Tells: "open", "closed", "frame".
+// The page's websocket, which reconnects by itself. Events: "open", "closed", "frame".
 
 import { VERSION } from "./config.js";
 
-// A dead connection is noticed within the sum of these two, and at once where a sign of it is given.
+// A dead connection is detected within the sum of these two.
 const PING_AFTER_MS = 15_000;
-const DEAD_AFTER_MS = 10_000;
-// Back in front or on another network: whoever looks at the page should not wait for the above.
+const REPLY_WITHIN_MS = 10_000;
+// A shorter limit after the tab becomes visible or the network changes, because the user is waiting.
 const PROBE_MS = 4_000;
-// On a net that works an attempt takes less.
+// A connection attempt that takes longer than this is restarted when the network comes back.
 const STALE_MS = 1_000;
 const BACKOFF_MS = 500;
 const BACKOFF_CAP_MS = 15_000;
-// How a server that stops sends everybody away at the same moment.
+// Close code of a server that restarts, which closes all sockets at the same moment.
 const RESTARTING = 1012;
 const RESTART_SPREAD_MS = 1_000;
-// These must arrive, so silence after one is a reason to look.
+// Frames that must arrive: each is followed by a ping, to detect a dead connection early.
 const URGENT = new Set(["ask", "stop"]);
 
 export class Socket extends EventTarget {
@@ -23,10 +23,10 @@ export class Socket extends EventTarget {
   #tries = 0;
   #retryTimer = 0;
   #pingTimer = 0;
-  #deathTimer = 0;
-  #deadAt = Infinity;
-  #begunAt = 0;
-  #heardAt = 0;
+  #deadlineTimer = 0;
+  #deadlineAt = Infinity;
+  #connectingSince = 0;
+  #receivedAt = 0;
   #isEnded = false;
 
   constructor(address) {
@@ -42,18 +42,18 @@ export class Socket extends EventTarget {
     addEventListener("online", this.#wake);
     addEventListener("offline", this.#wake);
     addEventListener("pageshow", this.#wake);
-    addEventListener("pagehide", this.#rest);
+    addEventListener("pagehide", this.#suspend);
     document.addEventListener("visibilitychange", this.#wake);
     this.#connect();
   }
 
-  // No more attempts: the page is too old, or nobody is signed in.
+  // Close for good: the page is outdated, or the user is signed out.
   end() {
     this.#isEnded = true;
-    this.#drop();
+    this.#disconnect();
   }
 
-  // True if the frame was handed to an open socket; whether it arrived, an answer tells.
+  // Return whether the socket was open. Only a reply of the server proves that the frame arrived.
   send(frame) {
     if (!this.isOpen) return false;
     this.#socket.send(JSON.stringify({ v: VERSION, ...frame }));
@@ -61,43 +61,43 @@ export class Socket extends EventTarget {
     return true;
   }
 
-  // Frames are handled one after the other: the pong tells that all before it have been.
-  ping(waitMs = DEAD_AFTER_MS) {
-    if (this.send({ type: "ping" })) this.#expectLife(waitMs);
+  // The server handles frames in order: its pong means that all earlier frames have been handled.
+  ping(waitMs = REPLY_WITHIN_MS) {
+    if (this.send({ type: "ping" })) this.#expectReply(waitMs);
   }
 
   #connect() {
     clearTimeout(this.#retryTimer);
     if (this.#isEnded || this.#socket) return;
     const socket = new WebSocket(this.#address);
-    this.#begunAt = performance.now();
+    this.#connectingSince = performance.now();
     this.#socket = socket;
     socket.onopen = () => this.#opened();
-    socket.onmessage = (message) => this.#heard(message.data);
+    socket.onmessage = (message) => this.#received(message.data);
     socket.onclose = (event) => this.#closed(socket, event.code);
-    // A connection attempt that hangs is as bad as one that fails.
-    this.#expectLife(DEAD_AFTER_MS);
+    // A connection attempt that hangs counts as failed.
+    this.#expectReply(REPLY_WITHIN_MS);
   }
 
   #opened() {
-    this.#alive();
-    this.#pingInSilence(PING_AFTER_MS);
+    this.#markAlive();
+    this.#pingWhenIdle(PING_AFTER_MS);
     this.dispatchEvent(new Event("open"));
   }
 
-  #heard(data) {
-    // Not when it opens: a server that accepts everybody and drops them is no better than none.
+  #received(data) {
+    // Reset here and not when the socket opens: a server may accept connections and close them at once.
     this.#tries = 0;
-    this.#alive();
+    this.#markAlive();
     this.dispatchEvent(new CustomEvent("frame", { detail: JSON.parse(data) }));
   }
 
   #closed(socket, code) {
     if (socket !== this.#socket) return;
-    this.#drop();
+    this.#disconnect();
     if (this.#isEnded) return;
     this.#tries += 1;
-    // Full jitter, so that a server that comes back is not met by everybody at once.
+    // Full jitter, so that clients do not all reconnect at once when a server comes back.
     this.#retryTimer = setTimeout(() => this.#connect(), 100 + Math.random() * this.#ceilingMs(code));
     this.dispatchEvent(new CustomEvent("closed", { detail: { code, tries: this.#tries } }));
   }
@@ -107,10 +107,10 @@ export class Socket extends EventTarget {
     return Math.min(BACKOFF_CAP_MS, BACKOFF_MS * 2 ** (this.#tries - 1));
   }
 
-  #drop() {
+  #disconnect() {
     clearTimeout(this.#pingTimer);
     clearTimeout(this.#retryTimer);
-    this.#alive();
+    this.#markAlive();
     const socket = this.#socket;
     this.#socket = null;
     if (socket) {
@@ -119,42 +119,42 @@ export class Socket extends EventTarget {
     }
   }
 
-  #pingInSilence(waitMs) {
+  #pingWhenIdle(waitMs) {
     this.#pingTimer = setTimeout(() => {
-      const leftMs = this.#heardAt + PING_AFTER_MS - performance.now();
+      const leftMs = this.#receivedAt + PING_AFTER_MS - performance.now();
       if (leftMs <= 0) this.ping();
-      this.#pingInSilence(leftMs > 0 ? leftMs : PING_AFTER_MS);
+      this.#pingWhenIdle(leftMs > 0 ? leftMs : PING_AFTER_MS);
     }, waitMs);
   }
 
-  // The earliest of several expectations counts.
-  #expectLife(waitMs) {
-    const deadAt = performance.now() + waitMs;
-    if (deadAt >= this.#deadAt) return;
-    clearTimeout(this.#deathTimer);
+  // Treat the connection as dead unless a frame arrives within `waitMs`. The earliest deadline counts.
+  #expectReply(waitMs) {
+    const deadlineAt = performance.now() + waitMs;
+    if (deadlineAt >= this.#deadlineAt) return;
+    clearTimeout(this.#deadlineTimer);
     const socket = this.#socket;
-    this.#deadAt = deadAt;
-    this.#deathTimer = setTimeout(() => this.#closed(socket, 0), waitMs);
+    this.#deadlineAt = deadlineAt;
+    this.#deadlineTimer = setTimeout(() => this.#closed(socket, 0), waitMs);
   }
 
-  #alive() {
-    this.#heardAt = performance.now();
-    this.#deadAt = Infinity;
-    clearTimeout(this.#deathTimer);
+  #markAlive() {
+    this.#receivedAt = performance.now();
+    this.#deadlineAt = Infinity;
+    clearTimeout(this.#deadlineTimer);
   }
 
-  // Back in front, on or off the net, back from the page cache: look at once. To be offline need not
-  // mean that a server nearby is gone.
+  // Check the connection at once: the tab became visible, the network changed, or the page left the
+  // back/forward cache. A local server can still be reachable while the browser is offline.
   #wake = (event) => {
     if (document.visibilityState === "hidden") return;
-    // An attempt that began on another network would only time out.
-    if (event.type === "online" && !this.isOpen && performance.now() - this.#begunAt > STALE_MS) this.#drop();
+    // An attempt that was started on another network would only time out.
+    if (event.type === "online" && !this.isOpen && performance.now() - this.#connectingSince > STALE_MS) this.#disconnect();
     if (!this.#socket) this.#connect();
     else this.ping(PROBE_MS);
   };
 
-  // A page with an open socket is not kept for the back button.
-  #rest = (event) => {
-    if (event.persisted) this.#drop();
+  // Browsers do not keep a page with an open socket in the back/forward cache.
+  #suspend = (event) => {
+    if (event.persisted) this.#disconnect();
   };
 }

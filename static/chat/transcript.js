@@ -1,31 +1,31 @@
-// The messages: takes over answers in progress, shows what is asked here, and keeps up with the server.
+// The messages: follows answers in progress, shows sent messages, and stays in sync with the server.
 
 import { Answer } from "./answer.js";
-import { copyCode, copyMessage, dressCode } from "./clipboard.js";
-import { announce, current, fragmentOf, request, say, url } from "./config.js";
+import { addCodeHeads, copyCode, copyMessage } from "./clipboard.js";
+import { announce, current, fragmentOf, request, translate, url } from "./config.js";
 import { OlderMessages } from "./older.js";
 import { PendingAsks } from "./pending.js";
 import { Scroller } from "./scroller.js";
 
-// A change is nearly always at the end; the whole page is fetched only if these do not fit on.
+// Nearly every change is at the end. The whole page is fetched only if these few messages are not enough.
 const TAIL_MESSAGES = 4;
 const PAGE_MESSAGES = 50;
 const SYNC_AGAIN_MS = 5_000;
 const ACK_EVERY_MS = 250;
 
-// Tells: "ask" (regenerate, continue), "edit", "busy" (whether anything is being written), "ended-early", "not-now",
-// "failure", and after each reading of the server's transcript "caught-up" or "gone".
+// Events: "ask" (regenerate, continue), "edit", "busy" (whether an answer is in progress), "ended-early",
+// "edit-refused", "failure", and after each synchronization with the server "caught-up" or "gone".
 class ChatTranscript extends HTMLElement {
   #socket = null;
   #pending = new PendingAsks(this);
   #scroller = null;
   #answers = new Map();
-  // What the server says of a conversation before the latest change made here is out of date.
+  // Number of requested synchronizations: a response that is older than the latest request is discarded.
   #changes = 0;
   #syncing = null;
   #syncTimer = 0;
   #older = null;
-  // Answers that are not on this page, though the socket follows them: the latest seq of each.
+  // Answers that the socket follows but the page does not show: the latest seq of each.
   #strays = new Map();
   #straysTimer = 0;
 
@@ -40,7 +40,7 @@ class ChatTranscript extends HTMLElement {
     this.#older?.stop();
     clearTimeout(this.#syncTimer);
     clearTimeout(this.#straysTimer);
-    for (const answer of this.#answers.values()) answer.drop();
+    for (const answer of this.#answers.values()) answer.detach();
     this.#answers.clear();
   }
 
@@ -48,7 +48,7 @@ class ChatTranscript extends HTMLElement {
     this.#socket = socket;
     const box = this.closest(".scroller");
     this.#scroller = new Scroller(box, this, latestLink);
-    // A link to one message wins over the newest.
+    // A link to one message takes precedence over the newest message.
     const target = location.hash.startsWith("#m") && this.querySelector(location.hash);
     if (target) {
       this.#scroller.unpin();
@@ -59,14 +59,14 @@ class ChatTranscript extends HTMLElement {
     this.#older = new OlderMessages(this, {
       box,
       scroller: this.#scroller,
-      onShown: (articles) => articles.forEach((article) => this.#adopt(wrapped(article))),
-      onFailure: (error) => this.#tellFailure(error),
+      onShown: (articles) => articles.forEach((article) => this.#activate(wrapped(article))),
+      onFailure: (error) => this.#emitFailure(error),
     });
-    this.#adopt(this);
+    this.#activate(this);
     this.#older.watch();
   }
 
-  // -- what runs --------------------------------------------------------------------------------
+  // -- answers in progress ----------------------------------------------------------------------
 
   get running() {
     return this.#answers.keys().next().value ?? null;
@@ -83,11 +83,11 @@ class ChatTranscript extends HTMLElement {
   receive(event) {
     const answer = this.#answers.get(event.generation);
     if (answer) answer.apply(event);
-    else this.#stray(event);
+    else this.#acknowledgeStray(event);
   }
 
-  // Never acknowledged, they would fill the window of those that are drawn here.
-  #stray({ generation, seq }) {
+  // Without acknowledgements they would use up the window of the answers that are shown.
+  #acknowledgeStray({ generation, seq }) {
     this.#strays.set(generation, seq);
     this.#straysTimer ||= setTimeout(() => {
       this.#straysTimer = 0;
@@ -96,50 +96,50 @@ class ChatTranscript extends HTMLElement {
     }, ACK_EVERY_MS);
   }
 
-  // The socket is open (again): go on where the last event left us.
+  // The socket is open (again): continue after the last applied events.
   resume() {
     for (const answer of this.#answers.values()) answer.follow();
   }
 
-  // -- asking -----------------------------------------------------------------------------------
+  // -- sending ----------------------------------------------------------------------------------
 
-  // Show an ask that is not acknowledged yet.
+  // Show a message that is not acknowledged yet.
   showPending(ask) {
     this.#pending.show(ask);
-    this.tellPending(ask.client_id, this.#socket.isOpen ? "send" : "sendLater");
+    this.showPendingState(ask.client_id, this.#socket.isOpen ? "send" : "sendLater");
     this.#scroller.toEnd();
-    this.#tellBusy();
+    this.#emitBusy();
   }
 
-  tellPending(clientId, name) {
-    this.#pending.tell(clientId, say(name));
+  showPendingState(clientId, name) {
+    this.#pending.showState(clientId, translate(name));
   }
 
   refuse(clientId) {
     this.#pending.refuse(clientId);
-    this.#tellBusy();
+    this.#emitBusy();
   }
 
   accept(frame) {
     const article = this.#pending.accept(frame, (gone) => this.#remove(gone));
     if (article) {
-      this.#take(article);
-      announce(say("answerStarted"));
+      this.#attach(article);
+      announce(translate("answerStarted"));
     }
-    this.#tellBusy();
+    this.#emitBusy();
     this.removeAttribute("data-earlier");
     this.sync();
   }
 
   // -- answers in progress ----------------------------------------------------------------------
 
-  #adopt(root) {
-    dressCode(root);
-    for (const article of root.querySelectorAll(".message[data-generation]")) this.#take(article);
-    this.#tellBusy();
+  #activate(root) {
+    addCodeHeads(root);
+    for (const article of root.querySelectorAll(".message[data-generation]")) this.#attach(article);
+    this.#emitBusy();
   }
 
-  #take(article) {
+  #attach(article) {
     const answer = new Answer(article, { socket: this.#socket, onEnd: (...ended) => this.#ended(...ended) });
     this.#answers.set(answer.generation, answer);
     if (article.dataset.fingerprint) answer.follow();
@@ -148,19 +148,19 @@ class ChatTranscript extends HTMLElement {
   #ended(answer, event) {
     this.#answers.delete(answer.generation);
     const isWhole = event.type === "completed";
-    announce(isWhole ? say("answerComplete") : say("answerEnded", { status: event.message || event.type }));
-    if (event.type === "failed" || event.type === "interrupted") this.#tell("ended-early");
-    this.#tellBusy();
+    announce(isWhole ? translate("answerComplete") : translate("answerEnded", { status: event.message || event.type }));
+    if (event.type === "failed" || event.type === "interrupted") this.#emit("ended-early");
+    this.#emitBusy();
     this.#finish(answer);
   }
 
-  // Put the server's final article in the place of the one that was drawn here.
+  // Replace the article that was drawn here by the server's final one.
   async #finish({ article }) {
     try {
       const fresh = fragmentOf(await request(url.message(article.dataset.message))).querySelector("article");
       if (article.isConnected) this.#replace(article, fresh);
     } catch (error) {
-      // Until then the text that was drawn here stays.
+      // The text that was drawn here stays until then.
       this.#syncLater(error);
     }
   }
@@ -168,42 +168,42 @@ class ChatTranscript extends HTMLElement {
   #replace(article, fresh) {
     const hadFocus = article.contains(document.activeElement);
     const wasOpen = article.querySelector(".thinking")?.open;
-    this.#answers.get(Number(article.dataset.generation))?.drop();
+    this.#answers.get(Number(article.dataset.generation))?.detach();
     this.#answers.delete(Number(article.dataset.generation));
     this.#scroller.keepPlaceOf(article, () => {
       article.replaceWith(fresh);
       if (wasOpen) fresh.querySelector(".thinking").open = true;
-      this.#adopt(fresh.parentElement === this ? wrapped(fresh) : this);
+      this.#activate(fresh.parentElement === this ? wrapped(fresh) : this);
       return fresh;
     });
     if (hadFocus) fresh.focus({ preventScroll: true });
   }
 
   #remove(article) {
-    this.#answers.get(Number(article.dataset.generation))?.drop();
+    this.#answers.get(Number(article.dataset.generation))?.detach();
     this.#answers.delete(Number(article.dataset.generation));
     article.remove();
   }
 
-  // -- keeping up with the server ---------------------------------------------------------------
+  // -- synchronization with the server ----------------------------------------------------------
 
-  // Make this page's transcript what the server's is. Calls that come while one runs have it read again.
+  // Make the transcript equal to the server's. A call during a running synchronization makes it fetch again.
   sync(limit = TAIL_MESSAGES) {
-    // Who reads far back is not thrown to the end by what happens there.
+    // A page of earlier messages stays as it is.
     if (!current.id || this.hasAttribute("data-earlier")) return Promise.resolve();
     clearTimeout(this.#syncTimer);
     this.#changes += 1;
     this.#syncing ??= this.#fetchAndReconcile(limit)
-      .then(() => this.#tell("caught-up"))
-      .catch((error) => (error.status === 404 ? this.#tell("gone") : this.#syncLater(error)))
+      .then(() => this.#emit("caught-up"))
+      .catch((error) => (error.status === 404 ? this.#emit("gone") : this.#syncLater(error)))
       .finally(() => { this.#syncing = null; });
     return this.#syncing;
   }
 
   #syncLater(error) {
-    this.#tellFailure(error);
+    this.#emitFailure(error);
     clearTimeout(this.#syncTimer);
-    // Away from the server this is left to the socket's return.
+    // Without a connection, the page synchronizes when the socket is back.
     if (this.#socket.isOpen) this.#syncTimer = setTimeout(() => this.sync(PAGE_MESSAGES), SYNC_AGAIN_MS);
   }
 
@@ -237,14 +237,14 @@ class ChatTranscript extends HTMLElement {
       if (!shown) {
         if (last) last.after(article);
         else this.prepend(article);
-        this.#adopt(wrapped(article));
+        this.#activate(wrapped(article));
       } else if (!this.#isSame(shown, article)) {
         this.#replace(shown, article);
       }
       last = this.#article(article.dataset.message);
     }
     this.#older.watch();
-    this.#tellBusy();
+    this.#emitBusy();
   }
 
   #isSame(shown, fresh) {
@@ -253,7 +253,7 @@ class ChatTranscript extends HTMLElement {
     return shown.dataset.fingerprint === fresh.dataset.fingerprint;
   }
 
-  // -- what people do ---------------------------------------------------------------------------
+  // -- user actions -----------------------------------------------------------------------------
 
   #clicked = (event) => {
     const button = event.target.closest("[data-action], [data-older]");
@@ -271,7 +271,7 @@ class ChatTranscript extends HTMLElement {
     if (!action) return;
     event.preventDefault();
     if (action === "select") this.#select(button);
-    else this.#tell("ask", { [action]: Number(messageId) });
+    else this.#emit("ask", { [action]: Number(messageId) });
   };
 
   async #select(button) {
@@ -284,22 +284,22 @@ class ChatTranscript extends HTMLElement {
       this.removeAttribute("data-earlier");
       this.#scroller.unpin();
       await this.sync(PAGE_MESSAGES);
-      // The reader chose a version; the keyboard stays with the same arrow of the new one.
+      // Keep the focus on the same arrow in the new version.
       const shown = (place ? document.getElementById(place) : this.querySelector(".older"))?.nextElementSibling ?? this.querySelector("article");
       const arrows = shown?.querySelector(".versions");
       (arrows?.querySelector(`[aria-label="${label}"]:enabled`) ?? arrows?.querySelector(":enabled"))?.focus({ preventScroll: true });
     } catch (error) {
       versions.inert = false;
-      this.#tellFailure(error);
+      this.#emitFailure(error);
     }
   }
 
   edit(article = [...this.querySelectorAll(".question[data-message]")].at(-1)) {
     if (!article) return;
-    if (this.isBusy) return this.#tell("not-now", { reason: say("busy") });
+    if (this.isBusy) return this.#emit("edit-refused", { reason: translate("busy") });
     const { message, parent } = article.dataset;
     const text = article.querySelector(".bubble").textContent;
-    this.#tell("edit", { id: Number(message), parent: parent ? Number(parent) : null, text });
+    this.#emit("edit", { id: Number(message), parent: parent ? Number(parent) : null, text });
   }
 
   markEdited(id) {
@@ -307,26 +307,26 @@ class ChatTranscript extends HTMLElement {
     if (id) this.#article(id)?.classList.add("is-edited");
   }
 
-  // -- small things -----------------------------------------------------------------------------
+  // -- helpers ----------------------------------------------------------------------------------
 
   #article(id) {
     return this.querySelector(`:scope > #m${id}`);
   }
 
-  #tellBusy() {
-    this.#tell("busy", { isBusy: this.isBusy });
+  #emitBusy() {
+    this.#emit("busy", { isBusy: this.isBusy });
   }
 
-  #tellFailure(error) {
-    this.#tell("failure", { error });
+  #emitFailure(error) {
+    this.#emit("failure", { error });
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 
-// Lets querySelectorAll see the article itself as well as what is in it.
+// A root whose querySelectorAll covers the article itself as well as its content.
 function wrapped(article) {
   return {
     querySelectorAll: (selector) => [...(article.matches(selector) ? [article] : []), ...article.querySelectorAll(selector)],

@@ -1,4 +1,4 @@
-"""Signing in, links, passwords: who gets in, who does not, and what they are told."""
+"""Sign-in by password and link, the throttle, passwords and registration."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from chat.errors import RequestRefused
 from chat.models import SigninFailure, SigninLink
-from chat.models.sign_in import valid_sessions
+from chat.models.session import valid_sessions
 
 PASSWORD = "correct horse"
 
@@ -55,7 +55,7 @@ def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(user):
     assert page("ada") == page("nobody")
 
 
-def test_a_disabled_person_gets_the_answer_of_an_unknown_one(client, user):
+def test_a_disabled_user_gets_the_answer_of_an_unknown_name(client, user):
     user.is_active = False
     user.save()
 
@@ -100,7 +100,7 @@ def test_the_sixth_failure_of_a_name_is_refused_and_says_how_long_to_wait(client
     assert "5 minutes" in response.content.decode()
 
 
-def test_while_a_name_is_throttled_even_the_right_password_is_not_looked_at(client, user):
+def test_while_a_name_is_throttled_even_the_right_password_is_refused(client, user):
     for _ in range(SigninFailure.PER_NAME):
         sign_in(client, password="wrong")
 
@@ -108,14 +108,14 @@ def test_while_a_name_is_throttled_even_the_right_password_is_not_looked_at(clie
     assert not is_signed_in(client)
 
 
-def test_a_name_in_other_letters_is_the_same_name(client, user):
+def test_case_and_spaces_do_not_make_another_name(client, user):
     for name in ("ada", "ADA", " ada ", "Ada", "aDa"):
         sign_in(client, name, "wrong")
 
     assert sign_in(client, "ada").status_code == 429
 
 
-def test_one_name_throttled_leaves_another_alone(client, user, other_user):
+def test_throttling_one_name_does_not_affect_another(client, user, other_user):
     for _ in range(SigninFailure.PER_NAME + 1):
         sign_in(client, password="wrong")
 
@@ -130,7 +130,7 @@ def test_an_address_that_tries_many_names_is_refused(client, user):
     assert sign_in(client, REMOTE_ADDR="192.0.2.1").status_code == 302
 
 
-def test_all_addresses_of_one_ipv6_network_are_one(client, user):
+def test_all_addresses_of_one_ipv6_network_count_together(client, user):
     for number in range(SigninFailure.PER_ADDRESS):
         sign_in(client, f"name{number}", "wrong", REMOTE_ADDR=f"2001:db8::{number:x}")
 
@@ -138,14 +138,14 @@ def test_all_addresses_of_one_ipv6_network_are_one(client, user):
     assert sign_in(client, REMOTE_ADDR="2001:db8:0:1::1").status_code == 302
 
 
-def test_behind_a_proxy_that_tells_no_address_only_names_are_throttled(client, user):
+def test_without_a_client_address_only_names_are_throttled(client, user):
     for number in range(SigninFailure.PER_ADDRESS + 1):
         sign_in(client, f"name{number}", "wrong", REMOTE_ADDR="")
 
     assert sign_in(client, REMOTE_ADDR="").status_code == 302
 
 
-def test_after_the_wait_one_may_try_again(client, user):
+def test_after_the_wait_another_try_is_allowed(client, user):
     for _ in range(SigninFailure.PER_NAME):
         sign_in(client, password="wrong")
     SigninFailure.objects.update(created_at=timezone.now() - SigninFailure.WINDOW - timedelta(seconds=1))
@@ -153,21 +153,21 @@ def test_after_the_wait_one_may_try_again(client, user):
     assert sign_in(client).status_code == 302
 
 
-def test_refused_attempts_do_not_make_the_wait_longer(client, user):
+def test_refused_attempts_do_not_extend_the_wait(client, user):
     for _ in range(SigninFailure.PER_NAME + 10):
         sign_in(client, password="wrong")
 
     assert SigninFailure.objects.count() == SigninFailure.PER_NAME
 
 
-def test_success_forgets_the_failures_of_that_name(client, user):
+def test_success_deletes_the_failures_of_that_name(client, user):
     sign_in(client, password="wrong")
     sign_in(client)
 
     assert not SigninFailure.objects.exists()
 
 
-def test_old_failures_are_forgotten(client, user):
+def test_old_failures_are_deleted(client, user):
     old = timezone.now() - SigninFailure.WINDOW - timedelta(seconds=1)
     SigninFailure.objects.create(name_digest="x", address="192.0.2.1", created_at=old)
 
@@ -176,7 +176,7 @@ def test_old_failures_are_forgotten(client, user):
     assert SigninFailure.objects.count() == 1
 
 
-def test_what_was_typed_as_a_name_is_not_stored(client, db):
+def test_the_typed_name_is_not_stored(client, db):
     sign_in(client, "my password by mistake", "wrong")
 
     assert "mistake" not in str(SigninFailure.objects.values().get())
@@ -208,17 +208,17 @@ def test_only_a_post_signs_out(client_of, user):
 
 @pytest.fixture
 def owner(db):
-    person = get_user_model()(username="owner", is_staff=True, is_superuser=True)
-    person.set_unusable_password()
-    person.save()
-    return person
+    user = get_user_model()(username="owner", is_staff=True, is_superuser=True)
+    user.set_unusable_password()
+    user.save()
+    return user
 
 
-def link_to(person):
-    return reverse("signin_link", args=[SigninLink.make(person.pk)])
+def link_to(user):
+    return reverse("signin_link", args=[SigninLink.make(user.pk)])
 
 
-def test_looking_at_a_link_does_not_use_it(client, owner):
+def test_opening_a_link_does_not_use_it_up(client, owner):
     link = link_to(owner)
 
     assert client.get(link).status_code == 200
@@ -235,7 +235,7 @@ def test_a_link_signs_in_once_and_asks_for_a_password(client, owner):
     assert Client().post(link).status_code == 404
 
 
-def test_a_link_leads_to_the_chat_where_there_is_a_password(client, user):
+def test_a_link_of_a_user_with_a_password_leads_to_the_chat(client, user):
     assert client.post(link_to(user)).headers["Location"] == reverse("chat")
 
 
@@ -246,7 +246,7 @@ def test_of_two_browsers_with_one_link_one_gets_in(owner):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_that_has_ended_says_how_to_get_a_new_one(client, owner, method):
+def test_an_expired_link_says_how_to_get_a_new_one(client, owner, method):
     used, old, unknown = link_to(owner), link_to(owner), reverse("signin_link", args=["nonsense"])
     SigninLink.objects.update(created_at=timezone.now() - SigninLink.LIFETIME)
 
@@ -257,7 +257,7 @@ def test_a_link_that_has_ended_says_how_to_get_a_new_one(client, owner, method):
     assert not is_signed_in(client)
 
 
-def test_a_link_of_a_disabled_person_has_ended(client, owner):
+def test_a_link_of_a_disabled_user_is_expired(client, owner):
     link = link_to(owner)
     get_user_model().objects.update(is_active=False)
 
@@ -271,7 +271,7 @@ def test_a_link_needs_a_csrf_token(owner):
 # -- passwords ------------------------------------------------------------------------------------
 
 
-def test_a_person_without_a_password_sets_one_and_stays_signed_in(client_of, owner):
+def test_a_user_without_a_password_sets_one_and_stays_signed_in(client_of, owner):
     browser = client_of(owner)
 
     response = browser.post(
@@ -291,7 +291,7 @@ def test_a_weak_password_is_refused_with_a_reason(client_of, owner):
     assert "too common" in response.content.decode()
 
 
-def test_who_has_a_password_cannot_set_one_without_the_old_one(client_of, user):
+def test_a_user_with_a_password_cannot_set_one_without_the_old_one(client_of, user):
     browser = client_of(user)
 
     response = browser.post(
@@ -317,7 +317,7 @@ def test_changing_the_password_keeps_this_session_and_ends_the_others(client_of,
     assert not valid_sessions({(elsewhere_key, user.pk)})
 
 
-def test_password_pages_need_a_signed_in_person(client, db):
+def test_password_pages_need_a_signed_in_user(client, db):
     for name in ("password_change", "password_changed", "password_set"):
         assert client.get(reverse(name)).headers["Location"].startswith(reverse("signin"))
 
@@ -331,7 +331,7 @@ def test_registration_is_closed_and_not_mentioned_unless_opened(client, db):
     assert reverse("register") not in client.get(reverse("signin")).content.decode()
 
 
-def test_where_registration_is_open_a_visitor_makes_an_account(client, db, settings):
+def test_with_open_registration_a_visitor_can_create_an_account(client, db, settings):
     settings.REGISTRATION_IS_OPEN = True
     assert reverse("register") in client.get(reverse("signin")).content.decode()
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import BreakerOverride, Generation, Process
-from tests.event_log.test_writer import running_generation
+from tests.support.runtime import running_generation
 
 URL = "/admin/chat/process/operations/"
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from chat.api import bodies
 from chat.api.errors import ApiError
 from chat.models import Conversation, Generation, LargeRequest, RequestSlice
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 from chat.models.large_request import ORPHANS_KEPT, SLICE_BYTES, LargeMessages, StoredMessages
 from chat.runtime import cleanup
 from tests.api.test_native import ask

@@ -7,7 +7,7 @@ import threading
 import openai
 
 from tests.support.programs import until
-from tests.system.test_never_lost import ask
+from tests.support.socket_client import ask
 
 CALLS, PEOPLE, SLOTS = 200, 20, 50
 LIMITS = {

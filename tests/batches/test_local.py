@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from chat import tasks
-from chat.batches import local as batches
+from chat.batches import local
 from chat.errors import RequestRefused
+from chat.event_log.writer import InlineWriter
 from chat.models import Conversation, Generation
-from chat.models.generation import ApiRequest
-from chat.runtime import heartbeat
-from chat.runtime.task_backends import local as task_backends
+from chat.models.api_request import ApiRequest
+from tests.support.runtime import open_runtime
 
 pytestmark = pytest.mark.django_db
 
@@ -20,34 +20,31 @@ def questions(count, text="question"):
 
 
 async def test_bulk_waits_in_order_and_on_no_page(user, model):
-    ids = await batches.astore(user, model, questions(45), batch_id="b")
+    ids = await local.store(InlineWriter(), user, model, questions(45), batch_id="b")
     stored = [row async for row in Generation.objects.order_by("pk")]
     assert [row.pk for row in stored] == ids
-    assert [row.asked.text for row in stored] == [f"question {n}" for n in range(45)]
+    assert [row.api_request.text for row in stored] == [f"question {n}" for n in range(45)]
     assert {(row.source, row.status, row.owner) for row in stored} == {("batch", "queued", "")}
-    assert not await Conversation.objects.listed().aexists()
+    assert not await Conversation.objects.visible().aexists()
 
 
 async def test_a_batch_that_is_stored_again_adds_what_is_missing_and_nothing_twice(user, model):
-    first = await batches.astore(user, model, questions(3), batch_id="b")
-    again = await batches.astore(user, model, questions(5), batch_id="b")
+    first = await local.store(InlineWriter(), user, model, questions(3), batch_id="b")
+    again = await local.store(InlineWriter(), user, model, questions(5), batch_id="b")
     assert again[:3] == first
     assert await Generation.objects.acount() == 5
 
 
 async def test_another_request_under_the_same_name_is_refused(user, model):
-    await batches.astore(user, model, questions(3), batch_id="b")
+    await local.store(InlineWriter(), user, model, questions(3), batch_id="b")
     with pytest.raises(RequestRefused) as caught:
-        await batches.astore(user, model, questions(3, "other"), batch_id="b")
+        await local.store(InlineWriter(), user, model, questions(3, "other"), batch_id="b")
     assert caught.value.code == "conflict"
 
 
-async def test_bulk_is_looked_for_when_it_was_stored(user, model, monkeypatch):
-    looked = asyncio.Event()
-    monkeypatch.setattr(heartbeat, "look", looked.set)
-    task_backends.open_home(asyncio.get_running_loop())
-    try:
-        await tasks.abegin_bulk(user, model, questions(2), batch_id="b")
-        await looked.wait()
-    finally:
-        await task_backends.close_home()
+async def test_bulk_is_picked_up_when_it_was_stored(user, model, monkeypatch):
+    woken = asyncio.Event()
+    async with open_runtime() as runtime:
+        monkeypatch.setattr(runtime.heartbeat, "wake", woken.set)
+        await tasks.start_bulk(user, model, questions(2), batch_id="b")
+        await woken.wait()

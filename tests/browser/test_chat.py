@@ -1,7 +1,7 @@
-"""The page in Chromium: a real server, a real (fake) provider, a person at the keyboard.
+"""The chat page in Chromium, with a real server and the fake provider.
 
-`page` fails a test whose scripts raise or whose policy is violated. One server is shared; each test has a
-person of its own. Those that kill a server start one.
+`page` fails a test if a script raises or the content security policy is violated. The tests share one server,
+each with a user of its own. Tests that kill the server start their own.
 """
 
 import gzip
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.chat_page import HALF, WORDS, composer, held_question, last_answer, send, wait_until_final
-from tests.system.test_never_lost import control, release
+from tests.support.provider_control import control, release
 
 pytestmark = pytest.mark.browser
 
@@ -19,7 +19,7 @@ HOSTILE = r"[x](javascript:alert(1)) ![i](http://evil.example/i.png) <img src=x 
 
 
 def sign_in_by_link(page, server):
-    """Do what the owner does at the first start."""
+    """Sign in as the owner does after the first start."""
     page.goto(re.search(r"http\S+/signin/\S+", server.log)[0])
     page.get_by_role("button", name="Sign in").click()
     page.get_by_label("New password", exact=True).fill("a long enough secret")
@@ -32,7 +32,7 @@ def sign_in_by_link(page, server):
 # -- answers --------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_seen_as_it_comes_and_is_whole_after_a_reload_and_in_two_tabs(page, serve, provider):
+def test_an_answer_is_shown_while_it_arrives_and_after_a_reload_and_in_two_tabs(page, serve, provider):
     server = serve(provider.env_for_server)
     sign_in_by_link(page, server)
     question, gate = held_question()
@@ -86,14 +86,14 @@ def test_stop_ends_the_answer_and_keeps_its_text(chat):
     expect(chat.get_by_role("button", name="Continue")).to_be_visible()
 
 
-def test_a_failure_says_what_happened_and_offers_another_try(chat):
+def test_a_failure_explains_itself_and_offers_another_try(chat):
     send(chat, "[[status=401]] fail")
     chat.wait_for_selector(".notice.danger")
     assert "API key" in chat.inner_text(".notice.danger")
     assert chat.inner_text(".notice.danger button") == "Try again"
 
 
-def test_a_reader_who_scrolls_up_is_left_alone_and_can_jump_back(chat):
+def test_scrolling_up_stops_following_and_a_link_jumps_back(chat):
     chat.set_viewport_size({"width": 900, "height": 400})
     send(chat, "[[rate=60 deltas=400]] a long one")
     for _ in range(100):
@@ -115,7 +115,7 @@ def test_a_reader_who_scrolls_up_is_left_alone_and_can_jump_back(chat):
 # -- versions and tabs ----------------------------------------------------------------------------
 
 
-def test_versions_of_a_message_and_of_an_answer_can_be_leafed_through(chat):
+def test_versions_of_a_message_and_of_an_answer_can_be_browsed(chat):
     send(chat, "apples [[deltas=4 vary]]")
     wait_until_final(chat)
     first = last_answer(chat).inner_text()
@@ -136,7 +136,7 @@ def test_versions_of_a_message_and_of_an_answer_can_be_leafed_through(chat):
     expect(chat.locator("main")).to_contain_text("apples")
 
 
-def test_what_is_asked_edited_and_set_in_one_tab_appears_in_the_other(chat):
+def test_messages_edits_and_settings_of_one_tab_appear_in_the_other(chat):
     send(chat, "[[deltas=2]] one")
     wait_until_final(chat)
     other = chat.context.new_page()
@@ -160,7 +160,7 @@ def test_what_is_asked_edited_and_set_in_one_tab_appears_in_the_other(chat):
 # -- sending --------------------------------------------------------------------------------------
 
 
-def test_enter_right_after_an_answer_is_never_swallowed(chat):
+def test_enter_right_after_an_answer_always_sends(chat):
     for n in range(12):
         send(chat, f"quick{n} [[deltas=2 rate=0]]")
         # At every distance from the end of the answer before.
@@ -173,7 +173,7 @@ def test_enter_right_after_an_answer_is_never_swallowed(chat):
     ]
 
 
-def test_what_is_sent_during_an_answer_goes_out_when_that_is_complete(chat, site):
+def test_a_message_sent_during_an_answer_is_sent_when_that_is_complete(chat, site):
     question, gate = held_question()
     send(chat, question)
     expect(last_answer(chat)).to_contain_text(HALF)
@@ -186,13 +186,16 @@ def test_what_is_sent_during_an_answer_goes_out_when_that_is_complete(chat, site
     expect(chat.locator(".held")).to_be_hidden()
 
 
-def test_what_is_sent_during_an_answer_that_fails_stays_in_the_field_and_says_so(chat):
+def test_a_message_sent_during_an_answer_that_fails_stays_in_the_field(chat):
     send(chat, "[[cut after=30 rate=20]] a bad one")
     chat.wait_for_selector(".is-writing")
     send(chat, "and then?")
     chat.wait_for_selector(".notice.warning")
     expect(chat.locator(".held")).to_contain_text("was not sent")
     expect(composer(chat)).to_have_value("and then?")
+    composer(chat).press("Enter")
+    expect(composer(chat)).to_have_value("")
+    expect(chat.locator(".held")).to_be_hidden()
 
 
 def test_a_draft_survives_a_reload_and_a_refused_text_stays(chat):
@@ -205,13 +208,13 @@ def test_a_draft_survives_a_reload_and_a_refused_text_stays(chat):
     assert len(composer(chat).input_value()) == 50_001
 
 
-def test_settings_can_be_given_before_the_first_message(chat):
+def test_settings_can_be_chosen_before_the_first_message(chat):
     chat.click("#configure")
     chat.get_by_label("System prompt", exact=True).fill("Speak like a pirate.")
     chat.get_by_label("Temperature", exact=True).fill("7")
     chat.locator("#new-settings summary").click()
     send(chat, "hello [[deltas=2]]")
-    # What is wrong is shown, not swallowed.
+    # The invalid field is shown.
     expect(chat.get_by_label("Temperature", exact=True)).to_be_focused()
     chat.get_by_label("Temperature", exact=True).fill("0.5")
     composer(chat).press("Enter")
@@ -221,10 +224,10 @@ def test_settings_can_be_given_before_the_first_message(chat):
     expect(chat.get_by_label("Temperature")).to_have_value("0.5")
 
 
-# -- when the server is away ----------------------------------------------------------------------
+# -- when the server is down ----------------------------------------------------------------------
 
 
-def test_a_killed_server_costs_the_page_nothing_but_time(page, serve, provider):
+def test_after_a_server_was_killed_the_answer_is_completed(page, serve, provider):
     server = serve(provider.env_for_server)
     server.sign_in().enter(page.context)
     page.goto(server.base_url)
@@ -239,7 +242,7 @@ def test_a_killed_server_costs_the_page_nothing_but_time(page, serve, provider):
     assert last_answer(page).inner_text() == shown
 
 
-def test_what_was_sent_while_the_server_was_away_is_sent_once_even_after_a_new_page(page, serve, provider):
+def test_a_message_sent_while_the_server_was_down_is_sent_once_even_after_a_reload(page, serve, provider):
     server = serve(provider.env_for_server)
     server.sign_in().enter(page.context)
     page.goto(server.base_url)
@@ -260,7 +263,7 @@ def test_what_was_sent_while_the_server_was_away_is_sent_once_even_after_a_new_p
 # -- the page -------------------------------------------------------------------------------------
 
 
-def test_the_page_works_with_scripts_off(chromium, site):
+def test_the_page_works_without_javascript(chromium, site):
     context = chromium.new_context(java_script_enabled=False)
     next(site.sessions).enter(context)
     page = context.new_page()
@@ -292,7 +295,7 @@ def test_nothing_scrolls_sideways(chat, width):
     assert chat.eval_on_selector(".scroller", "box => box.scrollWidth - box.clientWidth") == 0
 
 
-def test_the_first_page_is_small_and_comes_from_here_alone(page, site):
+def test_the_first_page_is_small_and_loads_nothing_from_other_sites(page, site):
     bodies = {}
     page.on("response", lambda response: bodies.update({response.url: response}))
     next(site.sessions).enter(page.context)

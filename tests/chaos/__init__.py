@@ -1,1 +1,1 @@
-"""Storms: seeded faults at every joint, under load, and a check of every word that was shown."""
+"""Chaos scenarios: seeded faults under load, and a check of all text that was shown."""

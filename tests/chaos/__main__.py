@@ -1,4 +1,4 @@
-"""Run all storms in full force, or those that are named, and print a table."""
+"""Run all scenarios at full size, or the given ones, and print a table."""
 
 import argparse
 import asyncio
@@ -13,70 +13,78 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import storms
-from tests.chaos.stage import Report, Stage
-from tests.support import environment
+from tests.chaos import scenarios
+from tests.chaos.environment import Environment, Report
+from tests.support import environment as process_environment
 from tests.support.services import run_postgres
 from tests.support.serving import prepare, providing, serving
 
-# Of each storm: its full force, and what that counts.
-STORMS: dict[str, tuple[Callable[[Stage, int], Coroutine[Any, Any, Report]], int, str]] = {
-    "cuts": (storms.cuts, 500, "answers whose stream breaks"),
-    "drops": (storms.drops, 1000, "sockets cut"),
-    "doubles": (storms.doubles, 200, "questions sent five times"),
-    "tabs": (storms.tabs, 8, "people with three tabs each"),
-    "kill": (storms.kill, 100, "kill -9"),
-    "term": (storms.term, 20, "SIGTERM"),
-    "freeze": (storms.freeze, 30, "seconds of SIGSTOP"),
+# Each scenario with its full size and the unit of that size.
+SCENARIOS: dict[str, tuple[Callable[[Environment, int], Coroutine[Any, Any, Report]], int, str]] = {
+    "cuts": (scenarios.cuts, 500, "answers whose stream breaks"),
+    "drops": (scenarios.drops, 1000, "sockets cut"),
+    "doubles": (scenarios.doubles, 200, "questions sent five times"),
+    "tabs": (scenarios.tabs, 8, "users with three tabs each"),
+    "kill": (scenarios.kill, 100, "kill -9"),
+    "term": (scenarios.term, 20, "SIGTERM"),
+    "freeze": (scenarios.freeze, 30, "seconds of SIGSTOP"),
 }
-COLUMNS = ("storm", "force", "answers", "went on", "began anew", "sockets lost", "wrong", "measured")
+COLUMNS = ("scenario", "size", "answers", "continued", "restarted", "sockets lost", "failures", "measured")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("storms", nargs="*", choices=[*STORMS, []], default=[*STORMS])
+    parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], default=[*SCENARIOS])
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="repeat a run")
-    for name, (_storm, force, what) in STORMS.items():
-        parser.add_argument(f"--{name}", type=int, default=force, metavar="N", help=f"{what} ({force})")
-    asked = parser.parse_args()
-    environment.clean()
+    for name, (_scenario, size, unit) in SCENARIOS.items():
+        parser.add_argument(f"--{name}", type=int, default=size, metavar="N", help=f"{unit} ({size})")
+    options = parser.parse_args()
+    process_environment.clean()
     cores, python = os.cpu_count(), platform.python_version()
-    print(f"Seed {asked.seed}, {datetime.now(UTC):%Y-%m-%d}, {cores} cores, Python {python}.\n")
+    print(f"Seed {options.seed}, {datetime.now(UTC):%Y-%m-%d}, {cores} cores, Python {python}.\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}", flush=True)
-    wrong = 0
-    for name in asked.storms:
-        storm, _force, what = STORMS[name]
-        force = getattr(asked, name)
-        with _stage(asked.seed, on_postgres=name == "freeze") as stage:
-            report = asyncio.run(storm(stage, force))
-        print(_row(report, f"{force} {what}"), flush=True)
-        for complaint in report.complaints[:20]:
-            print(f"{name}: {complaint}", file=sys.stderr)
-        wrong += len(report.complaints)
-    return 1 if wrong else 0
+    failures = 0
+    for name in options.scenarios:
+        scenario, _size, unit = SCENARIOS[name]
+        size = getattr(options, name)
+        with _environment(options.seed, on_postgres=name == "freeze") as environment:
+            report = asyncio.run(scenario(environment, size))
+        print(_row(report, f"{size} {unit}"), flush=True)
+        for failure in report.failures[:20]:
+            print(f"{name}: {failure}", file=sys.stderr)
+        failures += len(report.failures)
+    return 1 if failures else 0
 
 
 @contextlib.contextmanager
-def _stage(seed: int, *, on_postgres: bool) -> Iterator[Stage]:
+def _environment(seed: int, *, on_postgres: bool) -> Iterator[Environment]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatsite-chaos-")))
-        # Programs print their logs when they are stopped; the table stands alone.
+        # Programs print their logs when they stop; standard output is for the table only.
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         url = stack.enter_context(run_postgres()).create() if on_postgres else ""
         for name in ("prepared", "servers"):
             (folder / name).mkdir()
         provider = stack.enter_context(providing(folder / "provider"))
         serve = stack.enter_context(serving(folder / "servers", prepare(folder / "prepared")))
-        stage = Stage(provider, serve, seed, database_url=url)
-        stage.open(CHATSITE_PROCESS_DEAD_AFTER_S="10")
-        yield stage
+        environment = Environment(provider, serve, seed, database_url=url)
+        environment.open(CHATSITE_PROCESS_DEAD_AFTER_S="10")
+        yield environment
 
 
-def _row(report: Report, force: str) -> str:
+def _row(report: Report, size: str) -> str:
     answers = ", ".join(f"{count} {status}" for status, count in sorted(report.answers.items()))
     measured = "; ".join(f"{name}: {value}" for name, value in report.figures.items())
-    wrong = len(report.complaints)
-    cells = (report.storm, force, answers, report.continued, report.restarted, report.sockets_lost, wrong)
+    failures = len(report.failures)
+    cells = (
+        report.scenario,
+        size,
+        answers,
+        report.continued,
+        report.restarted,
+        report.sockets_lost,
+        failures,
+    )
     return f"| {' | '.join(map(str, cells))} | {measured} |"
 
 

@@ -1,38 +1,38 @@
-"""A network that can be cut: passes bytes on between pages and a server."""
+"""A TCP proxy between clients and a server, whose connections can be cut."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
+import socket
+import struct
 from dataclasses import dataclass
 from typing import Self
-
-from tests.chaos.person import reset
 
 READ_BYTES = 65_536
 
 
 @dataclass(eq=False)
-class _Line:
-    page: asyncio.StreamWriter
+class _Link:
+    client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    # How many more bytes reach the page before the line breaks; None: all.
+    # Bytes that still reach the client before the link breaks; None: no limit.
     left_bytes: int | None = None
-    # The page is gone, and the server hears nothing of it.
-    is_forsaken: bool = False
+    # The client has disconnected, and the server does not notice.
+    is_half_open: bool = False
 
     def reset(self) -> None:
-        reset(self.page.transport)
+        reset(self.client.transport)
         reset(self.server.transport)
 
 
 class Proxy:
-    """Listens on `port` while it is entered, and connects each caller to `to_port`."""
+    """A context manager that listens on `port` and forwards each connection to `to_port`."""
 
     def __init__(self, to_port: int) -> None:
         self._to_port = to_port
-        self._lines: list[_Line] = []
+        self._links: list[_Link] = []
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -42,59 +42,68 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for line in list(self._lines):
-            line.reset()
+        for link in list(self._links):
+            link.reset()
         await self._server.wait_closed()
 
-    def cut(self, dice: random.Random) -> None:
-        """Reset a line at both ends, now or in the midst of the next frame."""
-        if self._lines:
-            line = dice.choice(self._lines)
-            if dice.random() < 0.5:
-                line.reset()
+    def cut(self, rng: random.Random) -> None:
+        """Reset a link at both ends, now or in the middle of the next frame."""
+        if self._links:
+            link = rng.choice(self._links)
+            if rng.random() < 0.5:
+                link.reset()
             else:
-                line.left_bytes = dice.randrange(100)
+                link.left_bytes = rng.randrange(100)
 
-    def forsake(self, dice: random.Random) -> None:
-        """Reset a page's end of a line; the server's end stays open, and hears nothing."""
-        if self._lines:
-            line = dice.choice(self._lines)
-            line.is_forsaken = True
-            reset(line.page.transport)
+    def make_half_open(self, rng: random.Random) -> None:
+        """Reset a client's end of a link; the server's end stays open and silent."""
+        if self._links:
+            link = rng.choice(self._links)
+            link.is_half_open = True
+            reset(link.client.transport)
 
-    async def _serve(self, from_page: asyncio.StreamReader, page: asyncio.StreamWriter) -> None:
+    async def _serve(self, from_page: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
             from_server, server = await asyncio.open_connection("127.0.0.1", self._to_port)
         except OSError:
-            reset(page.transport)
+            reset(client.transport)
             return
-        line = _Line(page, server)
-        self._lines.append(line)
+        link = _Link(client, server)
+        self._links.append(link)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._up(line, from_page))
-                tasks.create_task(self._down(line, from_server))
+                tasks.create_task(self._up(link, from_page))
+                tasks.create_task(self._down(link, from_server))
         finally:
-            self._lines.remove(line)
-            line.reset()
+            self._links.remove(link)
+            link.reset()
 
-    async def _up(self, line: _Line, reader: asyncio.StreamReader) -> None:
+    async def _up(self, link: _Link, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(READ_BYTES):
-                line.server.write(data)
-                await line.server.drain()
-        if not line.is_forsaken:
-            line.reset()
+                link.server.write(data)
+                await link.server.drain()
+        if not link.is_half_open:
+            link.reset()
 
-    async def _down(self, line: _Line, reader: asyncio.StreamReader) -> None:
+    async def _down(self, link: _Link, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(READ_BYTES):
-                if line.is_forsaken:
+                if link.is_half_open:
                     continue
-                line.page.write(data if line.left_bytes is None else data[: line.left_bytes])
-                await line.page.drain()
-                if line.left_bytes is not None:
-                    line.left_bytes -= len(data)
-                    if line.left_bytes <= 0:
+                link.client.write(data if link.left_bytes is None else data[: link.left_bytes])
+                await link.client.drain()
+                if link.left_bytes is not None:
+                    link.left_bytes -= len(data)
+                    if link.left_bytes <= 0:
                         break
-        line.reset()
+        link.reset()
+
+
+def reset(transport: asyncio.BaseTransport) -> None:
+    """Close a connection with a TCP reset."""
+    found = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # closed already
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert isinstance(transport, asyncio.WriteTransport)
+    transport.abort()

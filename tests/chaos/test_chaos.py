@@ -1,12 +1,12 @@
-"""Each storm in its short form. Seeded: `CHAOS_SEED=7 make test ARGS="-k chaos"` repeats a run."""
+"""Each scenario at a small size. `CHAOS_SEED=7 make test ARGS="-k chaos"` repeats a run."""
 
 import asyncio
 import os
 
 import pytest
 
-from tests.chaos import storms
-from tests.chaos.stage import Stage
+from tests.chaos import scenarios
+from tests.chaos.environment import Environment
 from tests.support.serving import providing, serving
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -16,58 +16,58 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory, prepared_data):
+def environment(tmp_path_factory, prepared_data):
     folder = tmp_path_factory.mktemp("chaos")
     with providing(folder / "provider") as provider, serving(folder, prepared_data) as serve:
-        stage = Stage(provider, serve, SEED)
-        stage.open()
-        yield stage
+        environment = Environment(provider, serve, SEED)
+        environment.open()
+        yield environment
 
 
-def weather(storm):
-    """Run a storm; fail with what it complains of."""
+def run(scenario):
+    """Run a scenario, and fail the test with its failures."""
 
-    async def within_its_time():
+    async def with_deadline():
         async with asyncio.timeout(DEADLINE_S):
-            return await storm
+            return await scenario
 
     print(f"seed {SEED}")
-    report = asyncio.run(within_its_time())
+    report = asyncio.run(with_deadline())
     print(report)
-    assert not report.complaints, "\n".join(report.complaints[:20])
+    assert not report.failures, "\n".join(report.failures[:20])
     return report
 
 
-def test_what_the_provider_breaks_off_is_completed(stage):
-    report = weather(storms.cuts(stage, answers=32))
+def test_a_stream_that_the_provider_breaks_is_completed(environment):
+    report = run(scenarios.cuts(environment, answers=32))
 
     assert report.continued
     assert report.restarted
 
 
-def test_a_lost_socket_loses_nothing_and_repeats_nothing(stage):
-    weather(storms.drops(stage, cuts=30))
+def test_a_lost_socket_loses_nothing_and_repeats_nothing(environment):
+    run(scenarios.drops(environment, cuts=30))
 
 
-def test_a_question_that_is_sent_many_times_is_asked_once(stage):
-    weather(storms.doubles(stage, asks=4))
+def test_a_question_that_is_sent_many_times_is_asked_once(environment):
+    run(scenarios.doubles(environment, asks=4))
 
 
-def test_every_tab_shows_the_same_in_the_end_however_it_reads(stage):
-    weather(storms.tabs(stage, people=2))
+def test_fast_slow_and_silent_tabs_show_the_same_text_at_the_end(environment):
+    run(scenarios.tabs(environment, users=2))
 
 
-def test_a_killed_server_loses_nothing_it_acknowledged_or_showed(stage):
-    weather(storms.kill(stage, kills=3))
+def test_a_killed_server_loses_nothing_it_acknowledged_or_showed(environment):
+    run(scenarios.kill(environment, kills=3))
 
 
-def test_a_server_that_is_told_to_end_sends_people_away_and_hands_over(stage):
-    weather(storms.term(stage, terms=1))
+def test_a_terminated_server_closes_its_sockets_and_hands_its_answers_over(environment):
+    run(scenarios.term(environment, terms=1))
 
 
 @pytest.mark.services
-def test_a_frozen_server_that_wakes_up_writes_nothing(provider, serve, postgres_url):
-    stage = Stage(provider, serve, SEED, database_url=postgres_url)
-    stage.open(CHATSITE_PROCESS_DEAD_AFTER_S="2")
+def test_a_frozen_server_writes_nothing_after_it_resumes(provider, serve, postgres_url):
+    environment = Environment(provider, serve, SEED, database_url=postgres_url)
+    environment.open(CHATSITE_PROCESS_DEAD_AFTER_S="2")
 
-    weather(storms.freeze(stage, frozen_s=0))
+    run(scenarios.freeze(environment, frozen_s=0))

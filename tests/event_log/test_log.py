@@ -6,50 +6,62 @@ import pytest
 from django.utils import timezone
 
 from chat import events
-from chat.event_log import log as delta_log
+from chat.event_log import follow as follow_module
+from chat.event_log import replay as replay_module
+from chat.event_log import topics as topics_module
+from chat.event_log.log import EventLog
+from chat.event_log.replay import ReplayedText, fold, replay
+from chat.event_log.writer import InlineWriter
 from chat.models import Generation, LoggedEvent, Message
-from tests.event_log.test_writer import lease_on, running_generation
+from tests.support.runtime import lease_on, running_generation
 
 pytestmark = pytest.mark.django_db
 
 
-def log(generation, *some, start=1):
+@pytest.fixture
+def log():
+    return EventLog(InlineWriter())
+
+
+def store(generation, *some, start=1):
     LoggedEvent.objects.bulk_create(
         LoggedEvent(generation_id=generation.pk, seq=seq, payload=events.encode(event).decode())
         for seq, event in enumerate(some, start)
     )
 
 
-async def followed(generation, after=0):
-    return [row async for rows in delta_log.follow(generation.pk, after=after) for row in rows]
+async def followed(log, generation, after=0):
+    return [row async for rows in log.follow(generation.pk, after=after) for row in rows]
 
 
-async def test_a_finished_log_is_replayed_from_where_the_reader_is(user, model):
+async def test_a_finished_log_is_replayed_from_where_the_reader_is(log, user, model):
     generation = await make(user, model)
-    await to_thread(log, generation, *[events.Delta(str(n)) for n in range(1200)], events.Completed("stop"))
+    await to_thread(store, generation, *[events.Delta(str(n)) for n in range(1200)], events.Completed("stop"))
 
-    rows = await followed(generation, after=600)
+    rows = await followed(log, generation, after=600)
 
     assert [row.seq for row in rows] == list(range(601, 1202))
-    assert delta_log.fold(rows).text == "".join(str(n) for n in range(600, 1200))
+    assert fold(rows).text == "".join(str(n) for n in range(600, 1200))
 
 
-async def test_a_slow_reader_of_large_events_is_given_few_at_a_time(user, model, monkeypatch):
-    monkeypatch.setattr(delta_log, "READ_CHARS", 300)
+async def test_a_slow_reader_of_large_events_is_given_few_at_a_time(log, user, model, monkeypatch):
+    monkeypatch.setattr(replay_module, "READ_CHARS", 300)
     generation = await make(user, model)
     sizes = [100, 100, 1000, 1000, 10]
-    await to_thread(log, generation, *[events.Delta("x" * size) for size in sizes], events.Completed("stop"))
+    await to_thread(
+        store, generation, *[events.Delta("x" * size) for size in sizes], events.Completed("stop")
+    )
 
-    groups = [[row.seq for row in rows] async for rows in delta_log.follow(generation.pk)]
+    groups = [[row.seq for row in rows] async for rows in log.follow(generation.pk)]
 
     assert groups == [[1, 2], [3], [4], [5, 6]]
 
 
-async def test_a_final_generation_without_a_log_gives_one_snapshot(user, model):
+async def test_a_final_generation_without_a_log_gives_one_snapshot(log, user, model):
     generation = await make(user, model, status="completed", finish_reason="length")
     await to_thread(Message.objects.filter(pk=generation.message_id).update, text="whole")
 
-    rows = await followed(generation)
+    rows = await followed(log, generation)
 
     assert [events.decode(row.payload) for row in rows] == [
         events.Snapshot(status="completed", text="whole", finish_reason="length")
@@ -57,95 +69,101 @@ async def test_a_final_generation_without_a_log_gives_one_snapshot(user, model):
     assert rows[0].is_terminal
 
 
-async def test_a_generation_that_does_not_exist_gives_nothing(db):
-    assert [rows async for rows in delta_log.follow(404)] == []
+async def test_a_generation_that_does_not_exist_gives_nothing(log, db):
+    assert [rows async for rows in log.follow(404)] == []
 
 
-async def test_a_reader_that_came_before_the_run_is_woken_by_it(user, model, monkeypatch):
-    monkeypatch.setattr(delta_log, "POLL_S", 3600)
+async def test_a_reader_that_came_before_the_run_is_woken_by_it(log, user, model, monkeypatch):
+    monkeypatch.setattr(follow_module, "POLL_S", 3600)
     generation = await make(user, model)
-    reader = asyncio.create_task(followed(generation))
-    while generation.pk not in delta_log._expected:  # noqa: ASYNC110 - turns of the loop, not a time
+    reader = asyncio.create_task(followed(log, generation))
+    while not log.topics.waiting(generation.pk):  # noqa: ASYNC110 - turns of the loop, not a time
         await asyncio.sleep(0)
 
-    lease = lease_on(generation)
-    await delta_log.append(lease, events.Delta("hello"))
-    await delta_log.finish(lease, events.Completed("stop"), lambda: None)
+    lease = lease_on(log, generation)
+    await log.append(lease, events.Delta("hello"))
+    await log.finish(lease, events.Completed("stop"), lambda: None)
 
-    assert delta_log.fold(await reader).text == "hello"
+    assert fold(await reader).text == "hello"
 
 
-async def test_a_reader_of_a_run_that_was_just_started_waits_for_it_without_reading(user, model, monkeypatch):
+async def test_a_reader_of_a_run_that_was_just_started_waits_for_it_without_reading(
+    log, user, model, monkeypatch
+):
     generation = await make(user, model)
-    monkeypatch.setattr(delta_log, "_read", None)
-    log_of_run = delta_log.follow(generation.pk, is_about_to_begin=True)
+    monkeypatch.setattr(follow_module, "rows_after", None)
+    log_of_run = log.follow(generation.pk, is_about_to_start=True)
     reader = asyncio.create_task(anext(log_of_run))
-    while generation.pk not in delta_log._expected:  # noqa: ASYNC110 - turns of the loop, not a time
+    while not log.topics.waiting(generation.pk):  # noqa: ASYNC110 - turns of the loop, not a time
         await asyncio.sleep(0)
 
-    await delta_log.append(lease_on(generation), events.Delta("hello"))
+    await log.append(lease_on(log, generation), events.Delta("hello"))
 
-    assert delta_log.fold(await reader).text == "hello"
+    assert fold(await reader).text == "hello"
     await log_of_run.aclose()
 
 
-async def test_a_reader_that_gives_up_leaves_the_other_waiting(user, model, monkeypatch):
-    monkeypatch.setattr(delta_log, "BEGIN_S", 3600)
+async def test_a_reader_that_gives_up_leaves_the_other_waiting(log, user, model, monkeypatch):
+    monkeypatch.setattr(follow_module, "START_S", 3600)
     generation = await make(user, model)
-    logs = [delta_log.follow(generation.pk, is_about_to_begin=True) for _ in range(2)]
+    logs = [log.follow(generation.pk, is_about_to_start=True) for _ in range(2)]
     patient, impatient = (asyncio.create_task(anext(each)) for each in logs)
-    while len(delta_log._expected.get(generation.pk, ())) < 2:  # noqa: ASYNC110 - turns of the loop
+    while log.topics.waiting(generation.pk) < 2:  # noqa: ASYNC110 - turns of the loop
         await asyncio.sleep(0)
 
     impatient.cancel()
     await asyncio.wait({impatient})
-    await delta_log.append(lease_on(generation), events.Delta("hello"))
+    await log.append(lease_on(log, generation), events.Delta("hello"))
 
-    assert delta_log.fold(await patient).text == "hello"
-    assert not delta_log._expected
+    assert fold(await patient).text == "hello"
+    assert not log.topics.waiting(generation.pk)
     await logs[0].aclose()
 
 
-async def test_a_reader_behind_what_memory_keeps_reads_the_rest_from_the_database(user, model, monkeypatch):
-    monkeypatch.setattr(delta_log, "MEMORY_MAX_BYTES", 200)
+async def test_a_reader_behind_what_memory_keeps_reads_the_rest_from_the_database(
+    log, user, model, monkeypatch
+):
+    monkeypatch.setattr(topics_module, "MEMORY_MAX_BYTES", 200)
     generation = await make(user, model)
-    lease = lease_on(generation)
+    lease = lease_on(log, generation)
     for n in range(50):
-        await delta_log.append(lease, events.Delta(f"{n},"))
-    reader = asyncio.create_task(followed(generation))
+        await log.append(lease, events.Delta(f"{n},"))
+    reader = asyncio.create_task(followed(log, generation))
     for n in range(50, 100):
-        await delta_log.append(lease, events.Delta(f"{n},"))
+        await log.append(lease, events.Delta(f"{n},"))
         await asyncio.sleep(0)
-    await delta_log.finish(lease, events.Completed("stop"), lambda: None)
+    await log.finish(lease, events.Completed("stop"), lambda: None)
 
     rows = await reader
 
     assert [row.seq for row in rows] == list(range(1, 102))
-    assert delta_log.fold(rows).text == "".join(f"{n}," for n in range(100))
+    assert fold(rows).text == "".join(f"{n}," for n in range(100))
 
 
 async def test_a_reader_whose_run_moves_to_another_process_goes_on_from_the_database(
-    user, model, monkeypatch
+    log, user, model, monkeypatch
 ):
-    monkeypatch.setattr(delta_log, "POLL_S", 0.01)
+    monkeypatch.setattr(follow_module, "POLL_S", 0.01)
     generation = await make(user, model)
-    lease = lease_on(generation)
-    await delta_log.append(lease, events.Delta("here "))
-    reader = asyncio.create_task(followed(generation))
+    lease = lease_on(log, generation)
+    await log.append(lease, events.Delta("here "))
+    reader = asyncio.create_task(followed(log, generation))
     await to_thread(Generation.objects.filter(pk=generation.pk).update, owner="elsewhere", epoch=2)
-    await delta_log.append(lease, events.Delta("never"))  # fenced: the lease is lost
-    await to_thread(log, generation, events.Delta("and there"), events.Completed("stop"), start=2)
+    await log.append(lease, events.Delta("never"))  # fenced: the lease is lost
+    await to_thread(store, generation, events.Delta("and there"), events.Completed("stop"), start=2)
 
-    assert delta_log.fold(await reader).text == "here and there"
+    assert fold(await reader).text == "here and there"
 
 
 def test_text_begins_anew_after_a_restart_but_keeps_what_was_there_before(user, model):
     generation = running_generation(user, model)
-    log(generation, events.Thinking("hm"), events.Delta("gone"), events.Restarted("cut"), events.Delta("new"))
+    store(
+        generation, events.Thinking("hm"), events.Delta("gone"), events.Restarted("cut"), events.Delta("new")
+    )
 
-    state = delta_log.state(generation.pk, prefix="before ")
+    state = replay(generation.pk, prefix="before ")
 
-    assert state == delta_log.ReplayedText(seq=4, text="before new", thinking="")
+    assert state == ReplayedText(seq=4, text="before new", thinking="")
 
 
 async def make(user, model, **fields):

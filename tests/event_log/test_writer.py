@@ -7,55 +7,33 @@ from functools import partial
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection
-from django.utils import timezone
 
 from chat import events
-from chat.event_log import log as delta_log
 from chat.event_log import writer as writer_module
-from chat.event_log.writer import LeaseLost, ThreadWriter, joined
+from chat.event_log.coalesce import coalesce
+from chat.event_log.lease import LeaseLost
+from chat.event_log.log import EventLog
+from chat.event_log.replay import fold, replay
+from chat.event_log.writer import ThreadWriter
 from chat.models import Conversation, Generation, LoggedEvent, Message
+from tests.support.runtime import lease_on, running_generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def writer(db):
-    delta_log.open_writer()
-    yield
-    delta_log.close_writer()
-
-
-def running_generation(user, model, *, owner="me"):
-    conversation = Conversation.objects.create(user=user)
-    message = Message.objects.create(conversation=conversation, role="assistant")
-    return Generation.objects.create(
-        message=message,
-        user=user,
-        client_id=f"c{message.pk}",
-        model=model,
-        status="running",
-        owner=owner,
-        epoch=1,
-        started_at=timezone.now(),
-    )
-
-
-def lease_on(generation, failures=None):
-    return delta_log.open_lease(
-        generation.pk,
-        owner=generation.owner,
-        epoch=generation.epoch,
-        seq=0,
-        on_failure=failures.append if failures is not None else lambda failure: None,
-    )
+def log(db):
+    log = EventLog(ThreadWriter())
+    yield log
+    log.writer.close()
 
 
 def stored_text(generation):
-    return delta_log.state(generation.pk).text
+    return replay(generation.pk).text
 
 
-async def flush():
-    await delta_log.awrite(lambda: None)
+async def flush(log):
+    await log.writer.arun(lambda: None)
 
 
 def end(generation, text):
@@ -63,17 +41,17 @@ def end(generation, text):
     Message.objects.filter(pk=generation.message_id).update(text=text)
 
 
-def test_text_is_stored_in_order_and_once(writer, user, model):
+def test_text_is_stored_in_order_and_once(log, user, model):
     generation = running_generation(user, model)
     words = [f"word {n} " for n in range(500)]
 
     async def produce():
-        lease = lease_on(generation)
+        lease = lease_on(log, generation)
         for word in words:
-            await delta_log.append(lease, events.Delta(word))
+            await log.append(lease, events.Delta(word))
             if len(word) % 3 == 0:
                 await asyncio.sleep(0)
-        await delta_log.finish(lease, events.Completed("stop"), partial(end, generation, "".join(words)))
+        await log.finish(lease, events.Completed("stop"), partial(end, generation, "".join(words)))
 
     asyncio.run(produce())
 
@@ -82,7 +60,7 @@ def test_text_is_stored_in_order_and_once(writer, user, model):
     assert sorted(seqs) == list(range(1, len(seqs) + 1))
 
 
-def test_one_poisoned_generation_harms_none_of_fifty_others(writer, user, model):
+def test_one_poisoned_generation_harms_none_of_fifty_others(log, user, model):
     healthy = [running_generation(user, model) for _n in range(50)]
     poisoned = running_generation(user, model)
     # A row is in the way of the poisoned one's second event, so that its insert must fail.
@@ -90,16 +68,16 @@ def test_one_poisoned_generation_harms_none_of_fifty_others(writer, user, model)
     failures, others = [], []
 
     async def produce():
-        leases = [lease_on(generation, others) for generation in healthy]
-        bad = lease_on(poisoned, failures)
+        leases = [lease_on(log, generation, others) for generation in healthy]
+        bad = lease_on(log, poisoned, failures)
         for round_ in range(20):
             for lease in leases:
-                await delta_log.append(lease, events.Delta(f"{round_},"))
+                await log.append(lease, events.Delta(f"{round_},"))
             if bad.failure is None:
-                await delta_log.append(bad, events.Delta("x"))
-                await delta_log.append(bad, events.Started("m"))
+                await log.append(bad, events.Delta("x"))
+                await log.append(bad, events.Started("m"))
         for generation, lease in zip(healthy, leases, strict=True):
-            await delta_log.finish(lease, events.Completed("stop"), partial(end, generation, "done"))
+            await log.finish(lease, events.Completed("stop"), partial(end, generation, "done"))
 
     asyncio.run(produce())
 
@@ -109,28 +87,28 @@ def test_one_poisoned_generation_harms_none_of_fifty_others(writer, user, model)
     assert isinstance(failures[0], IntegrityError)
 
 
-def test_a_frozen_owner_that_wakes_after_takeover_writes_nothing(writer, user, model):
+def test_a_frozen_owner_that_wakes_after_takeover_writes_nothing(log, user, model):
     generation = running_generation(user, model, owner="frozen")
     failures = []
 
     async def produce():
-        lease = lease_on(generation, failures)
-        await delta_log.append(lease, events.Delta("before"))
-        await flush()
-        taken = await delta_log.awrite(
+        lease = lease_on(log, generation, failures)
+        await log.append(lease, events.Delta("before"))
+        await flush(log)
+        taken = await log.writer.arun(
             lambda: Generation.claim(generation.pk, owner="heir", from_owner="frozen")
         )
-        heir = delta_log.open_lease(
+        heir = log.open_lease(
             generation.pk, owner="heir", epoch=taken.epoch, seq=1, on_failure=failures.append
         )
-        await delta_log.append(heir, events.Delta(" and after"))
-        await delta_log.append(lease, events.Delta(" NEVER"))
-        await flush()
+        await log.append(heir, events.Delta(" and after"))
+        await log.append(lease, events.Delta(" NEVER"))
+        await flush(log)
         with pytest.raises(LeaseLost):
-            await delta_log.finish(lease, events.Completed("stop"), partial(end, generation, "NEVER"))
+            await log.finish(lease, events.Completed("stop"), partial(end, generation, "NEVER"))
         with pytest.raises(LeaseLost):
-            await delta_log.append(lease, events.Delta("NEVER"))
-        await flush()
+            await log.append(lease, events.Delta("NEVER"))
+        await flush(log)
 
     asyncio.run(produce())
 
@@ -139,31 +117,31 @@ def test_a_frozen_owner_that_wakes_after_takeover_writes_nothing(writer, user, m
     assert [type(failure) for failure in failures] == [LeaseLost]
 
 
-def test_a_stopped_row_takes_no_more_text(writer, user, model):
+def test_a_stopped_row_takes_no_more_text(log, user, model):
     generation = running_generation(user, model)
 
     async def produce():
-        lease = lease_on(generation)
-        await delta_log.finish(lease, events.Stopped(), partial(end, generation, ""))
+        lease = lease_on(log, generation)
+        await log.finish(lease, events.Stopped(), partial(end, generation, ""))
         with pytest.raises(LeaseLost):
-            await delta_log.finish(lease, events.Completed("stop"), partial(end, generation, "late"))
+            await log.finish(lease, events.Completed("stop"), partial(end, generation, "late"))
 
     asyncio.run(produce())
     assert Message.objects.get(pk=generation.message_id).text == ""
 
 
-def test_the_last_event_is_not_stored_when_the_final_state_cannot_be(writer, user, model):
+def test_the_last_event_is_not_stored_when_the_final_state_cannot_be(log, user, model):
     generation = running_generation(user, model)
 
     def fails():
         raise ZeroDivisionError
 
     async def produce():
-        lease = lease_on(generation)
-        await delta_log.append(lease, events.Delta("kept"))
-        await flush()
+        lease = lease_on(log, generation)
+        await log.append(lease, events.Delta("kept"))
+        await flush(log)
         with pytest.raises(ZeroDivisionError):
-            await delta_log.finish(lease, events.Completed("stop"), fails)
+            await log.finish(lease, events.Completed("stop"), fails)
 
     asyncio.run(produce())
 
@@ -171,14 +149,14 @@ def test_the_last_event_is_not_stored_when_the_final_state_cannot_be(writer, use
     assert kinds == ['{"type":"delta","text":"kept"}']
 
 
-def test_a_refused_verb_leaves_its_neighbours_alone(writer, user):
+def test_a_refused_verb_leaves_its_neighbours_alone(log, user):
     async def both():
         def refused():
             Conversation.objects.create(user=user, title="never")
             raise ValueError("no")
 
-        good = delta_log.awrite(lambda: Conversation.objects.create(user=user, title="kept"))
-        bad = delta_log.awrite(refused)
+        good = log.writer.arun(lambda: Conversation.objects.create(user=user, title="kept"))
+        bad = log.writer.arun(refused)
         return await asyncio.gather(good, bad, return_exceptions=True)
 
     good, bad = asyncio.run(both())
@@ -187,7 +165,7 @@ def test_a_refused_verb_leaves_its_neighbours_alone(writer, user):
     assert [row.title for row in Conversation.objects.all()] == ["kept"]
 
 
-def test_a_caller_that_was_cancelled_harms_nobody_in_its_group(writer, user, model):
+def test_a_caller_that_was_cancelled_harms_nobody_in_its_group(log, user, model):
     generation = running_generation(user, model)
     began, go_on = threading.Event(), threading.Event()
 
@@ -197,16 +175,16 @@ def test_a_caller_that_was_cancelled_harms_nobody_in_its_group(writer, user, mod
 
     async def produce():
         failures = []
-        lease = lease_on(generation, failures)
-        holding = asyncio.create_task(delta_log.awrite(hold_the_writer))
+        lease = lease_on(log, generation, failures)
+        holding = asyncio.create_task(log.writer.arun(hold_the_writer))
         await asyncio.to_thread(began.wait, 10)
-        given_up = asyncio.create_task(delta_log.awrite(lambda: Conversation.objects.create(user=user)))
-        patient = asyncio.create_task(delta_log.awrite(lambda: "done"))
+        given_up = asyncio.create_task(log.writer.arun(lambda: Conversation.objects.create(user=user)))
+        patient = asyncio.create_task(log.writer.arun(lambda: "done"))
         await asyncio.sleep(0)
         given_up.cancel()
         holding.cancel()
         await asyncio.gather(given_up, holding, return_exceptions=True)
-        await delta_log.append(lease, events.Delta("kept"))
+        await log.append(lease, events.Delta("kept"))
         go_on.set()
         assert await patient == "done"
         return failures
@@ -216,7 +194,7 @@ def test_a_caller_that_was_cancelled_harms_nobody_in_its_group(writer, user, mod
     assert Conversation.objects.count() == 1  # the generation's own
 
 
-def test_a_locked_database_is_waited_for(writer, user, model):
+def test_a_locked_database_is_waited_for(log, user, model):
     if connection.vendor != "sqlite":
         pytest.skip("a lock on the whole database is SQLite's")
     generation = running_generation(user, model)
@@ -235,31 +213,31 @@ def test_a_locked_database_is_waited_for(writer, user, model):
     locked.wait(10)
 
     async def produce():
-        lease = lease_on(generation)
-        await delta_log.append(lease, events.Delta("patience"))
+        lease = lease_on(log, generation)
+        await log.append(lease, events.Delta("patience"))
         release.set()
-        await flush()
+        await flush(log)
 
     asyncio.run(produce())
     holder.join()
     assert stored_text(generation) == "patience"
 
 
-def test_a_follower_sees_only_what_is_committed(writer, user, model):
+def test_a_follower_sees_only_what_is_committed(log, user, model):
     generation = running_generation(user, model)
     seen = []
 
     async def produce():
-        lease = lease_on(generation)
+        lease = lease_on(log, generation)
         follower = asyncio.create_task(follow())
         for n in range(50):
-            await delta_log.append(lease, events.Delta(f"{n} "))
+            await log.append(lease, events.Delta(f"{n} "))
             await asyncio.sleep(0)
-        await delta_log.finish(lease, events.Completed("stop"), partial(end, generation, "x"))
+        await log.finish(lease, events.Completed("stop"), partial(end, generation, "x"))
         await follower
 
     async def follow():
-        async for rows in delta_log.follow(generation.pk):
+        async for rows in log.follow(generation.pk):
             stored = await asyncio.to_thread(
                 lambda: list(
                     LoggedEvent.objects.filter(generation_id=generation.pk).values_list("seq", flat=True)
@@ -270,44 +248,44 @@ def test_a_follower_sees_only_what_is_committed(writer, user, model):
 
     asyncio.run(produce())
     assert [row.seq for row in seen] == list(range(1, len(seen) + 1))
-    assert delta_log.fold(seen).text == "".join(f"{n} " for n in range(50))
+    assert fold(seen).text == "".join(f"{n} " for n in range(50))
     assert seen[-1].is_terminal
 
 
 def test_a_writer_that_closes_has_stored_everything(user, model):
-    delta_log.open_writer()
+    log = EventLog(ThreadWriter())
     generation = running_generation(user, model)
 
     async def produce():
-        lease = lease_on(generation)
+        lease = lease_on(log, generation)
         for n in range(1000):
-            await delta_log.append(lease, events.Delta(str(n % 10)))
+            await log.append(lease, events.Delta(str(n % 10)))
 
     asyncio.run(produce())
-    delta_log.close_writer()
+    log.writer.close()
     assert len(stored_text(generation)) == 1000
 
 
 def test_deltas_wait_for_the_next_group_and_verbs_and_the_end_do_not(user, model, monkeypatch):
     monkeypatch.setattr(writer_module, "GROUP_EVERY_S", 3600)
     generation = running_generation(user, model)
-    delta_log.open_writer()
+    log = EventLog(ThreadWriter())
 
     async def write():
-        lease = lease_on(generation)
-        await flush()
+        lease = lease_on(log, generation)
+        await flush(log)
         for word in ["one", "two", "three"]:
-            await delta_log.append(lease, events.Delta(word))
+            await log.append(lease, events.Delta(word))
         before = await sync_to_async(stored_text)(generation)
-        await flush()
+        await flush(log)
         after = await sync_to_async(stored_text)(generation)
-        await delta_log.append(lease, events.Delta("four"))
+        await log.append(lease, events.Delta("four"))
         return before, after
 
     try:
         before, after = asyncio.run(write())
     finally:
-        delta_log.close_writer()
+        log.writer.close()
 
     assert (before, after) == ("", "onetwothree")
     assert stored_text(generation) == "onetwothreefour"
@@ -321,13 +299,13 @@ def test_neighbouring_deltas_are_joined_and_long_ones_cut():
         events.Started("m"),
         events.Delta("d" * 70_000),
     ]
-    result = list(joined(some))
+    result = list(coalesce(some))
     assert result[:3] == [events.Thinking("ab"), events.Delta("c"), events.Started("m")]
     assert [len(event.text) for event in result[3:]] == [65_536, 4_464]
 
 
 def test_a_writer_whose_thread_has_ended_says_so():
     writer = ThreadWriter()
-    assert writer.trouble() is None
+    assert writer.problem() is None
     writer.close()
-    assert "restart" in writer.trouble()
+    assert "restart" in writer.problem()

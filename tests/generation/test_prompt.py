@@ -38,7 +38,7 @@ def test_the_beginning_stays_the_same_for_several_turns():
 
 
 def test_messages_that_were_not_even_read_count_as_left_out():
-    fitted = fit(history(3), Model(context_tokens=16_000), earlier=100)
+    fitted = fit(history(3), Model(context_tokens=16_000), unread=100)
     assert fitted.left_out >= 100
 
 

@@ -9,12 +9,13 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat import events
-from chat.event_log import log as delta_log
+from chat.event_log.replay import fold, replay
 from chat.fakeprovider import FakeProvider
-from chat.generation import runner as generations
+from chat.generation import runner as runner_module
 from chat.models import Attempt, Conversation, Endpoint, Fallback, Generation, LoggedEvent, Model
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 from chat.upstream import Target
+from tests.support.runtime import open_runtime
 
 pytestmark = pytest.mark.django_db
 
@@ -22,42 +23,49 @@ in_thread = sync_to_async
 
 
 class Life:
-    """A person's questions and the provider that answers them."""
+    """A user's questions, the provider that answers them, and the runtime in between."""
 
-    def __init__(self, user, provider):
-        self.user, self.provider, self.asked = user, provider, 0
+    def __init__(self, user, provider, runtime):
+        self.user, self.provider, self.runtime, self.questions = user, provider, runtime, 0
+        self.runner, self.writer, self.log = runtime.runner, runtime.writer, runtime.log
 
     async def ask(self, text, **more):
-        self.asked += 1
-        verb = partial(Conversation.ask, self.user, text, client_id=f"id{self.asked}", **more)
-        return await delta_log.awrite(verb)
+        self.questions += 1
+        verb = partial(Conversation.ask, self.user, text, client_id=f"id{self.questions}", **more)
+        return await self.writer.arun(verb)
+
+    async def run(self, generation_id, *, from_owner=""):
+        """Run a generation to its end, if this process may."""
+        task = self.runner.start(generation_id, from_owner=from_owner)
+        if task is not None:
+            await task
+
+    async def stop(self, generation_id):
+        """Request a stop, and carry it out here."""
+        await self.writer.arun(lambda: Generation.request_stop(self.user, generation_id))
+        self.runner.stop(generation_id)
 
     async def answer(self, text, **more):
         """Ask, run the answer to its end, return its row."""
-        accepted = await self.ask(text, **more)
-        await generations.run(accepted.generation_id)
-        return await self.row(accepted)
+        started = await self.ask(text, **more)
+        await self.run(started.generation_id)
+        return await self.row(started)
 
-    async def row(self, accepted):
+    async def row(self, started):
         rows = Generation.objects.select_related("message__conversation")
-        return await rows.aget(pk=accepted.generation_id)
+        return await rows.aget(pk=started.generation_id)
 
 
 @pytest.fixture
-def living(user, monkeypatch):
+def living(user):
     """Return a context manager: a Life whose default model is a fake provider's."""
 
     @contextlib.asynccontextmanager
     async def live(**fields):
-        monkeypatch.setattr(generations, "_client", generations.upstream.Client())
-        monkeypatch.setattr(generations, "_is_draining", False)
-        async with FakeProvider() as provider:
+        async with FakeProvider() as provider, open_runtime() as runtime:
             endpoint = await Endpoint.objects.acreate(name="fake", base_url=provider.base_url)
             await Model.objects.acreate(endpoint=endpoint, name="fake", is_default=True, **fields)
-            try:
-                yield Life(user, provider)
-            finally:
-                await generations._client.close()
+            yield Life(user, provider, runtime)
 
     return live
 
@@ -75,7 +83,7 @@ async def test_an_answer_is_stored_whole_with_its_attempt_and_usage(living):
     attempt = await Attempt.objects.aget(generation=done)
     assert (attempt.number, attempt.outcome, attempt.model_name) == (1, "completed", "fake")
     assert done.created_at <= done.first_delta_at <= done.finished_at
-    assert (await in_thread(delta_log.state)(done.pk)).text == expected
+    assert (await in_thread(replay)(done.pk)).text == expected
 
 
 @pytest.mark.parametrize(
@@ -117,11 +125,11 @@ async def test_every_retry_is_a_row(living, settings):
 async def test_a_stop_keeps_the_text_and_reaches_the_provider(living, user):
     async with living() as life:
         accepted = await life.ask("[[hold=gate after=3]]")
-        run = asyncio.create_task(generations.run(accepted.generation_id))
+        run = asyncio.create_task(life.run(accepted.generation_id))
         record = await life.provider.wait_held("gate")
-        await shown(accepted.generation_id, record.text)
-        assert await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
-        generations.stop_here(accepted.generation_id)
+        await shown(life, accepted.generation_id, record.text)
+        assert await life.writer.arun(lambda: Generation.request_stop(user, accepted.generation_id))
+        life.runner.stop(accepted.generation_id)
         await run
         await life.provider.wait_for(lambda each: each.left_s is not None)
     done = await life.row(accepted)
@@ -132,12 +140,12 @@ async def test_a_stop_keeps_the_text_and_reaches_the_provider(living, user):
 
 async def test_a_claim_that_waits_for_the_writer_is_not_made_twice(living, monkeypatch):
     claims = []
-    claim = generations.claim
-    monkeypatch.setattr(generations, "claim", lambda *args: claims.append(args) or claim(*args))
+    claim = runner_module.claim
+    monkeypatch.setattr(runner_module, "claim", lambda *args: claims.append(args) or claim(*args))
     async with living() as life:
         accepted = await life.ask("hello")
         # The task that was started with the question, and the heartbeat that finds its row.
-        await asyncio.gather(*(generations.run(accepted.generation_id) for _ in range(2)))
+        await asyncio.gather(*(life.run(accepted.generation_id) for _ in range(2)))
     assert len(claims) == 1
     assert (await life.row(accepted)).status == "completed"
 
@@ -145,8 +153,8 @@ async def test_a_claim_that_waits_for_the_writer_is_not_made_twice(living, monke
 async def test_a_stop_before_the_run_began_makes_no_call(living, user):
     async with living() as life:
         accepted = await life.ask("hello")
-        await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
-        await generations.run(accepted.generation_id)
+        await life.writer.arun(lambda: Generation.request_stop(user, accepted.generation_id))
+        await life.run(accepted.generation_id)
         assert life.provider.requests == []
     assert (await life.row(accepted)).status == "stopped"
 
@@ -154,7 +162,7 @@ async def test_a_stop_before_the_run_began_makes_no_call(living, user):
 async def test_two_runs_of_one_generation_make_one_answer(living):
     async with living() as life:
         accepted = await life.ask("once")
-        await asyncio.gather(*[generations.run(accepted.generation_id) for _n in range(5)])
+        await asyncio.gather(*[life.run(accepted.generation_id) for _n in range(5)])
         assert len(life.provider.requests) == 1
     assert (await life.row(accepted)).epoch == 1
 
@@ -162,10 +170,10 @@ async def test_two_runs_of_one_generation_make_one_answer(living):
 async def test_a_deleted_conversation_is_not_answered_any_further(living):
     async with living() as life:
         accepted = await life.ask("[[hold=gate after=3]]")
-        run = asyncio.create_task(generations.run(accepted.generation_id))
+        run = asyncio.create_task(life.run(accepted.generation_id))
         await life.provider.wait_held("gate")
         await Conversation.objects.filter(pk=accepted.conversation_id).adelete()
-        generations.stop_here(accepted.generation_id)
+        life.runner.stop(accepted.generation_id)
         await run
         await life.provider.wait_for(lambda each: each.left_s is not None)
     assert not await Generation.objects.aexists()
@@ -191,12 +199,12 @@ async def test_an_orphan_is_continued_where_its_process_died(living):
     async with living(continuation="plain") as life:
         expected = life.provider.text_for("orphan")
         accepted = await orphan(life, events.Started("fake"), events.Delta(expected[:50]))
-        await generations.run(accepted.generation_id, from_owner="dead")
+        await life.run(accepted.generation_id, from_owner="dead")
         assert [record.prefill for record in life.provider.requests] == [expected[:50]]
     done = await life.row(accepted)
     assert (done.status, done.epoch, done.calls, done.recoveries) == ("completed", 2, 2, 1)
     assert done.message.text == expected
-    assert (await in_thread(delta_log.state)(done.pk)).text == expected
+    assert (await in_thread(replay)(done.pk)).text == expected
     [continued] = await logged(done.pk, events.Continued)
     assert continued.code == "process_lost"
     rows = [(row.outcome, row.recovery, row.before_chars) async for row in done.attempts.all()]
@@ -206,11 +214,11 @@ async def test_an_orphan_is_continued_where_its_process_died(living):
 async def test_an_orphan_that_says_something_else_now_begins_anew_and_reviewers_keep_the_old_text(living):
     async with living() as life:
         accepted = await orphan(life, events.Delta("half an ans"))
-        await generations.run(accepted.generation_id, from_owner="dead")
+        await life.run(accepted.generation_id, from_owner="dead")
         expected = life.provider.text_for("orphan")
     done = await life.row(accepted)
     assert (done.status, done.message.text) == ("completed", expected)
-    assert (await in_thread(delta_log.state)(done.pk)).text == expected
+    assert (await in_thread(replay)(done.pk)).text == expected
     assert [event.reason for event in await logged(done.pk, events.Restarted)] == ["process_lost"]
     rows = [(row.recovery, row.abandoned_text) async for row in done.attempts.all()]
     assert rows == [("", "half an ans"), ("restart", "")]
@@ -219,7 +227,7 @@ async def test_an_orphan_that_says_something_else_now_begins_anew_and_reviewers_
 async def test_an_orphan_that_only_thought_begins_anew_without_a_recovery(living):
     async with living() as life:
         accepted = await orphan(life, events.Thinking("Hm"))
-        await generations.run(accepted.generation_id, from_owner="dead")
+        await life.run(accepted.generation_id, from_owner="dead")
     done = await life.row(accepted)
     assert (done.status, done.recoveries, done.message.thinking) == ("completed", 0, "")
     assert len(await logged(done.pk, events.Restarted)) == 1
@@ -231,7 +239,7 @@ async def test_an_orphan_keeps_its_text_where_operators_want_that(living, settin
         setattr(settings, name, value)
     async with living(continuation="plain") as life:
         accepted = await orphan(life, events.Delta("half an ans"))
-        await generations.run(accepted.generation_id, from_owner="dead")
+        await life.run(accepted.generation_id, from_owner="dead")
         assert life.provider.requests == []
     done = await life.row(accepted)
     assert (done.status, done.error_code) == ("interrupted", "process_lost")
@@ -241,8 +249,8 @@ async def test_an_orphan_keeps_its_text_where_operators_want_that(living, settin
 async def test_an_orphan_that_was_stopped_is_not_recovered(living, user):
     async with living(continuation="plain") as life:
         accepted = await orphan(life, events.Delta("half an ans"))
-        assert await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
-        await generations.run(accepted.generation_id, from_owner="dead")
+        assert await life.writer.arun(lambda: Generation.request_stop(user, accepted.generation_id))
+        await life.run(accepted.generation_id, from_owner="dead")
         assert life.provider.requests == []
     done = await life.row(accepted)
     assert (done.status, done.message.text) == ("stopped", "half an ans")
@@ -251,7 +259,7 @@ async def test_an_orphan_that_was_stopped_is_not_recovered(living, user):
 async def test_recoveries_are_bounded_over_all_takeovers(living):
     async with living(continuation="plain") as life:
         accepted = await orphan(life, events.Delta("half an ans"), recoveries=2)
-        await generations.run(accepted.generation_id, from_owner="dead")
+        await life.run(accepted.generation_id, from_owner="dead")
         assert life.provider.requests == []
     assert (await life.row(accepted)).status == "interrupted"
 
@@ -260,7 +268,7 @@ async def test_calls_of_a_dead_process_count_for_their_model(living, settings):
     settings.BACKOFF_FIRST_S = 0.0
     async with living() as life:
         accepted = await orphan(life, question="[[status=503]]")
-        await generations.run(accepted.generation_id, from_owner="dead")
+        await life.run(accepted.generation_id, from_owner="dead")
         assert len(life.provider.requests) == 2
     assert (await life.row(accepted)).calls == 3
 
@@ -268,8 +276,8 @@ async def test_calls_of_a_dead_process_count_for_their_model(living, settings):
 async def test_a_cut_continuation_goes_on_behind_the_text_from_before(living, user):
     async with living(continuation="plain") as life:
         first = await life.answer("long [[finish=length deltas=10 on=1]] [[drop after=5 on=2]]")
-        more = await delta_log.awrite(partial(Conversation.resume, user, first.message_id, client_id="more"))
-        await generations.run(more.generation_id)
+        more = await life.writer.arun(partial(Conversation.resume, user, first.message_id, client_id="more"))
+        await life.run(more.generation_id)
         expected = life.provider.text_for("long")
     second = await life.row(more)
     assert (second.status, second.recoveries) == ("completed", 1)
@@ -291,7 +299,7 @@ async def test_calls_are_bounded_over_all_takeovers(living):
         await Generation.objects.filter(pk=accepted.generation_id).aupdate(
             owner="dead", epoch=8, status="running", calls=8
         )
-        await generations.run(accepted.generation_id, from_owner="dead")
+        await life.run(accepted.generation_id, from_owner="dead")
         assert life.provider.requests == []
     done = await life.row(accepted)
     assert (done.status, done.error_code) == ("failed", "gave_up")
@@ -301,8 +309,8 @@ async def test_an_answer_that_was_cut_short_is_written_on(living, user):
     async with living(continuation="plain") as life:
         first = await life.answer("long [[finish=length deltas=10]]")
         assert first.message.text
-        more = await delta_log.awrite(partial(Conversation.resume, user, first.message_id, client_id="more"))
-        await generations.run(more.generation_id)
+        more = await life.writer.arun(partial(Conversation.resume, user, first.message_id, client_id="more"))
+        await life.run(more.generation_id)
         second = await life.row(more)
         prefill = life.provider.requests[-1].prefill
     assert prefill == first.message.text
@@ -349,7 +357,7 @@ async def test_a_model_whose_row_is_gone_fails_kindly(living):
     async with living() as life:
         accepted = await life.ask("hello")
         await Model.objects.all().adelete()
-        await generations.run(accepted.generation_id)
+        await life.run(accepted.generation_id)
     done = await life.row(accepted)
     assert (done.status, done.error_code) == ("failed", "unknown_model")
 
@@ -357,12 +365,12 @@ async def test_a_model_whose_row_is_gone_fails_kindly(living):
 async def test_a_drain_hands_over_what_does_not_end_in_time(living):
     async with living() as life:
         accepted = await life.ask("[[hold=gate after=3]]")
-        run = asyncio.create_task(generations.run(accepted.generation_id))
+        run = asyncio.create_task(life.run(accepted.generation_id))
         await life.provider.wait_held("gate")
-        await generations.drain(0.01)
+        await life.runtime.drain(0.01)
         await asyncio.wait({run})
         late = await life.ask("too late")
-        await generations.run(late.generation_id)
+        await life.run(late.generation_id)
     row = await life.row(accepted)
     assert (row.status, row.owner) == ("queued", "")
     assert (await life.row(late)).epoch == 0
@@ -376,10 +384,10 @@ async def test_a_drain_hands_over_first_what_can_be_written_on(living):
             await life.ask(f"[[hold=gate{n} after=3]]", model_id=able.pk if n == 1 else None)
             for n in range(3)
         ]
-        runs = [asyncio.create_task(generations.run(each.generation_id)) for each in begun]
+        runs = [asyncio.create_task(life.run(each.generation_id)) for each in begun]
         for n in range(3):
             await life.provider.wait_held(f"gate{n}")
-        await generations.drain(0)
+        await life.runtime.drain(0)
         await asyncio.wait(runs)
         for record in life.provider.requests:
             await life.provider.wait_for(
@@ -458,8 +466,8 @@ async def ask_once(life, model, *messages, **parameters):
     fallbacks = parameters.pop("fallbacks", None)
     request = ApiRequest(list(messages), parameters, fallbacks)
     verb = partial(Conversation.ask_once, life.user, request, model=model, client_id="once", source="api")
-    accepted = await delta_log.awrite(verb)
-    await generations.run(accepted.generation_id)
+    accepted = await life.writer.arun(verb)
+    await life.run(accepted.generation_id)
     return await life.row(accepted)
 
 
@@ -528,7 +536,7 @@ async def test_a_requests_own_fallbacks_are_of_its_models_confidentiality(living
 async def test_a_breaker_open_from_the_start_leaves_one_row_of_the_model_that_was_called(living):
     async with living() as life:
         await add_fallback(life.provider)
-        generations.ladder().hold_open("fake", "fake")
+        life.runtime.upstream_state.hold_open("fake", "fake")
         done = await life.answer("hello")
     [attempt] = [row async for row in Attempt.objects.filter(generation=done)]
     assert (attempt.model_name, attempt.outcome, done.calls) == ("fake:second", "completed", 1)
@@ -539,16 +547,16 @@ async def test_who_waits_for_a_slot_is_told_the_position_and_can_be_stopped(livi
     async with living() as life:
         await Endpoint.objects.aupdate(slots=1)
         holder = await life.ask("[[hold=gate after=0]]")
-        holding = asyncio.create_task(generations.run(holder.generation_id))
+        holding = asyncio.create_task(life.run(holder.generation_id))
         await life.provider.wait_held("gate")
         accepted = await life.ask("second")
-        waiting = asyncio.create_task(generations.run(accepted.generation_id))
+        waiting = asyncio.create_task(life.run(accepted.generation_id))
         while not await logged(accepted.generation_id, events.Queued):  # noqa: ASYNC110 - rows ring no bell
             await asyncio.sleep(0.01)
-        await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
-        generations.stop_here(accepted.generation_id)
+        await life.writer.arun(lambda: Generation.request_stop(user, accepted.generation_id))
+        life.runner.stop(accepted.generation_id)
         await waiting
-        assert generations.ladder().endpoints()[0].waiting["interactive"] == 0
+        assert life.runtime.upstream_state.endpoints()[0].waiting["interactive"] == 0
         life.provider.release("gate")
         await holding
         assert len(life.provider.requests) == 1
@@ -562,9 +570,9 @@ async def test_the_time_in_line_is_on_the_attempt(living):
     async with living() as life:
         await Endpoint.objects.aupdate(slots=1)
         holder, accepted = await life.ask("[[hold=gate after=0]]"), await life.ask("second")
-        holding = asyncio.create_task(generations.run(holder.generation_id))
+        holding = asyncio.create_task(life.run(holder.generation_id))
         await life.provider.wait_held("gate")
-        waiting = asyncio.create_task(generations.run(accepted.generation_id))
+        waiting = asyncio.create_task(life.run(accepted.generation_id))
         while not await logged(accepted.generation_id, events.Queued):  # noqa: ASYNC110 - rows ring no bell
             await asyncio.sleep(0.01)
         life.provider.release("gate")
@@ -578,18 +586,18 @@ async def test_the_time_in_line_is_on_the_attempt(living):
 @pytest.mark.parametrize(("source", "is_refused"), [("websocket", False), ("api", True), ("batch", False)])
 async def test_behind_an_open_breaker_people_wait_and_programs_are_refused(living, user, source, is_refused):
     async with living() as life:
-        fails = generations.ladder().breaker(Target("", "", "fake", endpoint="fake"))
+        fails = life.runtime.upstream_state.breaker(Target("", "", "fake", endpoint="fake"))
         for _n in range(5):
             fails.record_failure(fails.try_acquire())
         accepted = await life.ask("hello", source=source)
-        run = asyncio.create_task(generations.run(accepted.generation_id))
+        run = asyncio.create_task(life.run(accepted.generation_id))
         while not await logged(accepted.generation_id, events.Retrying | events.Failed):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if not is_refused:
             [waiting] = await logged(accepted.generation_id, events.Retrying)
             assert (waiting.code, waiting.attempt, waiting.of) == ("breaker_open", 1, 3)
-            await delta_log.awrite(lambda: Generation.request_stop(user, accepted.generation_id))
-            generations.stop_here(accepted.generation_id)
+            await life.writer.arun(lambda: Generation.request_stop(user, accepted.generation_id))
+            life.runner.stop(accepted.generation_id)
         await run
         assert life.provider.requests == []
     done = await life.row(accepted)
@@ -597,10 +605,10 @@ async def test_behind_an_open_breaker_people_wait_and_programs_are_refused(livin
     assert "Try again in" in done.error_message or not is_refused
 
 
-async def shown(generation_id, text):
+async def shown(life, generation_id, text):
     """Wait until this text is committed."""
     found = ""
-    async for rows in delta_log.follow(generation_id):
-        found += delta_log.fold(rows).text
+    async for rows in life.log.follow(generation_id):
+        found += fold(rows).text
         if found == text:
             return

@@ -1,5 +1,6 @@
 """`manage.py ask`, run as people and scripts run it: text, exit codes, signals, and who else is about."""
 
+import asyncio
 import json
 import os
 import sys
@@ -8,16 +9,16 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from chat import events, tasks
-from chat.generation import runner as generations
+from chat import events
+from chat.generation.start import start_here
 from chat.management.ask import stdin as sources
 from chat.management.exits import OUR_REFUSALS, REJECTIONS, Exit, exit_of
-from chat.models import Conversation, Generation
-from chat.models.process import PROCESS_ID
+from chat.models import Conversation, Generation, Process
 from chat.upstream import errors
 from tests.support.commands import on_a_terminal, run, running
 from tests.support.programs import until
-from tests.system.test_never_lost import control, provider_text, release
+from tests.support.provider_control import provider_text, release, requests_of
+from tests.support.runtime import open_runtime
 
 HOLD = "[[hold=gate after=10 on=1]] [[deltas=40]]"
 
@@ -43,7 +44,7 @@ from chat.models import Generation
 row = Generation.objects.select_related("message", "message__conversation", "user").first()
 print(json.dumps(row and dict(
     id=row.pk, status=row.status, text=row.message.text, owner=row.owner, epoch=row.epoch, calls=row.calls,
-    source=row.source, is_listed=row.message.conversation.is_listed, user=row.user.username,
+    source=row.source, is_hidden=row.message.conversation.is_hidden, user=row.user.username,
     request=row.request,
 )))
 """
@@ -51,7 +52,7 @@ print(json.dumps(row and dict(
 
 
 def requests(provider):
-    return json.loads(control(provider, "requests"))["requests"]
+    return requests_of(provider)
 
 
 # -- what it prints --------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ def test_an_answer_is_logged_as_a_commands_and_is_in_nobodys_sidebar(site, provi
     ask(site, "Hello", "--system", "Be brief.")
 
     row = last_row(site)
-    assert (row["source"], row["is_listed"], row["user"]) == ("command", False, "owner")
+    assert (row["source"], row["is_hidden"], row["user"]) == ("command", True, "owner")
     sent = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     assert row["request"]["messages"] == sent
 
@@ -297,22 +298,24 @@ def test_a_time_out_ends_it_and_says_so(site):
 
 
 @pytest.mark.django_db
-async def test_an_answer_is_the_commands_own_in_the_transaction_that_makes_it(user, model, monkeypatch):
-    ran = []
+async def test_an_answer_is_the_commands_own_in_the_transaction_that_stores_it(user, model, monkeypatch):
+    started = []
 
-    async def take_note(generation_id, *, from_owner):
-        ran.append((generation_id, from_owner))
+    def start(generation_id, *, from_owner):
+        started.append((generation_id, from_owner))
+        return asyncio.create_task(asyncio.sleep(0))
 
-    monkeypatch.setattr(generations, "run", take_note)
-
-    accepted, run = await tasks.abegin_here(
-        lambda: Conversation.ask(user, "Hello", client_id="c1", source=Generation.Source.COMMAND)
-    )
-    await run
-
-    row = await Generation.objects.aget(pk=accepted.generation_id)
-    assert (row.owner, row.status) == (PROCESS_ID, "queued")
-    assert ran == [(row.pk, PROCESS_ID)]
+    async with open_runtime(Process.Kind.COMMAND) as runtime:
+        monkeypatch.setattr(runtime.runner, "start", start)
+        stored, run = await start_here(
+            runtime.runner,
+            user,
+            lambda: Conversation.ask(user, "Hello", client_id="c1", source=Generation.Source.COMMAND),
+        )
+        await run
+        row = await Generation.objects.aget(pk=stored.generation_id)
+        assert (row.owner, row.status) == (runtime.id, "queued")
+        assert started == [(row.pk, runtime.id)]
 
 
 def test_a_server_that_runs_or_starts_meanwhile_leaves_it_alone(site, provider):

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from chat.errors import RequestRefused
 from chat.models import ApiKey, Conversation, Generation
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 
 pytestmark = pytest.mark.django_db
 

@@ -9,10 +9,11 @@ import pytest
 from django.db import connection
 
 from chat.errors import RequestRefused
-from chat.event_log import log as delta_log
+from chat.event_log.writer import ThreadWriter
 from chat.models import Conversation, Generation, Message
-from chat.models.conversation import TITLE_MAX_CHARS, title_from, uuid7
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
+from chat.models.ids import uuid7
+from chat.models.title import TITLE_MAX_CHARS, title_from
 
 pytestmark = pytest.mark.django_db
 
@@ -200,7 +201,7 @@ def test_a_page_of_a_long_conversation_takes_few_queries(user, model, django_ass
 
 def test_what_the_prompt_reads_is_bounded_and_the_rest_is_counted(user, model):
     conversation = conversation_of(grow(user, 100))
-    history, earlier = conversation.recent(conversation.leaf_id, max_chars=30)
+    history, earlier = conversation.messages.recent(conversation.leaf_id, max_chars=30)
     assert history[-1].text == "m99"
     assert sum(len(message.text) for message in history) <= 30
     assert earlier + len(history) == 100
@@ -246,13 +247,13 @@ def test_ids_are_time_ordered_version_7():
 
 @pytest.mark.django_db(transaction=True)
 def test_the_same_question_from_many_threads_is_stored_once(user, model):
-    delta_log.open_writer()
+    writer = ThreadWriter()
     try:
         with ThreadPoolExecutor(8) as threads:
             verb = partial(ask, user, "x", client_id="same")
-            made = list(threads.map(lambda _n: delta_log.write(verb), range(8)))
+            made = list(threads.map(lambda _n: writer.run(verb, user_id=user.pk), range(8)))
     finally:
-        delta_log.close_writer()
+        writer.close()
         connection.close()
     assert len({accepted.generation_id for accepted in made}) == 1
     assert Message.objects.count() == 2
@@ -296,10 +297,10 @@ def test_what_a_program_asks_is_kept_as_it_is_and_not_listed(user, model):
     accepted = ask_once(user, model)
     generation = Generation.objects.get(pk=accepted.generation_id)
     conversation = conversation_of(accepted)
-    assert (generation.asked, generation.source, generation.status) == (REQUEST, "api", "queued")
-    assert (conversation.title, conversation.is_listed, accepted.is_listed) == ("What is this?", False, False)
+    assert (generation.api_request, generation.source, generation.status) == (REQUEST, "api", "queued")
+    assert (conversation.title, conversation.is_hidden, accepted.is_hidden) == ("What is this?", True, True)
     assert branch(accepted) == ["What is this?", ""]
-    assert list(Conversation.objects.of(user).listed()) == []
+    assert list(Conversation.objects.of(user).visible()) == []
 
 
 def test_a_request_without_a_word_of_a_persons_is_stored_too(user, model):
@@ -318,7 +319,7 @@ def test_what_no_database_can_hold_is_cleaned_out_of_a_request(user, model):
     request = ApiRequest([{"role": "user", "content": "a\x00b\ud800", "na\x00me": "\x00"}])
     accepted = ask_once(user, model, request.cleaned())
     generation = Generation.objects.get(pk=accepted.generation_id)
-    assert generation.asked.messages == [{"role": "user", "content": "ab\ufffd", "name": ""}]
+    assert generation.api_request.messages == [{"role": "user", "content": "ab\ufffd", "name": ""}]
 
 
 def test_programs_do_not_use_up_a_persons_own_limits(user, model, settings):

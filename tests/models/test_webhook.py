@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from chat.models import Conversation, Generation, Webhook, WebhookEndpoint
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE = """

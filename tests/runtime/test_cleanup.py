@@ -10,10 +10,11 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from chat import events
-from chat.event_log import log as delta_log
+from chat.event_log.log import EventLog
+from chat.event_log.writer import InlineWriter
 from chat.models import Attempt, Conversation, Generation, LoggedEvent, Message
-from chat.runtime import cleanup as sweeps
-from tests.event_log.test_writer import running_generation
+from chat.runtime import cleanup
+from tests.support.runtime import running_generation
 
 pytestmark = pytest.mark.django_db
 
@@ -21,9 +22,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch):
     """Let every slice take two rows, and what follows begin at once."""
-    monkeypatch.setattr(sweeps, "ROWS_MIN", 2)
-    monkeypatch.setattr(sweeps, "ROWS_MAX", 2)
-    monkeypatch.setattr(sweeps, "PAUSE_FACTOR", 0)
+    monkeypatch.setattr(cleanup, "ROWS_MIN", 2)
+    monkeypatch.setattr(cleanup, "ROWS_MAX", 2)
+    monkeypatch.setattr(cleanup, "PAUSE_FACTOR", 0)
 
 
 def ended(user, model, *, ago=timedelta(), rows=1):
@@ -55,7 +56,7 @@ async def test_sweeps_take_what_is_old_and_nothing_else(user, model):
         return new
 
     new = await sync_to_async(arrange)()
-    await sweeps.sweep.acall()
+    await cleanup.Cleanup().run(InlineWriter())
 
     assert {row.generation_id async for row in LoggedEvent.objects.all()} == {new.pk}
     assert {row.pk async for row in Conversation.objects.all()} == {new.message.conversation_id}
@@ -71,9 +72,9 @@ def test_a_slice_takes_no_more_rows_than_it_is_told(user, model):
     Conversation.objects.filter(pk=conversation.pk).update(leaf=messages[-1])
     delete(conversation, ago=timedelta(days=2))
 
-    assert sweeps.prune_logs(2) == 2
+    assert cleanup.prune_logs(2) == 2
     assert LoggedEvent.objects.count() == 3
-    assert sweeps.erase_deleted(2) == 2
+    assert cleanup.erase_deleted(2) == 2
     assert set(Message.objects.values_list("pk", flat=True)) == {message.pk for message in messages[:3]}
 
 
@@ -82,7 +83,7 @@ def test_everything_that_hangs_on_an_erased_message_goes_with_it(user, model):
     Attempt.objects.create(generation=generation, number=1)
     delete(generation.message.conversation, ago=timedelta(days=2))
 
-    assert sweeps.erase_deleted(100) < 100
+    assert cleanup.erase_deleted(100) < 100
 
     for table in (Attempt, Generation, LoggedEvent, Message, Conversation):
         assert not table.objects.exists(), table
@@ -91,9 +92,9 @@ def test_everything_that_hangs_on_an_erased_message_goes_with_it(user, model):
 async def test_who_follows_an_answer_whose_log_is_half_gone_gets_all_of_it(user, model):
     generation = await sync_to_async(ended)(user, model, ago=timedelta(days=2), rows=3)
     await Message.objects.filter(pk=generation.message_id).aupdate(text="xxx")
-    await sync_to_async(sweeps.prune_logs)(2)
+    await sync_to_async(cleanup.prune_logs)(2)
 
-    async with contextlib.aclosing(delta_log.follow(generation.pk)) as log:
+    async with contextlib.aclosing(EventLog(InlineWriter()).follow(generation.pk)) as log:
         rows = [row async for some in log for row in some]
 
     assert [row.seq for row in rows] == [1, 2]
@@ -101,27 +102,35 @@ async def test_who_follows_an_answer_whose_log_is_half_gone_gets_all_of_it(user,
 
 
 def test_slices_grow_and_shrink_with_the_time_they_take(monkeypatch):
-    monkeypatch.setattr(sweeps, "ROWS_MIN", 10)
-    monkeypatch.setattr(sweeps, "ROWS_MAX", 1000)
-    assert sweeps._rows_next(100, sweeps.SLICE_S * 2) == 50
-    assert sweeps._rows_next(100, sweeps.SLICE_S / 1000) == 200
-    assert sweeps._rows_next(800, sweeps.SLICE_S / 1000) == 1000
-    assert sweeps._rows_next(100, sweeps.SLICE_S * 1000) == 10
+    monkeypatch.setattr(cleanup, "ROWS_MIN", 10)
+    monkeypatch.setattr(cleanup, "ROWS_MAX", 1000)
+    assert cleanup.next_slice_rows(100, cleanup.SLICE_S * 2) == 50
+    assert cleanup.next_slice_rows(100, cleanup.SLICE_S / 1000) == 200
+    assert cleanup.next_slice_rows(800, cleanup.SLICE_S / 1000) == 1000
+    assert cleanup.next_slice_rows(100, cleanup.SLICE_S * 1000) == 10
 
 
-async def test_a_sweep_that_takes_long_is_not_joined_by_another(monkeypatch):
-    begun, over = [], asyncio.Event()
+class SlowWriter:
+    """A writer whose transactions last until `release` is set."""
 
-    async def take_long(each):
-        begun.append(each)
-        await over.wait()
+    def __init__(self):
+        self.operations, self.started, self.release = 0, asyncio.Event(), asyncio.Event()
 
-    monkeypatch.setattr(sweeps, "_in_slices", take_long)
-    first = asyncio.create_task(sweeps.sweep.acall())
-    while not begun:  # noqa: ASYNC110 - turns of the loop, not a time
-        await asyncio.sleep(0)
-    await sweeps.sweep.acall()
-    assert len(begun) == 1
-    over.set()
+    async def arun(self, operation):
+        self.operations += 1
+        self.started.set()
+        await self.release.wait()
+        return 0, 0.0
+
+
+async def test_at_most_one_cleanup_runs_at_a_time():
+    writer, both = SlowWriter(), cleanup.Cleanup()
+    first = asyncio.create_task(both.run(writer))
+    await writer.started.wait()
+    await both.run(writer)
+    assert writer.operations == 1
+    writer.release.set()
     await first
-    assert len(begun) == 3
+    assert writer.operations == 3
+    await both.run(writer)
+    assert writer.operations == 6

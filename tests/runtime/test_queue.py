@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from tests.support.programs import Program, find, free_port, is_listening, running, until
-from tests.support.serving import BASE_DIR
-from tests.system.test_never_lost import ask, control, end_of, secret_key_of
+from tests.support.provider_control import requests_of
+from tests.support.serving import BASE_DIR, secret_key_of
+from tests.support.socket_client import ask, end_of
 
 pytestmark = pytest.mark.services
 
@@ -25,7 +26,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from chat import tasks
 from chat.models import Model
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 user = get_user_model().objects.get(username="bulk")
 texts = [f"{batch} {{n}} [[deltas=9 rate=20]]" for n in range({count})]
 asked = [ApiRequest([{{"role": "user", "content": text}}]) for text in texts]
@@ -85,7 +86,7 @@ def states(server):
 
 def most_at_once(provider):
     """Return how many calls were in progress at the provider at the same time, at most."""
-    records = json.loads(control(provider, "requests"))["requests"]
+    records = requests_of(provider)
     calls = [record for record in records if record["path"].endswith("/chat/completions")]
     moments = [(record["at_s"], 1) for record in calls]
     moments += [(record["ended_s"] or record["left_s"], -1) for record in calls]

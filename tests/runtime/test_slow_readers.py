@@ -3,7 +3,9 @@
 import json
 from contextlib import ExitStack
 
-from tests.system.test_never_lost import FINAL, ask, provider_text, release, stored, whole
+from tests.support.provider_control import provider_text, release
+from tests.support.serving import stored
+from tests.support.socket_client import FINAL, ask, whole
 
 STUCK = 3
 # Two million characters as fast as they can be sent, far more than a page may be behind; then a gate.

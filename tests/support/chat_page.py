@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.provider_control import control
 from tests.support.serving import SIGN_IN, Provider, Server, Session
-from tests.system.test_never_lost import control
 
 PEOPLE = 40
 WORDS = " ".join(f"word{n}" for n in range(60))

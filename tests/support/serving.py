@@ -275,3 +275,17 @@ def provider(tmp_path: Path) -> Iterator[Provider]:
     """Return a running fake provider."""
     with providing(tmp_path / "provider") as program:
         yield program
+
+
+def stored(server, generation):
+    code = f"""
+import json
+from chat.models import Generation
+row = Generation.objects.select_related("message").get(pk={generation})
+print(json.dumps([row.status, row.message.text, row.calls, row.epoch]))
+"""
+    return json.loads(server.shell(code))
+
+
+def secret_key_of(server):
+    return (server.data_dir / "secret_key").read_text().strip()

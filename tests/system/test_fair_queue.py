@@ -3,7 +3,7 @@
 import json
 
 from tests.support.programs import until
-from tests.system.test_never_lost import ask
+from tests.support.socket_client import ask
 
 BULK, PEOPLE, SLOTS = 300, 30, 4
 # The first delta comes at once, the last after this time.

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from tests.system.test_never_lost import FINAL, ask, control, next_frame, provider_text, stored, whole
+from tests.support.provider_control import provider_text, requests_of
+from tests.support.serving import stored
+from tests.support.socket_client import FINAL, ask, next_frame, whole
 
 # The directive, how it must end, and the calls it may take.
 WHOLE, CUT, FAILED = {"completed"}, {"interrupted"}, {"failed"}
@@ -190,5 +192,5 @@ def test_a_stop_is_quick_at_any_moment(serve, provider, moment):
         next_frame(socket, lambda frame: frame.get("generation") == generation and frame["type"] == "stopped")
     assert stored(server, generation)[0] == "stopped"
     if moment == "writing":
-        records = json.loads(control(provider, "requests"))["requests"]
+        records = requests_of(provider)
         assert [record["left_s"] is not None for record in records] == [True]

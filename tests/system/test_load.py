@@ -7,10 +7,11 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from chat import events
-from chat.event_log import log as delta_log
+from chat.event_log.replay import fold
+from chat.event_log.writer import ThreadWriter
 from chat.fakeprovider import FakeProvider
-from chat.generation import runner as generations
 from chat.models import Conversation, Endpoint, Generation, Message, Model
+from tests.support.runtime import open_runtime
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,9 +22,9 @@ DELTAS = 60
 
 @pytest.fixture
 def writer(db):
-    delta_log.open_writer()
-    yield
-    delta_log.close_writer()
+    writer = ThreadWriter()
+    yield writer
+    writer.close()
 
 
 def test_two_hundred_questions_at_once_are_stored_once_each(writer, model):
@@ -33,7 +34,7 @@ def test_two_hundred_questions_at_once_are_stored_once_each(writer, model):
 
     async def ask_twice(number):
         verb = partial(Conversation.ask, people[number], f"question {number}", client_id=f"c{number}")
-        return await asyncio.gather(delta_log.awrite(verb), delta_log.awrite(verb))
+        return await asyncio.gather(writer.arun(verb), writer.arun(verb))
 
     async def ask_all():
         return await asyncio.gather(*(ask_twice(number) for number in range(ASKS)))
@@ -48,40 +49,39 @@ def test_two_hundred_questions_at_once_are_stored_once_each(writer, model):
     assert Conversation.objects.count() == ASKS
 
 
-def test_fifty_streams_with_two_readers_each_give_the_exact_text(writer, user, settings, monkeypatch):
+def test_fifty_streams_with_two_readers_each_give_the_exact_text(writer, user, settings):
     settings.RUNNING_PER_USER = settings.ASKS_PER_MINUTE = STREAMS
-    monkeypatch.setattr(generations, "_client", generations.upstream.Client())
     questions = [f"question {number} [[deltas={DELTAS} rate=200]]" for number in range(STREAMS)]
 
     def ask(number):
         return Conversation.ask(user, questions[number], client_id=f"c{number}")
 
-    async def read(generation_id, after_events=0):
+    async def read(log, generation_id, after_events=0):
         """Read a log as a page does; leave after some events and come back, as a phone does."""
         seen = []
-        async for rows in delta_log.follow(generation_id, is_about_to_begin=True):
+        async for rows in log.follow(generation_id, is_about_to_start=True):
             seen += rows
             if after_events and len(seen) >= after_events:
                 break
         if not seen[-1].is_terminal:
-            async for rows in delta_log.follow(generation_id, after=seen[-1].seq):
+            async for rows in log.follow(generation_id, after=seen[-1].seq):
                 seen += rows
         return seen
 
     async def run_all():
-        async with FakeProvider() as provider:
+        runtime_of_test = open_runtime(writer=writer)
+        async with FakeProvider() as provider, runtime_of_test as runtime:
             await Endpoint.objects.acreate(name="fake", base_url=provider.base_url)
             endpoint = await Endpoint.objects.aget(name="fake")
             await Model.objects.acreate(endpoint=endpoint, name="fake", is_default=True)
-            asked = await asyncio.gather(*(delta_log.awrite(partial(ask, n)) for n in range(STREAMS)))
+            asked = await asyncio.gather(*(writer.arun(partial(ask, n)) for n in range(STREAMS)))
             readers = [
-                asyncio.create_task(read(accepted.generation_id, after_events))
+                asyncio.create_task(read(runtime.log, accepted.generation_id, after_events))
                 for accepted in asked
                 for after_events in (0, 5)
             ]
-            await asyncio.gather(*(generations.run(accepted.generation_id) for accepted in asked))
+            await asyncio.gather(*(runtime.runner.start(accepted.generation_id) for accepted in asked))
             seen = await asyncio.gather(*readers)
-            await generations._client.close()
             return asked, seen, [provider.text_for(question) for question in questions]
 
     asked, seen, expected = asyncio.run(run_all())
@@ -89,7 +89,7 @@ def test_fifty_streams_with_two_readers_each_give_the_exact_text(writer, user, s
     for number, accepted in enumerate(asked):
         for rows in seen[2 * number : 2 * number + 2]:
             assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
-            assert delta_log.fold(rows).text == expected[number]
+            assert fold(rows).text == expected[number]
             assert isinstance(events.decode(rows[-1].payload), events.Completed)
         stored = Message.objects.get(pk=accepted.message_id)
         assert stored.text == expected[number]

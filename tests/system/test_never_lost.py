@@ -1,88 +1,14 @@
 """The promise itself, on real processes: an answer survives its socket, its process and its server."""
 
-import json
 import time
-import urllib.request
 from uuid import uuid4
 
 import pytest
 
 from tests.support.programs import until
-
-FINAL = {"completed", "stopped", "failed", "interrupted", "snapshot"}
-
-
-def ask(socket, text, **fields):
-    """Send a question; return its acknowledgement."""
-    client_id = fields.pop("client_id", uuid4().hex)
-    socket.send(json.dumps({"type": "ask", "client_id": client_id, "text": text, **fields}))
-    return next_frame(socket, lambda frame: frame["type"] in {"accepted", "refused"})
-
-
-def next_frame(socket, is_wanted):
-    while True:
-        frame = json.loads(socket.recv(timeout=30))
-        if is_wanted(frame):
-            return frame
-
-
-def follow(socket, generation, after=0):
-    socket.send(json.dumps({"type": "follow", "generation": generation, "after": after}))
-
-
-def read(socket, generation, text="", last=0):
-    """Read a generation's events as a page does; yield (text, seq) after each, until it is final."""
-    while True:
-        frame = next_frame(socket, lambda frame: frame.get("generation") == generation and "seq" in frame)
-        assert frame["seq"] == last + 1
-        last = frame["seq"]
-        match frame["type"]:
-            case "delta":
-                text += frame["text"]
-            case "restarted":
-                text = ""
-            case "snapshot":
-                text = frame["text"]
-        yield text, last
-        if frame["type"] in FINAL:
-            return
-
-
-def whole(socket, generation):
-    """Return the text as it is on the screen at the end."""
-    *_before, (text, _last) = read(socket, generation)
-    return text
-
-
-def end_of(socket, generation):
-    """Return the last event of a generation."""
-    return next_frame(socket, lambda frame: frame.get("generation") == generation and frame["type"] in FINAL)
-
-
-def control(provider, path, body=None, method=None):
-    url = provider.base_url.removesuffix("/v1") + "/control/" + path
-    data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request, timeout=20) as reply:
-        return reply.read().decode()
-
-
-def release(provider, gate):
-    control(provider, f"release?gate={gate}", method="POST")
-
-
-def provider_text(provider, question):
-    return json.loads(control(provider, "text", {"text": question}))["text"]
-
-
-def stored(server, generation):
-    code = f"""
-import json
-from chat.models import Generation
-row = Generation.objects.select_related("message").get(pk={generation})
-print(json.dumps([row.status, row.message.text, row.calls, row.epoch]))
-"""
-    return json.loads(server.shell(code))
+from tests.support.provider_control import provider_text, requests_of
+from tests.support.serving import secret_key_of, stored
+from tests.support.socket_client import ask, end_of, follow, next_frame, read, whole
 
 
 def test_an_answer_whose_server_was_killed_is_completed_after_the_next_start(serve, provider):
@@ -206,7 +132,7 @@ def test_an_operators_word_reaches_every_server_and_one_that_starts_later(serve,
             generation = ask(socket, "is it held?")["generation"]
             end = end_of(socket, generation)
             assert (end["type"], end["code"]) == ("failed", "breaker_open")
-    assert json.loads(control(provider, "requests"))["requests"] == []
+    assert requests_of(provider) == []
 
 
 def is_held(server):
@@ -217,10 +143,6 @@ def with_cookies(server, session):
     other = server.visitor()
     other.cookies.update(session.cookies)
     return other
-
-
-def secret_key_of(server):
-    return (server.data_dir / "secret_key").read_text().strip()
 
 
 @pytest.mark.embedded

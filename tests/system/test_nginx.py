@@ -20,8 +20,9 @@ from websockets.sync.client import connect
 
 from tests.browser.test_chat import HALF, WORDS, composer, last_answer, send
 from tests.support.programs import Program, free_port, until
+from tests.support.provider_control import provider_text, release
 from tests.support.serving import BASE_DIR, SOCKET_PATH, Provider, Server, Session
-from tests.system.test_never_lost import ask, provider_text, read, release, whole
+from tests.support.socket_client import ask, read, whole
 
 pytestmark = pytest.mark.services
 

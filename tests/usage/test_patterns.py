@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.commands import on_a_terminal, run
 from tests.support.programs import until
-from tests.system.test_never_lost import control
+from tests.support.provider_control import requests_of
 
 PRICES = "Model.objects.update(input_usd_per_million={0}, output_usd_per_million={0})"
 
@@ -27,7 +27,7 @@ def set_prices(site, usd_per_million):
 
 
 def requests(provider):
-    return json.loads(control(provider, "requests"))["requests"]
+    return requests_of(provider)
 
 
 def most_at_once(site, pattern):

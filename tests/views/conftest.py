@@ -1,4 +1,4 @@
-"""Conversations as the views find them, made without running a model."""
+"""Conversations for the views, created without running a model."""
 
 from collections.abc import Callable
 from itertools import count
@@ -27,12 +27,12 @@ def exchange(user: User, model: Model) -> Callable[..., Message]:
         answer: str = "Because.",
         *,
         to: Conversation | None = None,
-        person: User = user,
+        owner: User = user,
         status: str = Generation.Status.COMPLETED,
         **fields: object,
     ) -> Message:
         accepted = Conversation.ask(
-            person, question, client_id=f"test-{next(_numbers)}", conversation_id=to.pk if to else None
+            owner, question, client_id=f"test-{next(_numbers)}", conversation_id=to.pk if to else None
         )
         message = Message.objects.get(pk=accepted.message_id)
         message.text = answer

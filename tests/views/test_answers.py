@@ -1,4 +1,4 @@
-"""Asking by form: what is taken, what is refused, and that the text is never lost."""
+"""Sending by form: accepted and refused messages, and that the text is never lost."""
 
 import pytest
 from django.urls import reverse
@@ -6,18 +6,11 @@ from django.urls import reverse
 from chat.models import Generation, Message
 
 
-@pytest.fixture(autouse=True)
-def _no_model_runs(monkeypatch):
-    """Let verbs be carried out, but start no answer: that is not the views' business."""
-    monkeypatch.setattr("chat.tasks.begin", lambda user, verb: verb())
-    monkeypatch.setattr("chat.tasks.stop", lambda user, pk: Generation.request_stop(user, pk))
-
-
 def ask(client, text, **fields):
     return client.post(reverse("ask"), {"text": text, "client_id": "a1", **fields})
 
 
-def test_asking_starts_a_conversation_and_leads_to_its_end(client, model):
+def test_sending_starts_a_conversation_and_redirects_to_its_end(client, model):
     response = ask(client, "Hello\r\nthere")
     message = Message.objects.get(role="user")
     assert message.text == "Hello\nthere"
@@ -25,7 +18,7 @@ def test_asking_starts_a_conversation_and_leads_to_its_end(client, model):
     assert Generation.objects.get().source == "form"
 
 
-def test_sending_the_same_form_twice_asks_once(client, model):
+def test_sending_the_same_form_twice_stores_one_message(client, model):
     ask(client, "Hello")
     response = ask(client, "Hello")
     assert response.status_code == 302
@@ -37,7 +30,7 @@ def test_an_example_prompt_is_a_button_of_the_form(client, model):
     assert Message.objects.get(role="user").text == "Tell me a story"
 
 
-def test_asking_on_goes_after_the_last_answer(client, exchange):
+def test_a_message_is_appended_to_the_last_answer(client, exchange):
     answer = exchange()
     ask(client, "And then?", conversation=str(answer.conversation_id))
     assert Message.objects.get(text="And then?").parent_id == answer.pk
@@ -64,7 +57,7 @@ def test_a_refused_text_is_still_in_the_composer(client, exchange, settings, tex
     assert "Because." in page
 
 
-def test_too_many_asks_answer_429_and_keep_the_text(client, exchange, settings):
+def test_too_many_messages_answer_429_and_keep_the_text(client, exchange, settings):
     settings.ASKS_PER_MINUTE = 1
     exchange()
     response = ask(client, "once more")
@@ -72,7 +65,7 @@ def test_too_many_asks_answer_429_and_keep_the_text(client, exchange, settings):
     assert "once more</textarea>" in response.content.decode()
 
 
-def test_asking_in_a_deleted_conversation_keeps_the_text(client, exchange):
+def test_sending_to_a_deleted_conversation_keeps_the_text(client, exchange):
     answer = exchange()
     answer.conversation.delete_softly()
     response = ask(client, "still here", conversation=str(answer.conversation_id))
@@ -80,26 +73,26 @@ def test_asking_in_a_deleted_conversation_keeps_the_text(client, exchange):
     assert "still here</textarea>" in response.content.decode()
 
 
-def test_a_form_with_nonsense_in_it_keeps_the_text(client, model):
+def test_an_invalid_form_keeps_the_text(client, model):
     response = ask(client, "kept", conversation="nonsense")
     assert response.status_code == 422
     assert "kept</textarea>" in response.content.decode()
 
 
-def test_asking_after_the_sign_in_ended_gives_the_text_back(client, model):
+def test_sending_after_the_session_ended_returns_the_text(client, model):
     client.logout()
     response = ask(client, "a long letter")
     assert response.status_code == 401
     assert "a long letter</textarea>" in response.content.decode()
 
 
-def test_answering_again_makes_a_version(client, exchange):
+def test_regenerating_creates_a_version(client, exchange):
     answer = exchange()
     client.post(reverse("regenerate", args=[answer.parent_id]), {"client_id": "b"})
     assert Message.objects.filter(parent=answer.parent_id).count() == 2
 
 
-def test_continuing_goes_on_in_the_same_message(client, exchange):
+def test_continuing_extends_the_same_message(client, exchange):
     answer = exchange(answer="Half", status="stopped")
     client.post(reverse("resume", args=[answer.pk]), {"client_id": "b"})
     assert answer.generations.first().prefix == "Half"
@@ -112,7 +105,7 @@ def test_continuing_a_complete_answer_is_refused_on_the_page(client, exchange):
     assert "nothing to continue" in response.content.decode()
 
 
-def test_stopping_leads_back_to_the_end(client, exchange):
+def test_stopping_redirects_to_the_end(client, exchange):
     generation = exchange(status="running").generations.get()
     response = client.post(reverse("stop", args=[generation.pk]))
     generation.refresh_from_db()
@@ -120,7 +113,7 @@ def test_stopping_leads_back_to_the_end(client, exchange):
     assert response["Location"].endswith("#end")
 
 
-def test_verbs_are_not_carried_out_by_get(client, exchange):
+def test_get_changes_nothing(client, exchange):
     answer = exchange()
     for name in ("regenerate", "resume", "select"):
         assert client.get(reverse(name, args=[answer.pk])).status_code == 405
@@ -153,20 +146,20 @@ def test_choosing_a_version_shows_its_branch(client, exchange):
     assert answer.conversation.leaf_id == answer.pk
 
 
-def test_a_messages_source_is_its_text_and_never_a_page(client, exchange):
+def test_the_source_of_a_message_is_plain_text(client, exchange):
     response = client.get(reverse("source", args=[exchange(answer="<b>**x**</b>").pk]))
     assert response["Content-Type"].startswith("text/plain")
     assert response.content == b"<b>**x**</b>"
 
 
-def test_a_first_message_carries_the_settings_of_its_conversation(client, model):
+def test_the_first_message_sets_the_settings_of_its_conversation(client, model):
     ask(client, "Hello", system_prompt="Be brief.", temperature="0.5")
     conversation = Message.objects.get(role="user").conversation
     assert (conversation.system_prompt, conversation.temperature) == ("Be brief.", 0.5)
 
 
 @pytest.mark.parametrize("temperature", ["warm", "7", "nan"])
-def test_a_temperature_that_is_none_is_refused_and_all_else_kept(client, model, temperature):
+def test_an_invalid_temperature_is_refused_and_everything_else_is_kept(client, model, temperature):
     response = ask(client, "Hello", system_prompt="Be brief.", temperature=temperature)
     page = response.content.decode()
     assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""The page where people make, see and revoke their API keys."""
+"""The page of a user's API keys."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept(client, user):
     assert "nightly report" in later
 
 
-def test_a_key_needs_a_name_and_there_are_not_too_many(client, monkeypatch):
+def test_a_key_needs_a_name_and_their_number_is_limited(client, monkeypatch):
     assert client.post(reverse("api_keys"), {"name": " "}).status_code == 422
     monkeypatch.setattr(ApiKey, "PER_USER", 1)
     client.post(reverse("api_keys"), {"name": "one"})
@@ -29,20 +29,20 @@ def test_a_key_needs_a_name_and_there_are_not_too_many(client, monkeypatch):
     assert "Revoke a key" in refused.content.decode()
 
 
-def test_a_revoked_key_opens_nothing(client, user):
+def test_a_revoked_key_is_invalid(client, user):
     row, key = ApiKey.make(user, "one")
     assert client.post(reverse("api_key_revoke", args=[row.pk])).status_code == 302
     assert ApiKey.find(key) is None
     assert row.prefix not in client.get(reverse("api_keys")).content.decode()
 
 
-def test_nobody_revokes_what_is_not_theirs(client, other_user):
+def test_a_user_cannot_revoke_another_users_key(client, other_user):
     row, key = ApiKey.make(other_user, "not mine")
     assert client.post(reverse("api_key_revoke", args=[row.pk])).status_code == 404
     assert ApiKey.find(key) == row
 
 
-def test_the_key_of_somebody_who_is_disabled_or_that_expired_opens_nothing(user):
+def test_a_key_of_a_disabled_user_and_an_expired_key_are_invalid(user):
     _row, key = ApiKey.make(user, "one")
     user.is_active = False
     user.save()

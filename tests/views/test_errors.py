@@ -1,4 +1,4 @@
-"""Error pages: kind, without a traceback, and not in need of what may be broken."""
+"""Error pages: helpful, without a traceback, and independent of what may be broken."""
 
 from django.test import Client, RequestFactory
 from django.urls import include, path
@@ -21,21 +21,21 @@ def test_a_missing_page_says_so(client, db):
     assert "Page not found" in response.content.decode()
 
 
-def test_a_wrong_host_is_told_which_setting_to_look_at(client, db):
+def test_a_wrong_host_names_the_setting_to_check(client, db):
     response = client.get("/signin/", headers={"host": "evil.example"})
 
     assert response.status_code == 400
     assert "CHATSITE_ALLOWED_HOSTS" in response.content.decode()
 
 
-def test_a_form_with_an_old_token_is_told_to_reload(db):
+def test_a_form_with_an_old_csrf_token_asks_for_a_reload(db):
     response = Client(enforce_csrf_checks=True).post("/signin/", {"username": "ada"})
 
     assert response.status_code == 403
     assert "Reload and try again" in response.content.decode()
 
 
-def test_a_crash_shows_no_traceback_and_asks_no_database(settings):
+def test_a_crash_shows_no_traceback_and_queries_no_database(settings):
     # No `db` fixture: a query would fail this test.
     settings.ROOT_URLCONF = __name__
     response = Client(raise_request_exception=False).get("/crash/")
@@ -45,7 +45,7 @@ def test_a_crash_shows_no_traceback_and_asks_no_database(settings):
     assert "secret" not in response.content.decode()
 
 
-def test_a_crash_is_answered_even_where_no_template_can_be_drawn(settings, tmp_path):
+def test_a_crash_is_answered_even_if_no_template_can_be_rendered(settings, tmp_path):
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path], "APP_DIRS": False}]
 
     response = errors.server_error(RequestFactory().get("/"))

@@ -1,7 +1,21 @@
-"""What supervisors and load balancers are told."""
+"""The health endpoints, for supervisors and load balancers."""
 
-from chat.runtime import heartbeat
-from chat.runtime.heartbeat import Readiness
+import pytest
+
+from chat.runtime.readiness import Readiness, ReadinessCheck
+
+
+@pytest.fixture
+def readiness_is(monkeypatch):
+    """Return a function that sets the result of the check."""
+
+    def set_result(result):
+        async def check(self):
+            return result
+
+        monkeypatch.setattr(ReadinessCheck, "__call__", check)
+
+    return set_result
 
 
 def test_alive_needs_no_database_and_no_session(client):
@@ -13,9 +27,9 @@ def test_alive_needs_no_database_and_no_session(client):
     assert not response.cookies
 
 
-def test_ready_says_what_was_checked_and_what_operators_see(client, db, monkeypatch):
+def test_ready_says_what_was_checked_and_what_operators_see(client, readiness_is):
     checks = {"database": "ok", "writer": "ok", "heartbeat": "ok"}
-    monkeypatch.setattr(heartbeat, "readiness", lambda: Readiness(True, checks, {"running": 2}))
+    readiness_is(Readiness(True, checks, {"running": 2}))
 
     response = client.get("/readyz")
 
@@ -24,8 +38,8 @@ def test_ready_says_what_was_checked_and_what_operators_see(client, db, monkeypa
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_not_ready_is_503_and_says_why(client, db, monkeypatch):
-    monkeypatch.setattr(heartbeat, "readiness", lambda: Readiness(False, {"writer": "is stuck"}))
+def test_not_ready_is_503_and_says_why(client, readiness_is):
+    readiness_is(Readiness(False, {"writer": "is stuck"}))
 
     response = client.get("/readyz")
 

@@ -1,4 +1,4 @@
-"""The chat page: what it shows, to whom, and that it keeps what was typed."""
+"""The chat page: its content, its access checks, and that it keeps the text of the composer."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_an_empty_page_greets_and_offers_examples(client, model):
     assert page.count("data-example") == 4
 
 
-def test_the_demo_model_is_called_one(client, model):
+def test_the_empty_page_marks_a_demo_model(client, model):
     Model.objects.update(is_demo=True)
     assert "OPENAI_API_KEY" in client.get("/").content.decode()
 
@@ -42,15 +42,15 @@ def test_an_answer_that_ends_while_the_page_is_made_is_shown_with_its_text(clien
     assert "<p>Whole.</p>" in page_of(client, answer.conversation).content.decode()
 
 
-def test_strangers_are_sent_to_sign_in_and_fragments_say_401(client, settings):
+def test_visitors_are_redirected_to_sign_in_and_fragments_answer_401(client, settings):
     settings.LOGIN_URL = "/accounts/signin/"
     client.logout()
     assert client.get("/")["Location"] == "/accounts/signin/?next=/"
     assert client.get("/sidebar/", headers=HTMX).status_code == 401
 
 
-def test_someone_elses_conversation_answers_exactly_like_a_missing_one(client, other_user, exchange):
-    answer = exchange(person=other_user)
+def test_another_users_conversation_answers_exactly_like_a_missing_one(client, other_user, exchange):
+    answer = exchange(owner=other_user)
     generation = answer.generations.get()
     gone = exchange()
     missing = gone.conversation_id
@@ -92,11 +92,11 @@ def test_the_policy_forbids_inline_scripts_and_the_page_has_none(client, exchang
     assert all("src=" in tag or "application/json" in tag for tag in re.findall(r"<script[^>]*>", page))
 
 
-def test_nothing_is_asked_of_third_parties(client, model):
+def test_the_page_loads_nothing_from_other_sites(client, model):
     assert not re.findall(r"(?:src|href|action)=\"(?:https?:)?//", client.get("/").content.decode())
 
 
-def test_a_persons_text_is_escaped_and_the_models_html_is_not(client, exchange):
+def test_user_text_is_escaped_and_rendered_answers_are_not(client, exchange):
     answer = exchange("<b>bold</b>", "**bold**")
     Message.objects.filter(pk=answer.pk).update(html="<p><strong>bold</strong></p>")
     page = page_of(client, answer.conversation).content.decode()
@@ -117,13 +117,13 @@ def test_an_answer_in_progress_carries_its_text_so_far_and_its_seq(client, excha
     page = page_of(client, answer.conversation).content.decode()
     assert f'data-generation="{generation.pk}" data-seq="2"' in page
     assert '<div class="streaming prose" dir="auto">Half a</div>' in page
-    # Without scripts: no composer, a stop button, and the page comes again by itself.
+    # Without JavaScript: no composer, a stop button, and the page reloads itself.
     assert "is-running" in page
     assert 'http-equiv="refresh"' in page
     assert reverse("stop", args=[generation.pk]) in page
 
 
-def test_a_page_that_shows_only_waiting_follows_from_the_start(client, exchange):
+def test_a_page_of_a_queued_answer_follows_from_the_start(client, exchange):
     answer = exchange(answer="", status=Generation.Status.RUNNING)
     generation = answer.generations.get()
     LoggedEvent.objects.create(generation_id=generation.pk, seq=1, payload='{"type":"queued","position":3}')
@@ -143,7 +143,7 @@ def test_a_page_that_shows_only_waiting_follows_from_the_start(client, exchange)
         ("completed", {"finish_reason": "content_filter"}, "content filter"),
     ],
 )
-def test_every_unusual_end_is_told(client, exchange, status, fields, word):
+def test_every_unusual_end_is_explained(client, exchange, status, fields, word):
     assert word in page_of(client, exchange(status=status, **fields).conversation).content.decode()
 
 
@@ -167,7 +167,7 @@ def test_the_newest_messages_come_first_and_older_ones_on_demand(client, exchang
     assert "data-older" not in older
 
 
-def test_a_page_takes_no_more_queries_for_more_messages(client, exchange, django_assert_max_num_queries):
+def test_more_messages_take_no_more_queries(client, exchange, django_assert_max_num_queries):
     answer = exchange()
     for _ in range(15):
         exchange(to=answer.conversation)
@@ -175,7 +175,7 @@ def test_a_page_takes_no_more_queries_for_more_messages(client, exchange, django
         page_of(client, answer.conversation)
 
 
-def test_editing_without_scripts_puts_the_message_into_the_composer(client, exchange):
+def test_editing_without_javascript_puts_the_message_into_the_composer(client, exchange):
     answer = exchange("first")
     exchange("second", to=answer.conversation)
     second = Message.objects.get(text="second")
@@ -185,7 +185,7 @@ def test_editing_without_scripts_puts_the_message_into_the_composer(client, exch
     assert 'name="is_edit" value="1"' in page
 
 
-def test_looking_at_a_conversation_takes_its_mark_of_news_away(client, exchange):
+def test_opening_a_conversation_removes_its_new_answer_mark(client, exchange):
     answer = exchange()
     assert "dot unseen" in client.get("/").content.decode()
     page_of(client, answer.conversation)
@@ -199,7 +199,7 @@ def test_the_theme_is_in_the_page_from_the_first_byte(client, model):
     assert "data-theme" not in client.get("/").content.decode()
 
 
-def test_the_theme_can_be_set_without_scripts_and_leads_back(client, model):
+def test_the_theme_can_be_set_without_javascript_and_redirects_back(client, model):
     response = client.post("/preferences/", {"theme": "dark"}, headers={"referer": "http://testserver/c/"})
     assert response.cookies["theme"].value == "dark"
     assert response["Location"] == "http://testserver/c/"
@@ -207,7 +207,7 @@ def test_the_theme_can_be_set_without_scripts_and_leads_back(client, model):
     assert evil["Location"] == "/"
 
 
-def test_the_demo_model_is_called_one_in_a_conversation_too(client, exchange):
+def test_a_conversation_marks_a_demo_model(client, exchange):
     answer = exchange()
     assert 'class="line muted demo" hidden' in page_of(client, answer.conversation).content.decode()
     Model.objects.update(is_demo=True)
@@ -220,10 +220,10 @@ def test_a_closed_sidebar_is_closed_from_the_first_byte(client, model):
     assert '<body class="chat is-wide"' in client.get("/").content.decode()
 
 
-def test_an_answer_says_how_many_messages_the_model_did_not_see(client, exchange):
+def test_an_answer_says_how_many_messages_were_left_out(client, exchange):
     answer = exchange(left_out=3)
     assert "3 earlier messages left out" in page_of(client, answer.conversation).content.decode()
 
 
-def test_pages_that_name_no_icon_get_one(client):
+def test_favicon_ico_redirects_to_the_icon(client):
     assert "chat/icon" in client.get("/favicon.ico")["Location"]

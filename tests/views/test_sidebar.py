@@ -7,6 +7,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from chat.generation.runner import GenerationRunner
 from chat.models import Conversation
 from chat.views import sidebar
 
@@ -21,10 +22,10 @@ def titles(html):
     return re.findall(r'class="conversation-title">(.*?)</span>', html)
 
 
-def test_newest_first_and_only_ones_own(client, exchange, other_user):
+def test_a_user_sees_only_their_own_conversations_newest_first(client, exchange, other_user):
     exchange("older one")
     exchange("newer one")
-    exchange("not mine", person=other_user)
+    exchange("not mine", owner=other_user)
     assert titles(listed(client)) == ["newer one", "older one"]
 
 
@@ -37,15 +38,15 @@ def test_search_finds_titles_and_text_and_marks_the_match(client, exchange):
     assert titles(listed(client, q="RIVER")) == ["About <mark>river</mark>s"]
 
 
-def test_search_escapes_what_was_searched_for(client, exchange):
+def test_the_search_term_is_escaped(client, exchange):
     assert "<script>" not in listed(client, q="<script>")
 
 
-def test_a_search_without_a_hit_says_so(client, exchange):
+def test_a_search_without_a_match_says_so(client, exchange):
     assert "No conversations match “xyzzy”" in listed(client, q="xyzzy")
 
 
-def test_the_list_comes_in_pages_and_can_be_refreshed_as_far_as_it_was_shown(client, user, monkeypatch):
+def test_the_list_has_pages_and_can_be_reloaded_up_to_the_last_shown_page(client, user, monkeypatch):
     monkeypatch.setattr(sidebar, "PAGE_CONVERSATIONS", 2)
     now = timezone.now()
     for number in range(5):
@@ -61,25 +62,25 @@ def test_the_list_comes_in_pages_and_can_be_refreshed_as_far_as_it_was_shown(cli
 
 
 @pytest.mark.parametrize("query", [{"page": "x"}, {"page": "-1"}, {"through": "0"}, {"page": "9" * 30}])
-def test_nonsense_pages_are_the_first_or_the_last(client, exchange, query):
+def test_invalid_page_numbers_give_the_first_or_the_last_page(client, exchange, query):
     exchange("here")
     assert titles(listed(client, **query)) == ["here"]
 
 
-def test_groups_are_named_as_people_say_it():
+def test_groups_are_named_by_age():
     today = datetime.date(2026, 11, 22)
     ages = [sidebar.age_label(today - datetime.timedelta(days=days), today) for days in (0, 1, 7, 8, 40)]
     assert ages == ["Today", "Yesterday", "Last 7 days", "November 2026", "October 2026"]
 
 
-def test_the_current_one_is_marked_and_running_ones_have_a_dot(client, exchange):
+def test_the_current_conversation_is_marked_and_running_ones_have_a_dot(client, exchange):
     answer = exchange(status="running")
     html = listed(client, current=str(answer.conversation_id))
     assert 'aria-current="page"' in html
     assert "dot running" in html
 
 
-def test_renaming_in_place_and_by_page(client, exchange):
+def test_renaming_in_the_list_and_on_a_page(client, exchange):
     pk = exchange().conversation_id
     assert "<html" not in client.get(reverse("rename", args=[pk]), headers=HTMX).content.decode()
     response = client.post(reverse("rename", args=[pk]), {"title": "  A  new\nname "}, headers=HTMX)
@@ -90,9 +91,9 @@ def test_renaming_in_place_and_by_page(client, exchange):
     assert refused.status_code == 422
 
 
-def test_deleting_stops_what_runs_and_can_be_undone(client, exchange, monkeypatch):
+def test_deleting_stops_running_answers_and_can_be_undone(client, exchange, monkeypatch):
     stopped = []
-    monkeypatch.setattr("chat.tasks.stop", lambda user, pk: stopped.append(pk))
+    monkeypatch.setattr(GenerationRunner, "stop", lambda self, pk: stopped.append(pk))
     answer = exchange("Precious", status="running")
     pk = answer.conversation_id
     toast = client.post(reverse("delete", args=[pk]), headers=HTMX).content.decode()

@@ -1,4 +1,4 @@
-"""What others wrote and we serve is what its manifest says."""
+"""Vendored browser files match their manifest."""
 
 import hashlib
 import json

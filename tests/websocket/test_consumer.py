@@ -11,15 +11,12 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 from django.test import Client
 
-from chat import notifications
-from chat.event_log import log as delta_log
 from chat.fakeprovider import FakeProvider
-from chat.generation import runner as generations
 from chat.models import Conversation, Endpoint, Generation, Message, Model
-from chat.runtime import heartbeat
-from chat.runtime.task_backends import local as task_backends
+from chat.runtime.connections import CHECK_EVERY_TICKS
 from chat.websocket import consumer
 from chatsite.asgi import application
+from tests.support.runtime import open_runtime
 
 pytestmark = pytest.mark.django_db
 
@@ -85,21 +82,16 @@ class Socket:
 
 
 @pytest.fixture
-def site(monkeypatch):
-    """Return a context manager: a fake provider, the default model on it, tasks on this loop."""
+def site():
+    """Return a context manager: a fake provider, the default model on it, a runtime on this loop."""
 
     @contextlib.asynccontextmanager
     async def open_site():
-        monkeypatch.setattr(generations, "_client", generations.upstream.Client())
-        async with FakeProvider() as provider:
+        async with FakeProvider() as provider, open_runtime() as runtime:
+            provider.runtime = runtime
             endpoint = await Endpoint.objects.acreate(name="fake", base_url=provider.base_url)
             await Model.objects.acreate(endpoint=endpoint, name="fake", is_default=True)
-            task_backends.open_home(asyncio.get_running_loop())
-            try:
-                yield provider
-            finally:
-                await task_backends.close_home()
-                await generations._client.close()
+            yield provider
 
     return open_site
 
@@ -298,10 +290,10 @@ async def test_a_frame_that_is_not_right_is_refused_with_its_client_id(site, use
 
 
 async def test_a_page_of_a_conversation_that_is_gone_hears_that_it_came_back(site, user):
-    async with site(), socket_of(user) as socket:
+    async with site() as provider, socket_of(user) as socket:
         await socket.send("watch", conversation=str(uuid4()))
         await socket.until(type="refused", code="not_found")
-        await notifications.achanged(user.pk, "any", "restored")
+        provider.runtime.notifications.changed(user.pk, "any", "restored")
         assert (await socket.until(type="changed"))["what"] == "restored"
 
 
@@ -309,7 +301,7 @@ async def test_a_page_made_for_one_person_is_not_served_as_another(site, user, o
     async with site():
         communicator = await page_of(user, f"/ws/?user={other_user.pk}")
         assert (await communicator.connect(timeout=20))[0]
-        assert await Socket(communicator).closed_with() == consumer.SOMEBODY_ELSE
+        assert await Socket(communicator).closed_with() == consumer.OTHER_USER
         communicator = await page_of(user, f"/ws/?user={user.pk}")
         assert (await communicator.connect(timeout=20))[0]
         await Socket(communicator).send("ping")
@@ -401,14 +393,15 @@ async def test_a_session_that_ended_is_not_served_any_more(site, user):
 
 @pytest.mark.parametrize("ending", ["signed out", "disabled", "another password"])
 async def test_the_tick_closes_the_sockets_of_sessions_that_ended(site, user, ending):
-    async with site(), socket_of(user) as socket:
+    async with site() as provider, socket_of(user) as socket:
         if ending == "signed out":
             await Session.objects.all().adelete()
         else:
             user.is_active = ending != "disabled"
             user.set_password("something else")
             await user.asave()
-        await heartbeat._close_ended_sessions()
+        for _n in range(CHECK_EVERY_TICKS):
+            await provider.runtime.heartbeat.tick()
         assert await socket.closed_with() == consumer.SIGNED_OUT
 
 
@@ -422,7 +415,7 @@ async def test_a_page_that_does_not_acknowledge_is_sent_no_more_than_its_window(
     async with site() as provider, socket_of(user) as socket:
         question = "[[deltas=400 chars=200 rate=2000]]"
         accepted = await socket.ask(question)
-        async for _rows in delta_log.follow(accepted["generation"]):
+        async for _rows in provider.runtime.log.follow(accepted["generation"]):
             pass
         # All is stored, and the page has been sent what fits its window.
         text, rounds = "", 0

@@ -12,14 +12,15 @@ from uuid import uuid4
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import AbstractUser
 
-from chat import events, tasks
-from chat.event_log import log as delta_log
+from chat import events
 from chat.generation import prompt
-from chat.generation import runner as generations
-from chat.management.ask import process as answering
+from chat.generation.start import start_here
+from chat.management.ask.process import runtime_for
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.conversation import Conversation
-from chat.models.generation import MILLION, ApiRequest, Generation
+from chat.models.generation import MILLION, Generation
+from chat.runtime.process import Runtime
 from chat.usage import patterns
 from chat.usage.patterns import Measured, Pattern, Sample
 
@@ -80,25 +81,25 @@ class Result:
 async def run(plan: Plan, *, tell: Callable[[str], None]) -> list[Result]:
     """Ask all of it. Raises DatabaseError."""
     results = []
-    async with answering.process(plan.model):
+    async with runtime_for(plan.model) as runtime:
         # What the first answer would otherwise wait for is no property of its pattern.
-        await asyncio.to_thread(generations.prepare)
+        await asyncio.to_thread(runtime.client.prepare)
         for pattern, at_once in (
             (patterns.SYNC, 1),
             (patterns.ASYNC, plan.concurrency),
             (patterns.STREAMING, 1),
         ):
             tell(f"{pattern.label} …")
-            results.append(await _run(plan, pattern, at_once))
+            results.append(await _run(runtime, plan, pattern, at_once))
     return results
 
 
-async def _run(plan: Plan, pattern: Pattern, at_once: int) -> Result:
+async def _run(runtime: Runtime, plan: Plan, pattern: Pattern, at_once: int) -> Result:
     leave = asyncio.Semaphore(at_once)
 
     async def ask(question: str) -> Sample:
         async with leave:
-            return await _ask(plan, pattern, question)
+            return await _ask(runtime, plan, pattern, question)
 
     began_s = monotonic()
     samples = await asyncio.gather(*map(ask, plan.questions))
@@ -110,20 +111,22 @@ async def _run(plan: Plan, pattern: Pattern, at_once: int) -> Result:
     return Result(pattern, measured, len(complete) / took_s, tokens / took_s)
 
 
-async def _ask(plan: Plan, pattern: Pattern, question: str) -> Sample:
+async def _ask(runtime: Runtime, plan: Plan, pattern: Pattern, question: str) -> Sample:
     request = ApiRequest([{"role": "user", "content": question}], {"max_tokens": ANSWER_MAX_TOKENS}).cleaned()
     began_s = monotonic()
     first_s: float | None = None
-    accepted, run = await tasks.abegin_here(
+    accepted, run = await start_here(
+        runtime.runner,
+        plan.user,
         lambda: Conversation.ask_once(
             plan.user,
             request,
             model=plan.model,
             client_id=f"patterns-{pattern.name}-{uuid4().hex}",
             source=Generation.Source.COMMAND,
-        )
+        ),
     )
-    async for rows in delta_log.follow(accepted.generation_id, is_about_to_begin=True):
+    async for rows in runtime.log.follow(accepted.generation_id, is_about_to_start=True):
         if first_s is None and any(isinstance(events.decode(row.payload), events.Delta) for row in rows):
             first_s = monotonic() - began_s
     end_s = monotonic() - began_s

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.core.management.base import OutputWrapper
 
 from chat import events
-from chat.event_log import log as delta_log
+from chat.event_log.log import EventLog
 
 RULE = "-" * 40
 # A model's text must not move a terminal's cursor, set its title or write to its clipboard.
@@ -45,9 +45,9 @@ class Reader:
     def text(self) -> str:
         return "".join(self._text)
 
-    async def read(self, generation_id: int) -> events.Terminal | events.Snapshot:
+    async def read(self, log: EventLog, generation_id: int) -> events.Terminal | events.Snapshot:
         """Follow to the end and return how it ended."""
-        async for rows in delta_log.follow(generation_id, is_about_to_begin=True):
+        async for rows in log.follow(generation_id, is_about_to_start=True):
             for row in rows:
                 event = events.decode(row.payload)
                 await self._take(event)

@@ -1,35 +1,25 @@
-"""A command that asks: for as long as it takes it is a process like a server, and runs its own answers.
+"""The process of a command that asks a model: while it lasts, it has a runtime like a server's.
 
-So it works beside a server and without one. Other processes see its heartbeat and leave its answers alone;
-should it be killed, a server takes them over.
+So it works beside a server and without one. Other processes see its heartbeat and leave its answers alone.
+If the command is killed, a server takes them over.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.core.management import CommandError
 from django.db import DatabaseError
 
-from chat.event_log import log as delta_log
-from chat.generation import runner as generations
-from chat.local_model import supervisor as local_model
 from chat.local_model.supervisor import LocalModel
 from chat.management import owner
 from chat.management.exits import Exit
 from chat.models.catalog import Model, seed_from_environment
-from chat.models.generation import Generation
-from chat.models.process import PROCESS_ID, Process
-from chat.runtime import heartbeat
-from chat.runtime.task_backends import local as task_backends
+from chat.models.process import Process
+from chat.runtime.process import Runtime
 
-# How long answers may take to end when the command does; what is left is ended by a server.
-STOP_S = 2.0
 # An unknown name is answered with those that exist, as far as they fit on a screen.
 NAMES_SHOWN = 20
 
@@ -78,36 +68,13 @@ def _model(name: str | None) -> Model:
     return found[0]
 
 
-@asynccontextmanager
-async def process(model: Model) -> AsyncIterator[None]:
-    """Be a process that can run answers of `model`; those that still run at the end are stopped.
+def runtime_for(model: Model) -> Runtime:
+    """Return the runtime of a command, which can run answers of `model`, to be entered.
 
-    The demo model of a server belongs to that server: a second child is started here, and ended.
+    Answers that still run when it exits are stopped. The demo model of a server belongs to that server:
+    a second child is started here.
     """
-    # What goes wrong with an answer is told by its events; the log would say it again.
+    # Events report what goes wrong with an answer; the log would repeat it.
     logging.getLogger("chat").setLevel(logging.ERROR)
-    task_backends.open_home(asyncio.get_running_loop())
-    delta_log.open_writer()
-    child = LocalModel() if model.endpoint.is_embedded else None
-    try:
-        if child is not None:
-            child.start()
-            local_model.set_current(child)
-        await heartbeat.start(kind=Process.Kind.COMMAND)
-        yield
-    finally:
-        await _stop_all()
-        await heartbeat.stop()
-        await task_backends.close_home()
-        await asyncio.to_thread(delta_log.close_writer)
-        if child is not None:
-            await child.stop()
-
-
-async def _stop_all() -> None:
-    """Stop what this process still runs: nobody is left to read it."""
-    ours = Generation.objects.active().filter(owner=PROCESS_ID)
-    await delta_log.awrite(ours.request_stop)
-    for running in generations.running():
-        generations.stop_here(running.id)
-    await generations.drain(STOP_S)
+    local_model = LocalModel() if model.endpoint.is_embedded else None
+    return Runtime(Process.Kind.COMMAND, local_model=local_model)

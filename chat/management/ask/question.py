@@ -13,13 +13,16 @@ from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser
 
-from chat import events, tasks
-from chat.management.ask import process as answering
+from chat import events
+from chat.generation.start import start_here, stop
 from chat.management.ask.output import Reader
+from chat.management.ask.process import runtime_for
 from chat.management.exits import Exit, exit_of
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.conversation import Conversation
-from chat.models.generation import ApiRequest, Generation
+from chat.models.generation import Generation
+from chat.runtime.process import Runtime
 
 SIGNALS = {signal.SIGINT: Exit.CTRL_C, signal.SIGTERM: Exit.TERMINATED}
 
@@ -53,26 +56,28 @@ class Asked:
         reader.on_broken = partial(self._stop, Exit.PIPE_CLOSED)
 
     async def to_its_end(self) -> End:
-        """Be a process that answers, ask, and read until the last event. Raises RequestRefused, DatabaseError."""
+        """Ask, and read until the last event. Raises RequestRefused, DatabaseError."""
         with self._signals():
-            async with answering.process(self._model):
-                return await self._ask()
+            async with runtime_for(self._model) as runtime:
+                return await self._ask(runtime)
 
-    async def _ask(self) -> End:
+    async def _ask(self, runtime: Runtime) -> End:
         if self._model.endpoint.is_embedded:
             self.reader.tell("Starting the demo model, for this question alone …")
-        accepted, run = await tasks.abegin_here(
+        accepted, run = await start_here(
+            runtime.runner,
+            self._user,
             lambda: Conversation.ask_once(
                 self._user,
                 self._request,
                 model=self._model,
                 client_id=f"ask-{uuid4().hex}",
                 source=Generation.Source.COMMAND,
-            )
+            ),
         )
-        stopper = asyncio.create_task(self._stop_when_told(accepted.generation_id), name="stopper")
+        stopper = asyncio.create_task(self._stop_when_told(runtime, accepted.generation_id), name="stopper")
         try:
-            last = await self.reader.read(accepted.generation_id)
+            last = await self.reader.read(runtime.log, accepted.generation_id)
             await run
         finally:
             stopper.cancel()
@@ -86,13 +91,13 @@ class Asked:
             return self._stopped_as
         return exit_of(last)
 
-    async def _stop_when_told(self, generation_id: int) -> None:
+    async def _stop_when_told(self, runtime: Runtime, generation_id: int) -> None:
         try:
             async with asyncio.timeout(self.timeout_s):
                 await self._is_told.wait()
         except TimeoutError:
             self._is_late = True
-        await tasks.astop(self._user, generation_id)
+        await stop(runtime.runner, self._user, generation_id)
 
     def _stop(self, code: Exit) -> None:
         if self._stopped_as is not None:  # said twice: at once

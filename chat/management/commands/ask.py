@@ -19,12 +19,12 @@ from django.db import DatabaseError, connections
 from chat import events
 from chat.errors import RequestRefused
 from chat.management import exits, receipt
-from chat.management.ask import process as answering
 from chat.management.ask import stdin as sources
 from chat.management.ask.output import Reader
+from chat.management.ask.process import who_and_what
 from chat.management.ask.question import Asked, End
 from chat.management.exits import Exit
-from chat.models.generation import ApiRequest
+from chat.models.api_request import ApiRequest
 
 NOTES = f"""\
 What happens meanwhile (retries, waits, another model) is told on stderr if that is a terminal, or with -v 2.
@@ -90,7 +90,7 @@ class Command(BaseCommand):
 
     def _ask(self, *, question: str | None, file: Path | None, system: str, **options: Any) -> Exit:
         text = sources.read(question, file)
-        user, model = answering.who_and_what(options["user"], options["model"])
+        user, model = who_and_what(options["user"], options["model"])
         connections.close_all()  # what follows uses the database from other threads
         messages = [{"role": "system", "content": system}] if system.strip() else []
         request = ApiRequest([*messages, {"role": "user", "content": text}]).cleaned()

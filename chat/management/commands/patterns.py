@@ -14,7 +14,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from chat.management.ask import benchmark as trial
-from chat.management.ask import process as answering
+from chat.management.ask.process import who_and_what
 from chat.management.exits import Exit
 from chat.usage import patterns
 
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", dest="is_json", action="store_true", help="print JSON, not a table")
 
     def handle(self, *, prompts: int, is_json: bool, yes: bool, **options: Any) -> NoReturn:
-        user, model = answering.who_and_what(options["user"], options["model"])
+        user, model = who_and_what(options["user"], options["model"])
         try:
             batch = patterns.from_logs(DAYS_OF_BATCHES)[patterns.BATCH]
             connections.close_all()  # what follows uses the database from other threads

@@ -1,6 +1,6 @@
-"""Tasks in Celery workers, over Redis. Imported where `REDIS_URL` is set, and nowhere else.
+"""Run Django tasks in Celery workers, over Redis. Imported only where `REDIS_URL` is set.
 
-The broker only makes things quicker: a message that is lost, late or delivered twice does no harm, since
+The broker only speeds things up: a message that is lost, late or delivered twice does no harm, because
 work that must not be lost has a row.
 """
 
@@ -16,17 +16,17 @@ from django.tasks.base import Task, TaskResult
 from kombu.exceptions import OperationalError
 
 from chat.models.process import Process
-from chat.runtime.task_backends.local import AsyncioBackend, ready, run_and_wait
+from chat.runtime.task_backends.local import AsyncioBackend, ready_result, run_and_wait
 
 logger = logging.getLogger(__name__)
 
-# Redis has lists for these, of which 0 is read first.
+# One Redis list for each; 0 is read first.
 BROKER_PRIORITIES = list(range(10))
-# Of django.tasks: -100 to 100, the highest first.
+# Of Django's task framework: -100 to 100, the highest first.
 PRIORITY_MAX = 100
-# Whoever enqueues does not wait longer for Redis.
+# A caller that enqueues a task waits no longer than this for Redis.
 TIMEOUT_S = 1.0
-# Tasks that a worker has in hand at a time. Answers are not among them: those are on its event loop.
+# Tasks that a worker runs at a time. Answers are not among them: those run on its event loop.
 CONCURRENCY = 32
 
 app = Celery(
@@ -48,32 +48,32 @@ app.conf.update(
     worker_concurrency=CONCURRENCY,
     worker_hijack_root_logger=False,
     worker_pool="threads",
-    # Messages in hand are past all priorities.
+    # A prefetched message has left its priority list.
     worker_prefetch_multiplier=1,
 )
 
 
 @app.task(name="chat.run")  # type: ignore[untyped-decorator]
 def run(path: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Run the task of django.tasks that is at `path`, in a worker."""
+    """Run the Django task at `path`, in a worker."""
     run_and_wait(path, args, kwargs)
 
 
 def broker_priority(priority: int) -> int:
-    """Return the priority of a message for that of a task."""
+    """Convert the priority of a Django task to that of a Celery message."""
     return round((PRIORITY_MAX - priority) * BROKER_PRIORITIES[-1] / (2 * PRIORITY_MAX))
 
 
 class CeleryBackend(AsyncioBackend):
-    """Send tasks to a worker, the most urgent first; run them here while none lives or Redis is away.
+    """Sends tasks to a worker, the most urgent first; runs them here while no worker lives or Redis is away.
 
-    `enqueue` reads the database and so belongs on a thread; on an event loop use `aenqueue`.
+    `enqueue` reads the database, so call it on a thread; on an event loop call `aenqueue`.
     """
 
     def enqueue[**P, R](self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]) -> TaskResult[P, R]:
         self.validate_task(task)
         if _send(task, args, kwargs):
-            return ready(task, args, kwargs)
+            return ready_result(task, args, kwargs)
         return super().enqueue(task, args, kwargs)
 
     async def aenqueue[**P, R](
@@ -81,12 +81,12 @@ class CeleryBackend(AsyncioBackend):
     ) -> TaskResult[P, R]:
         self.validate_task(task)
         if await database_sync_to_async(_send, thread_sensitive=False)(task, args, kwargs):
-            return ready(task, args, kwargs)
+            return ready_result(task, args, kwargs)
         return super().enqueue(task, args, kwargs)
 
 
 def _send(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> bool:
-    """Send a task to the workers; False if there are none, or no Redis."""
+    """Send a task to the workers. Return False if there are none, or no Redis."""
     if not Process.objects.filter(kind=Process.Kind.WORKER).exists():
         return False
     try:

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0008_webhooks'),
+        ('chat', '0010_texts'),
     ]
 
     operations = [

@@ -1,0 +1,108 @@
+"""Read a log back from the database: its rows, the text they add up to, and its removal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from channels.db import database_sync_to_async
+from django.db.models import Max
+from django.db.models.functions import Length
+
+from chat import events
+from chat.event_log.lease import LogRow
+from chat.models.generation import Generation
+from chat.models.logged_event import LoggedEvent
+
+# What is read from the database at a time: so many rows, and of large rows so many characters (or one row).
+# A slow follower holds one such page in memory.
+READ_ROWS = 500
+READ_CHARS = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedText:
+    """Text and thinking of a running generation up to `seq`."""
+
+    seq: int = 0
+    text: str = ""
+    thinking: str = ""
+
+
+def replay(generation_id: int, *, prefix: str = "") -> ReplayedText:
+    """Read a generation's log and return its text so far, after `prefix`."""
+    return fold(_all_rows(generation_id), prefix)
+
+
+async def areplay(generation_id: int, *, prefix: str = "") -> ReplayedText:
+    """`replay` for async callers."""
+    found: ReplayedText = await database_sync_to_async(replay)(generation_id, prefix=prefix)
+    return found
+
+
+def fold(rows: Iterable[LogRow], prefix: str = "") -> ReplayedText:
+    """Return the text that a reader of these rows sees."""
+    seq = 0
+    text, thinking = [prefix], [""]
+    for row in rows:
+        seq = row.seq
+        event = events.decode(row.payload)
+        if isinstance(event, events.Delta):
+            text.append(event.text)
+        elif isinstance(event, events.Thinking):
+            thinking.append(event.text)
+        elif isinstance(event, events.Restarted):
+            text, thinking = [prefix], [""]
+    return ReplayedText(seq, "".join(text), "".join(thinking))
+
+
+def rows_after(generation_id: int, seq: int) -> list[LogRow]:
+    """Return the next page of rows above `seq`, not more than may be held in memory for a slow reader."""
+    rows = LoggedEvent.objects.filter(generation_id=generation_id, seq__gt=seq).order_by("seq")
+    chars, last = 0, 0
+    for row_seq, size in rows.annotate(size=Length("payload")).values_list("seq", "size")[:READ_ROWS]:
+        chars += size
+        if last and chars > READ_CHARS:
+            break
+        last = row_seq
+    found = rows.filter(seq__lte=last).values_list("seq", "payload")
+    return [LogRow(row_seq, payload.encode()) for row_seq, payload in found]
+
+
+def snapshot_after(generation_id: int, seq: int) -> tuple[LogRow | None, bool]:
+    """Return a snapshot if the generation is final, and whether the generation exists at all."""
+    # The request is not read: it may have megabytes, and this is called at every poll.
+    status = Generation.objects.filter(pk=generation_id).values_list("status", flat=True).first()
+    if status is None:
+        return None, False
+    if status in Generation.ACTIVE:
+        return None, True
+    generation = (
+        Generation.objects.filter(pk=generation_id)
+        .values_list(
+            "status", "message__text", "message__thinking", "finish_reason", "error_code", "error_message"
+        )
+        .first()
+    )
+    if generation is None:  # deleted in between
+        return None, False
+    return LogRow(seq + 1, events.encode(events.Snapshot(*generation))), True
+
+
+def prune(generation_id: int, rows: int | None = None) -> int:
+    """Delete a log, or its last `rows` rows; return how many rows were deleted.
+
+    The last rows go first: a follower of a final generation without its last row receives a snapshot.
+    """
+    log = LoggedEvent.objects.filter(generation_id=generation_id)
+    if rows is not None:
+        last = log.aggregate(last=Max("seq"))["last"] or 0
+        log = log.filter(seq__gt=last - rows)
+    return log.delete()[0]
+
+
+def _all_rows(generation_id: int) -> Iterator[LogRow]:
+    after = 0
+    while rows := rows_after(generation_id, after):
+        yield from rows
+        after = rows[-1].seq

@@ -1,0 +1,98 @@
+"""Start and stop a generation: store it, schedule its run, notify the user's pages.
+
+Every entry point comes through here. `operation` is a verb of Conversation that asks for an answer; the
+writer commits it before anything runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import AbstractUser
+from django.db import IntegrityError
+
+from chat.event_log.writer import Writer
+from chat.generation.runner import GenerationRunner
+from chat.models.generation import Generation
+from chat.models.started_generation import StartedGeneration
+
+logger = logging.getLogger(__name__)
+
+type AskOperation = Callable[[], StartedGeneration]
+
+
+async def store(writer: Writer, user: AbstractUser, operation: AskOperation) -> StartedGeneration:
+    """Commit what `operation` stores, once.
+
+    If another process stores the same client id at the same moment, the database refuses one of the
+    two: the second try finds what the first one stored. Raises RequestRefused; nothing is stored then.
+    """
+    try:
+        return await writer.arun(operation, user_id=user.pk)
+    except IntegrityError:
+        logger.info("the same client id was stored by another process")
+        return await writer.arun(operation, user_id=user.pk)
+
+
+async def start(runner: GenerationRunner, user: AbstractUser, operation: AskOperation) -> StartedGeneration:
+    """Store a question and run its answer in this process. Raises RequestRefused."""
+    started = await store(runner.log.writer, user, operation)
+    if not started.is_repeat:
+        runner.start(started.generation_id)
+        _notify(runner, user, started)
+    return started
+
+
+async def start_here(
+    runner: GenerationRunner, user: AbstractUser, operation: AskOperation
+) -> tuple[StartedGeneration, asyncio.Task[None]]:
+    """`start` for a command: this process owns the answer from the first moment.
+
+    No server picks it up while this process's heartbeat goes on; when that stops, one does. Also return
+    the task that runs it.
+    """
+    started = await store(runner.log.writer, user, partial(_owned, operation, runner.process_id))
+    task = runner.start(started.generation_id, from_owner=runner.process_id)
+    assert task is not None  # nobody else starts it, and a command that drains asks no more
+    return started, task
+
+
+def _owned(operation: AskOperation, process_id: str) -> StartedGeneration:
+    started = operation()
+    Generation.objects.active().filter(pk=started.generation_id, owner="").update(owner=process_id)
+    return started
+
+
+def _notify(runner: GenerationRunner, user: AbstractUser, started: StartedGeneration) -> None:
+    if started.is_hidden:
+        return
+    for what in ("created", "started") if started.is_new_conversation else ("started",):
+        runner.notifications.changed(user.pk, started.conversation_id, what, generation=started.generation_id)
+
+
+async def stop(runner: GenerationRunner, user: AbstractUser, generation_id: int) -> bool:
+    """Stop a user's own generation, wherever it runs. Return False if it had ended, or is not theirs."""
+    was_active = await runner.log.writer.arun(partial(Generation.request_stop, user, generation_id))
+    if was_active:
+        await stop_requested(runner, user, [generation_id])
+    return was_active
+
+
+async def stop_requested(runner: GenerationRunner, user: AbstractUser, generation_ids: list[int]) -> None:
+    """End generations whose rows say that a stop was requested: here now, elsewhere at once if possible.
+
+    Without notices, another process reads the request from its row at its next tick.
+    """
+    for generation_id in generation_ids:
+        runner.stop(generation_id)
+        runner.notifications.stop_requested(user.pk, generation_id)
+
+
+# For sync views. Within a server they run on its event loop.
+start_sync = async_to_sync(start)
+stop_sync = async_to_sync(stop)
+stop_requested_sync = async_to_sync(stop_requested)

@@ -1,0 +1,53 @@
+"""Attempts: the upstream calls of a generation, one row each."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Attempt(models.Model):
+    """One upstream call of a generation."""
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running", _("running")
+        COMPLETED = "completed", _("completed")
+        STOPPED = "stopped", _("stopped")
+        FAILED = "failed", _("failed")
+        LOST = "lost", _("lost with its process")
+
+    class Recovery(models.TextChoices):
+        CONTINUE = "continue", _("continues the text")
+        RESTART = "restart", _("restarts")
+
+    generation = models.ForeignKey("chat.Generation", models.CASCADE, related_name="attempts")
+    number = models.PositiveSmallIntegerField(_("number"))
+    epoch = models.PositiveIntegerField(_("epoch"), default=0)
+    model_name = models.CharField(_("model"), max_length=200)
+    endpoint_name = models.CharField(_("endpoint"), max_length=80, blank=True)
+    # How it follows the text of earlier attempts; empty: there was none.
+    recovery = models.CharField(_("recovery"), max_length=10, choices=Recovery, blank=True, db_default="")
+    # Characters of the answer before this attempt.
+    before_chars = models.PositiveIntegerField(_("characters before"), default=0, db_default=0)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome, default=Outcome.RUNNING)
+    error_code = models.CharField(_("error"), max_length=60, blank=True)
+    # The endpoint's own words, redacted: for staff, never for the user.
+    error_detail = models.TextField(_("detail"), blank=True)
+    wait_s = models.FloatField(_("backoff, s"), default=0)
+    # In the admission queue, just before this call.
+    queued_s = models.FloatField(_("time in queue, s"), default=0, db_default=0)
+    # Text that ended with this attempt, and that a restart removed from the answer.
+    abandoned_text = models.TextField(_("abandoned text"), blank=True)
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    first_delta_at = models.DateTimeField(_("first delta"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        ordering = ["generation", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "number"], name="one_attempt_per_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of generation {self.generation_id}"

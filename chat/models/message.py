@@ -1,0 +1,133 @@
+"""Messages: a tree per conversation. An edit or a new answer is a sibling, and siblings are versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from chat.errors import RequestRefused
+from chat.models.limits import not_found
+
+# The longest branch that is read for a prompt.
+BRANCH_MAX_MESSAGES = 10_000
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Messages of one conversation, for the methods that read a branch."""
+
+    def branch(self, end_id: int | None, *, limit: int, max_chars: int | None = None) -> list[Message]:
+        """Return up to `limit` messages of the path from the root to the message `end_id`, oldest first.
+
+        `max_chars`: stop before the text of all of them is longer; the last message is always included.
+        A parent is always older than its child, so the path is read in slices of falling ids.
+        """
+        found: list[Message] = []
+        chars = 0
+        while end_id is not None and len(found) < limit:
+            first_of_slice = end_id
+            for message in self.filter(pk__lte=end_id).order_by("-pk")[: min(limit, 100) + 20]:
+                if message.pk != end_id or len(found) == limit:
+                    continue
+                chars += len(message.text)
+                if max_chars is not None and found and chars > max_chars:
+                    return found[::-1]
+                found.append(message)
+                end_id = message.parent_id
+            if end_id == first_of_slice:  # its row is gone
+                break
+        return found[::-1]
+
+    def recent(self, end_id: int | None, *, max_chars: int) -> tuple[list[Message], int]:
+        """Return the end of a path, and how many messages lie before it."""
+        found = self.branch(end_id, limit=BRANCH_MAX_MESSAGES, max_chars=max_chars)
+        if not found or found[0].parent_id is None:
+            return found, 0
+        parents = dict(self.filter(pk__lt=found[0].pk).values_list("pk", "parent_id"))
+        unread, above = 0, found[0].parent_id
+        while above is not None and above in parents:
+            unread, above = unread + 1, parents[above]
+        return found, unread
+
+    def newest_end(self, message_id: int) -> int:
+        """Return the id of the newest leaf below a message, or its own."""
+        newer = self.filter(pk__gt=message_id).order_by("pk")
+        newest_child = dict(newer.values_list("parent_id", "pk"))
+        while message_id in newest_child:
+            message_id = newest_child[message_id]
+        return message_id
+
+
+class Message(models.Model):
+    """One message of a user or of a model."""
+
+    class Role(models.TextChoices):
+        USER = "user", gettext_lazy("user")
+        ASSISTANT = "assistant", gettext_lazy("model")
+
+    conversation = models.ForeignKey("chat.Conversation", models.CASCADE, related_name="messages")
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
+    role = models.CharField(gettext_lazy("role"), max_length=10, choices=Role)
+    text = models.TextField(gettext_lazy("text"), blank=True)
+    thinking = models.TextField(gettext_lazy("thinking"), blank=True)
+    # Rendered and sanitised once, when the text was final.
+    html = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        # The first also finds a message's siblings; a branch is read by the second.
+        indexes = [
+            models.Index(fields=["conversation", "parent"]),
+            models.Index(fields=["conversation", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.text[:60]}"
+
+    @classmethod
+    def get_for(cls, user: AbstractUser, message_id: int) -> Message:
+        """Return a message of the user's own conversations, or raise RequestRefused `not_found`."""
+        try:
+            found = (
+                cls.objects.select_related("conversation")
+                .filter(pk=message_id, conversation__user_id=user.pk, conversation__deleted_at=None)
+                .first()
+            )
+        except OverflowError as exc:  # larger than any id
+            raise not_found() from exc
+        if found is None:
+            raise not_found()
+        return found
+
+    def check_can_be_followed(self) -> None:
+        """Raise RequestRefused unless a user's message may follow this one: `bad_parent`, `busy`."""
+        if self.role != Message.Role.ASSISTANT:
+            raise RequestRefused(
+                "bad_parent", _("A message follows an answer, not another message. Reload the page.")
+            )
+        if self.generations.active().exists():
+            raise RequestRefused("busy", _("The previous answer is still running. Wait for it, or stop it."))
+
+    @staticmethod
+    def siblings(messages: Iterable[Message]) -> dict[int, list[int]]:
+        """Return, by message id, the ids of its versions (itself among them), oldest first: one query."""
+        messages = list(messages)
+        if not messages:
+            return {}
+        parents = {message.parent_id for message in messages}
+        is_version = Q(parent_id__in=parents - {None})
+        if None in parents:
+            is_version |= Q(parent=None)
+        rows = Message.objects.filter(is_version, conversation_id=messages[0].conversation_id)
+        by_parent: dict[int | None, list[int]] = {}
+        for pk, parent_id in rows.order_by("pk").values_list("pk", "parent_id"):
+            by_parent.setdefault(parent_id, []).append(pk)
+        return {message.pk: by_parent[message.parent_id] for message in messages}

@@ -1,0 +1,115 @@
+"""Events in Chromium: lost, repeated, unknown, and how the page acknowledges them."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.steps import until_seen
+from tests.support.chat_page import HALF, WORDS, held_question, last_answer, send, wait_until_final
+from tests.support.provider_control import release
+
+pytestmark = pytest.mark.browser
+
+
+def test_lost_and_repeated_events_leave_no_gap_and_no_repeat(wired, wire):
+    lost = iter([10, 25, 26, 40])
+    next_lost = next(lost)
+
+    def lossy(frame):
+        nonlocal next_lost
+        if frame.get("seq") == next_lost:
+            next_lost = next(lost, None)
+            return []
+        return [frame, frame]
+
+    wire.on_server_frame = lossy
+    send(wired, f"[[rate=60 chars=8]] [[text={WORDS}]]")
+    expect(last_answer(wired)).to_have_text(WORDS)
+    wait_until_final(wired)
+    assert next_lost is None
+    assert len(wire.said("follow")) >= 2
+
+
+def test_events_show_the_status_and_an_unknown_one_is_counted(wired, wire, site):
+    question, gate = held_question()
+    last = {}
+
+    def shifted(frame):
+        if "seq" in frame:
+            frame = frame | {"seq": frame["seq"] + last.get("more", 0)}
+            last.update(generation=frame["generation"], seq=frame["seq"])
+        return [frame]
+
+    def happens(type_, **fields):
+        last["more"] = last.get("more", 0) + 1
+        last["seq"] += 1
+        wire.tell({"generation": last["generation"], "seq": last["seq"], "type": type_, **fields})
+
+    wire.on_server_frame = shifted
+    wired.set_viewport_size({"width": 360, "height": 740})
+    send(wired, question)
+    expect(last_answer(wired)).to_contain_text("word23 w")  # all there is before the gate
+    status = wired.locator("article.answer .status")
+    notes = wired.locator("article.answer .answer-note")
+    spoken = wired.locator("#announcer")
+
+    happens("invented_tomorrow", text="unknown")
+    happens("retrying", attempt=2, of=3, wait_s=30, code="overloaded", message="The provider is overloaded.")
+    expect(status).to_contain_text("The provider is overloaded. Attempt 2 of 3 in 30 s.")
+    expect(spoken).to_contain_text("Attempt 2 of 3 in 30 s.")
+    happens("continued", model="fake", code="cut", message="It was cut. The model goes on.")
+    expect(status).to_have_text("It was cut. The model goes on.")
+    expect(spoken).to_contain_text("It was cut. The model goes on.")
+    expect(last_answer(wired)).to_contain_text(HALF)
+    happens("started", model="fake", attempt=2)
+    expect(status).to_have_text("It was cut. The model goes on.")
+    happens("delta", text=" and more.")  # the last character is drawn when another one follows
+    expect(last_answer(wired)).to_contain_text(re.compile("and more$"))
+    expect(status).to_have_text("")
+    expect(notes).to_have_count(0)
+    happens("switched", model="other", code="overloaded", message="Overloaded. Going on with other.")
+    expect(notes).to_have_text("Overloaded. Going on with other.")
+    happens("restarted", reason="cut")
+    expect(notes.last).to_have_text("The answer was interrupted and is being generated again.")
+    expect(last_answer(wired)).to_have_text("")
+    happens("delta", text="Quite another answer.")
+    expect(last_answer(wired)).to_have_text("Quite another answer")
+    happens("queued", position=3)
+    expect(status).to_have_text("Waiting in the queue, position 3…")
+    assert wired.evaluate("document.documentElement.scrollWidth") == 360
+
+    release(site.provider, gate)
+    # The stored answer replaces what was drawn.
+    expect(last_answer(wired)).to_have_text(WORDS)
+    wait_until_final(wired)
+    assert not wire.said("follow")
+
+
+def test_a_page_acknowledges_at_most_four_times_a_second(wired, wire):
+    began = time.monotonic()
+    send(wired, "[[rate=100 deltas=200]] a fast one")
+    wait_until_final(wired)
+    assert 1 < len(wire.said("ack")) <= 4 * (time.monotonic() - began) + 2
+
+
+def test_a_page_without_animation_frames_keeps_drawing_and_acknowledging(page, wire, site):
+    # Browsers give no frames to a hidden page.
+    page.add_init_script("window.requestAnimationFrame = () => 1")
+    next(site.sessions).enter(page.context)
+    page.goto(site.server.base_url)
+    question, gate = held_question()
+    send(page, question)
+    expect(last_answer(page)).to_contain_text(HALF)
+    until_seen(page, lambda: wire.said("ack"), "an acknowledgement")
+    release(site.provider, gate)
+    expect(last_answer(page)).to_have_text(WORDS)
+
+
+def test_an_answer_that_is_not_shown_is_acknowledged_too(wired, wire):
+    # Otherwise it would use up the window of the answers that are shown.
+    for seq in (6, 7):
+        wire.tell({"generation": 10**9, "seq": seq, "type": "delta", "text": "of another conversation"})
+    until_seen(wired, lambda: wire.said("ack"), "the stray to be acknowledged")
+    assert [(frame["generation"], frame["seq"]) for frame in wire.said("ack")] == [(10**9, 7)]

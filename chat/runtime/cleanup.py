@@ -13,7 +13,6 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
@@ -34,6 +33,8 @@ ROWS_MAX = 5_000
 DELETED_KEPT = timedelta(days=1)
 # A slice of a large request takes as long to delete as so many ordinary rows.
 ROWS_PER_SLICE = 25
+# Pages that are still showing a finished answer replay its events, also after a sleep of some minutes.
+LOG_KEPT = timedelta(minutes=10)
 
 # Deletes about as many rows as it is told and returns the number; a smaller number means that it is done.
 type CleanupStep = Callable[[int], int]
@@ -79,8 +80,8 @@ def next_slice_rows(rows: int, took_s: float) -> int:
 
 
 def prune_logs(rows: int) -> int:
-    """Delete rows of the logs of answers that ended CHATSITE_LOG_KEPT_S ago or earlier."""
-    before = timezone.now() - timedelta(seconds=settings.LOG_KEPT_S)
+    """Delete rows of the logs of answers that ended LOG_KEPT ago or earlier."""
+    before = timezone.now() - LOG_KEPT
     finished = Generation.objects.filter(finished_at__lt=before, has_log=True).order_by("finished_at")
     deleted, pruned = 0, []
     for generation_id in finished.values_list("pk", flat=True)[:rows]:

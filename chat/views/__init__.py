@@ -1,1 +1,4 @@
-"""Pages and their fragments: each view parses, checks access, calls one operation and renders HTML."""
+"""Pages and their fragments.
+
+Each view parses the request, checks access, calls one operation and renders HTML.
+"""

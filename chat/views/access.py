@@ -1,4 +1,4 @@
-"""Access to pages: the check for a signed-in user, and the HTTP status of a refused request."""
+"""Restrict views to signed-in users, and give refused requests an HTTP status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from chat.errors import RequestRefused
 
 
 class AuthenticatedRequest(HttpRequest):
-    """A request of a signed-in user. `htmx` is true when htmx or a script requests a fragment."""
+    """A request of a signed-in user.
+
+    `htmx` is true when htmx or a script requests a fragment.
+    """
 
     user: User
     htmx: HtmxDetails

@@ -35,7 +35,10 @@ class SigninForm(AuthenticationForm):
 
 
 class Signin(LoginView):
-    """Sign in by password. The admin redirects here as well, so that one throttle covers both."""
+    """Sign in by password.
+
+    The admin redirects here as well, so that one throttle covers both.
+    """
 
     template_name = "accounts/signin.html"
     authentication_form = SigninForm
@@ -58,7 +61,10 @@ class Signin(LoginView):
         return super().get_context_data(registration_is_open=settings.REGISTRATION_IS_OPEN, **kwargs)
 
     def _refuse(self, refused: RequestRefused) -> HttpResponse:
-        """Show how long to wait, without checking the password. The response is the same for every name."""
+        """Show how long to wait, without checking the password.
+
+        The response is the same for known and unknown user names.
+        """
         # Keep the user name, so that only the password has to be typed again.
         form = SigninForm(self.request, initial={"username": self.request.POST.get("username", "")})
         response = self.render_to_response(self.get_context_data(form=form, refusal=refused.message))
@@ -71,7 +77,10 @@ class Signin(LoginView):
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_variables("token")
 def signin_link(request: HttpRequest, token: str) -> HttpResponse:
-    """Sign in by a single-use link. Only the POST uses it up, so that link previews do no harm."""
+    """Sign in by a single-use link.
+
+    Only the POST uses it up, so that link previews do no harm.
+    """
     link = SigninLink.find(token)
     if request.method == "POST" and link is not None and link.use():
         login(request, link.user, backend=BACKEND)
@@ -100,7 +109,7 @@ def password_set(request: HttpRequest) -> HttpResponse:
 
 
 class PasswordChange(PasswordChangeView):
-    """Change the password. This session stays valid; all other sessions of the user end."""
+    """Change the password. All other sessions of the user end."""
 
     template_name = "accounts/password_change.html"
     success_url = reverse_lazy("password_changed")

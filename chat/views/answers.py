@@ -1,11 +1,13 @@
-"""Send, regenerate, continue and stop by form, for pages without JavaScript; details of an answer."""
+"""Send, regenerate, continue and stop by form, for pages without JavaScript."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
+from django.contrib.auth.models import User
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -24,7 +26,7 @@ from chat.views.pages import Composer, page
 
 @require_POST
 def ask(request: AuthenticatedRequest) -> HttpResponse:
-    """Send the composer's text. If the request is refused, the page comes back with the text in place."""
+    """Send the composer's text. A refused request returns the page with the text."""
     if not request.user.is_authenticated:
         return render(
             request,
@@ -41,9 +43,16 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
     if not form.is_valid():
         return page(request, None, _invalid_composer(request, form))
     data = form.cleaned_data
-    operation = partial(
-        Conversation.ask,
-        request.user,
+    try:
+        started = start_sync(current_runtime().runner, request.user, partial(_start, request.user, data))
+    except RequestRefused as refused:
+        return page(request, _conversation(request, data["conversation"]), _refused_composer(data, refused))
+    return to_end(started.conversation_id)
+
+
+def _start(user: User, data: dict[str, Any]) -> StartedGeneration:
+    return Conversation.ask(
+        user,
         data["text"] or data["example"],
         client_id=data["client_id"],
         conversation_id=data["conversation"],
@@ -54,20 +63,18 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
         temperature=data["temperature"],
         source=Generation.Source.FORM,
     )
-    try:
-        accepted = start_sync(current_runtime().runner, request.user, operation)
-    except RequestRefused as refused:
-        composer = Composer(
-            data["text"],
-            refused,
-            data["is_edit"],
-            data["parent"],
-            data["model"],
-            data["system_prompt"],
-            data["temperature"],
-        )
-        return page(request, _conversation(request, data["conversation"]), composer)
-    return to_end(accepted.conversation_id)
+
+
+def _refused_composer(data: dict[str, Any], refused: RequestRefused) -> Composer:
+    return Composer(
+        data["text"],
+        refused,
+        is_edit=data["is_edit"],
+        parent_id=data["parent"],
+        model_id=data["model"],
+        system_prompt=data["system_prompt"],
+        temperature=data["temperature"],
+    )
 
 
 def _invalid_composer(request: AuthenticatedRequest, form: AskForm) -> Composer:
@@ -81,29 +88,29 @@ def _invalid_composer(request: AuthenticatedRequest, form: AskForm) -> Composer:
 @signed_in("POST")
 def regenerate(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Generate another answer to the user's message `pk`."""
-    return _begin(request, pk, Conversation.regenerate)
+    return _generate(request, pk, Conversation.regenerate)
 
 
 @signed_in("POST")
 def resume(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Continue the answer `pk`, which ended early."""
-    return _begin(request, pk, Conversation.resume)
+    return _generate(request, pk, Conversation.resume)
 
 
-def _begin(
+def _generate(
     request: AuthenticatedRequest, pk: int, operation: Callable[..., StartedGeneration]
 ) -> HttpResponse:
     message = Message.get_for(request.user, pk)
     client_id = request.POST.get("client_id", "")
     try:
-        accepted = start_sync(
+        started = start_sync(
             current_runtime().runner,
             request.user,
             partial(operation, request.user, pk, client_id=client_id, source=Generation.Source.FORM),
         )
     except RequestRefused as refused:
         return page(request, message.conversation, Composer(refused=refused))
-    return to_end(accepted.conversation_id)
+    return to_end(started.conversation_id)
 
 
 @signed_in("POST")

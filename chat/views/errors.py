@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Reject a form with a missing or old CSRF token, usually from a page opened before a sign-in."""
+    """Reject a form with a missing or an outdated CSRF token."""
     return render(request, "403_csrf.html", status=HTTPStatus.FORBIDDEN)
 
 

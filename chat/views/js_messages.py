@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-# By the name that `say(name, values)` in config.js uses; it fills in the {braces}.
+# By name. `translate(name, values)` in config.js looks them up and fills in the {braces}.
 JS_MESSAGES: dict[str, str | Promise] = {
     # An answer
     "queued": _("Waiting in the queue…"),

@@ -1,4 +1,4 @@
-"""Views of one message: its article, its source text, and the choice of a version."""
+"""Views of one message: its article, its source text, the choice of a version."""
 
 from __future__ import annotations
 

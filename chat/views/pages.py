@@ -22,7 +22,7 @@ from chat.views.transcript import MessagePage, message_page, new_client_id, numb
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Content of the page's form: the text to keep, why it was refused, and which message it edits."""
+    """Content of the page's form, after a refused request or for an edit."""
 
     text: str = ""
     refused: RequestRefused | None = None
@@ -98,11 +98,16 @@ def conversation(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
 
 @signed_in("GET")
 def edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """Render the page with an earlier message in the composer. Sending it creates a new version."""
+    """Render the page with an earlier message in the composer.
+
+    Sending the form creates a new version of that message.
+    """
     message = Message.get_for(request.user, pk)
     if message.role != Message.Role.USER:
         raise RequestRefused("bad_parent", _("You can edit only your own messages."))
-    return page(request, message.conversation, Composer(message.text, None, True, message.parent_id))
+    return page(
+        request, message.conversation, Composer(message.text, is_edit=True, parent_id=message.parent_id)
+    )
 
 
 def favicon(request: HttpRequest) -> HttpResponse:

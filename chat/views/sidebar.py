@@ -34,7 +34,7 @@ SNIPPET_CHARS = 140
 
 @dataclass(frozen=True, slots=True)
 class ConversationItem:
-    """One conversation in the list. `snippet` is the text around the first match of a search."""
+    """One conversation in the list. `snippet` is the text around a search match."""
 
     conversation: Conversation
     title: SafeString
@@ -64,7 +64,10 @@ class Sidebar:
 
 
 def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = None) -> Sidebar:
-    """Return the list for a query string: `q`, `page`, or `through` for all pages up to that one."""
+    """Return the list for a query string.
+
+    `q`: the search; `page`: one page of the list; `through`: all pages up to that one.
+    """
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
     words = query.split()[:8]
@@ -124,7 +127,7 @@ def marked(text: str, words: list[str]) -> SafeString:
     """Return `text` as HTML with each of `words` in a <mark>."""
     longest_first = sorted(words, key=len, reverse=True)
     parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text, flags=re.I) if words else [text]
-    # What was split at is at every second place.
+    # Every second part is a match, because the pattern has a group.
     pieces = (format_html("<mark>{}</mark>", part) if i % 2 else part for i, part in enumerate(parts))
     return format_html_join("", "{}", ((piece,) for piece in pieces))
 

@@ -1,4 +1,4 @@
-"""The messages that a page shows: one page of the shown branch, with versions and answers in progress."""
+"""The messages that a page shows, with their versions and answers in progress."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def new_client_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """One message as the page shows it. `replayed` is set while its answer is in progress."""
+    """One message as the page shows it. `replayed` is set while it is in progress."""
 
     message: Message
     generation: Generation | None
@@ -87,7 +87,10 @@ class MessageView:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the message looks different, except for the text of an answer in progress."""
+        """A value that changes whenever the message looks different.
+
+        The text of an answer in progress does not count.
+        """
         run = f"{self.generation.pk}{self.generation.status}" if self.generation else "-"
         return f"{run}.{self.version_number}.{self.version_count}"
 
@@ -107,7 +110,10 @@ class MessageView:
 
 
 def message_views(messages: list[Message]) -> list[MessageView]:
-    """Return views of `messages`, with four queries and one more for each answer in progress."""
+    """Return views of `messages`.
+
+    Takes four queries, and one more for each answer in progress.
+    """
     versions = Message.siblings(messages)
     latest = _latest_generations(messages)
     # The answer may have ended between the two queries: read its final text again.
@@ -156,10 +162,13 @@ class MessagePage:
 
 
 def message_page(
-    conversation: Conversation, *, before: int | None = None, limit: int = PAGE_MESSAGES
+    conversation: Conversation, *, before: int | None = None, limit: int | None = None
 ) -> MessagePage:
-    """Return the newest messages of the shown branch, or those before the message with id `before`."""
-    messages = conversation.path(limit=limit, before=before)
+    """Return the newest messages of the shown branch.
+
+    `before`: only messages before the one with this id. `limit`: PAGE_MESSAGES by default.
+    """
+    messages = conversation.path(limit=limit or PAGE_MESSAGES, before=before)
     return MessagePage(conversation, message_views(messages), is_earlier=before is not None)
 
 
@@ -179,7 +188,7 @@ def older(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
 
 @signed_in("GET")
 def transcript(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Return the newest messages, at most `?limit=`, for a page that was notified of a change."""
+    """Return the newest messages, at most `?limit=`, to update an open page."""
     conversation = Conversation.get_for(request.user, pk)
     limit = min(number_from(request, "limit") or PAGE_MESSAGES, PAGE_MESSAGES)
     return render(

@@ -66,7 +66,7 @@ class ChatTranscript extends HTMLElement {
     this.#older.watch();
   }
 
-  // -- answers in progress ----------------------------------------------------------------------
+  // -- state ------------------------------------------------------------------------------------
 
   get running() {
     return this.#answers.keys().next().value ?? null;

@@ -1,4 +1,4 @@
-"""A program: our server in front of a small ASGI application that misbehaves on request."""
+"""A program: our ASGI server with a small application that misbehaves on request."""
 
 import asyncio
 import socket

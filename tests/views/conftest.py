@@ -20,7 +20,7 @@ def client(user: User, client_of: Callable[[User], Client]) -> Client:
 
 @pytest.fixture
 def exchange(user: User, model: Model) -> Callable[..., Message]:
-    """Return a function that adds a question and its final answer, and returns the answer."""
+    """Return a function that adds a question and an answer, and returns the answer."""
 
     def add(
         question: str = "Why?",

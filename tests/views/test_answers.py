@@ -1,4 +1,4 @@
-"""Sending by form: accepted and refused messages, and that the text is never lost."""
+"""Sending by form: accepted and refused messages, and kept text."""
 
 import pytest
 from django.urls import reverse
@@ -136,6 +136,12 @@ def test_the_details_show_tokens_cost_and_attempts(client, exchange):
         "test-model",
     ):
         assert words in details
+
+
+def test_only_the_dialog_of_the_details_has_a_close_button(client, exchange):
+    url = reverse("details", args=[exchange().generations.get().pk])
+    assert "data-close" in client.get(url, headers={"HX-Request": "true"}).content.decode()
+    assert "data-close" not in client.get(url).content.decode()
 
 
 def test_choosing_a_version_shows_its_branch(client, exchange):

@@ -1,4 +1,4 @@
-"""Error pages: helpful, without a traceback, and independent of what may be broken."""
+"""Error pages: helpful, without a traceback, working during an outage."""
 
 from django.test import Client, RequestFactory
 from django.urls import include, path

@@ -248,6 +248,8 @@ ASKS_PER_MINUTE_PER_KEY = env.number("CHATSITE_ASKS_PER_MINUTE_PER_KEY", 600, mi
 API_BODY_MAX_BYTES = env.number(
     "CHATSITE_API_BODY_MAX_BYTES", 20_971_520, minimum=1024, maximum=1_073_741_824
 )
+# A larger body moves to a file, in one step of the event loop: the default would be 2.5 MB.
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # -- calls to providers ---------------------------------------------------------------------------
 # Time-outs of one call; the row of a model may set its own.

@@ -23,6 +23,7 @@ from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model, choose_model
 from chat.models.generation import Generation
 from chat.models.ids import uuid7
+from chat.models.large_request import LargeRequest, StoredMessages
 from chat.models.limits import SYSTEM_PROMPT_MAX_CHARS, TEMPERATURE_MAX, conflict, lock_user, not_found
 from chat.models.message import Message
 from chat.models.started_generation import StartedGeneration
@@ -202,21 +203,24 @@ class Conversation(models.Model):
         source: str,
         api_key: ApiKey | None = None,
         webhook_endpoint: WebhookEndpoint | None = None,
+        messages: StoredMessages | None = None,
     ) -> StartedGeneration:
         """Store a program's request as a hidden conversation of its own, and a queued generation.
 
         `api_key`: whose limits apply. `webhook_endpoint`: where a webhook reports the end. The same
         `client_id` again returns what it stored the first time. Raises RequestRefused: `conflict` if that was
         another request, `bad_client_id`, `too_many_running`, `too_many_asks`.
+
+        `request` is cleaned already: that can take a while, and this is a transaction. `messages`: where the
+        messages of a large request are stored.
         """
-        request = request.cleaned()
         stored = msgspec.to_builtins(request)
         previous = _previous(user, client_id)
         if previous is not None:
             return _repeat(previous, (previous.request, previous.model_id) == (stored, model.pk))
         if api_key is not None:
             api_key.check_limits()
-        text = request.text
+        text = request.text if messages is None else messages.text
         conversation = cls.objects.create(
             user_id=user.pk, title=title_from(text), model=model, is_hidden=True
         )
@@ -224,6 +228,8 @@ class Conversation(models.Model):
         generation = conversation._start(
             user, user_message, model, client_id=client_id, source=source, request=stored, api_key=api_key
         )
+        if messages is not None:
+            LargeRequest.assign(messages.large_request_id, generation.pk)
         if webhook_endpoint is not None:
             webhook_endpoint.webhooks.create(generation=generation)
         return generation.as_started(is_new_conversation=True)

@@ -245,7 +245,7 @@ async def freeze(environment: Environment, frozen_s: float, streams: int = 6) ->
         finally:
             first.send(signal.SIGCONT)
         await environment.settled([*leaving, *staying, *elsewhere])
-    lost = "runs elsewhere now"
+    lost = "runs in another process now"
     await until(lambda: first.log.count(lost) == len(epochs), "the frozen server to notice its loss", record)
     for client in elsewhere:
         for generation in set(client.accepted.values()) - epochs.keys():

@@ -23,7 +23,7 @@ from typing import Any
 
 import daphne.server  # installs the asyncio reactor; must come before any other part of Twisted
 from autobahn.exception import Disconnected
-from daphne.http_protocol import HTTPFactory
+from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor
 from twisted.logger import (
@@ -36,6 +36,7 @@ from twisted.logger import (
 
 from chat.runtime.asgi_server.backpressure import WriteGate, write_eagerly
 from chat.runtime.asgi_server.reaper import Connection, Reaper, abort, channel_of
+from chat.runtime.asgi_server.request_body import LargeBody
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +212,8 @@ class Server(daphne.server.Server):
         application = self.connections.get(protocol, {}).get("application_instance")
         if application is not None:
             application.add_done_callback(lambda _: self._reaper.check(protocol))
+        if isinstance(protocol, WebRequest) and queue is not None:
+            return LargeBody.take(protocol, queue) or queue
         return queue
 
     async def handle_reply(self, protocol: Connection, message: dict[str, Any]) -> None:

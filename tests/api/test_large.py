@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.test import AsyncRequestFactory
 from django.utils import timezone
 
@@ -141,6 +142,14 @@ def test_slices_belong_to_their_generation_and_are_deleted_with_it(stored):
     assert b"".join(LargeRequest.messages_of(generation_id)) == b'{"role":"user","content":"hello"}'
     Generation.objects.get().delete()
     assert not RequestSlice.objects.exists()
+
+
+@pytest.mark.django_db
+async def test_the_messages_of_a_stored_generation_are_not_discarded(stored):
+    await sync_to_async(stored)()
+    owner = await LargeRequest.objects.aget()
+    await bodies.discard(StoredMessages(owner.pk, ""))
+    assert await RequestSlice.objects.acount() == 2
 
 
 @pytest.mark.django_db

@@ -113,9 +113,9 @@ def test_a_package_exports_or_is_empty():
 def test_a_class_name_means_one_thing():
     places = defaultdict(set)
     for name, tree in TREES.items():
-        for node in ast.walk(tree):
-            # Every command is a `Command` and every model has a `Meta`: Django wants it so.
-            if isinstance(node, ast.ClassDef) and node.name not in {"Command", "Meta"}:
+        for node in tree.body:
+            # Every management command is a `Command`.
+            if isinstance(node, ast.ClassDef) and node.name != "Command":
                 places[node.name.lstrip("_")].add(name)
     assert {name: sorted(found) for name, found in places.items() if len(found) > 1} == {}
 

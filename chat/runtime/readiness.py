@@ -11,7 +11,7 @@ from django.db import connection
 
 from chat.event_log.writer import Writer
 from chat.notifications import Notifications
-from chat.runtime.database_thread import Reader
+from chat.runtime.database_thread import DatabaseReader
 from chat.runtime.heartbeat import Heartbeat
 
 OK = "ok"
@@ -45,7 +45,7 @@ class ReadinessCheck:
     writer: Writer
     heartbeat: Heartbeat
     notifications: Notifications
-    read: Reader
+    read: DatabaseReader
     redis: PingsRedis | None = None
 
     async def __call__(self) -> Readiness:

@@ -85,7 +85,7 @@ class Conversation(models.Model):
         indexes = [models.Index(fields=["user", "deleted_at", "-updated_at"])]
 
     def __str__(self) -> str:
-        return self.title or gettext_lazy("New conversation").__str__()
+        return self.title or _("New conversation")
 
     # -- asking -----------------------------------------------------------------------------------
     # `_previous` locks the user's row: from there on, no other process can store the same client id.
@@ -317,10 +317,8 @@ class Conversation(models.Model):
 
         They end at the leaf, or at the parent of the message with id `before`.
         """
-        if before is None:
-            end_id = self.leaf_id
-        else:
-            end_id = self.messages.filter(pk=before).values_list("parent_id", flat=True).first()
+        earlier = self.messages.filter(pk=before).values_list("parent_id", flat=True)
+        end_id = self.leaf_id if before is None else earlier.first()
         return self.messages.branch(end_id, limit=limit)
 
     def select(self, message: Message) -> None:
@@ -333,12 +331,11 @@ class Conversation(models.Model):
     @transaction.atomic
     def delete_softly(self) -> list[int]:
         """Hide it from its owner until it is erased; return the ids of generations to stop."""
-        now = timezone.now()
-        self.deleted_at = now
+        self.deleted_at = timezone.now()
         self.save(update_fields=["deleted_at"])
         active = Generation.objects.active().filter(message__conversation=self)
         ids = list(active.values_list("pk", flat=True))
-        active.update(stop_requested_at=now)
+        active.update(stop_requested_at=self.deleted_at)
         return ids
 
     def restore(self) -> None:

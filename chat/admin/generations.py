@@ -13,7 +13,10 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import EMPTY_VALUE, LogAdmin, ReadOnlyAdmin, ago, number, pretty, seconds, state
 from chat.admin.operator_actions import may_operate, stop_generations
-from chat.models import Attempt, Generation
+from chat.models import Attempt, Generation, LargeRequest
+
+# Characters of a large request that are shown.
+LARGE_SHOWN_CHARS = 2_000
 
 
 class AttemptInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-arg]
@@ -116,7 +119,11 @@ class GenerationAdmin(LogAdmin):
     def api_request_json(self, generation: Generation) -> str:
         if generation.request is None:
             return EMPTY_VALUE
-        return pretty(_shortened(generation.request))
+        request = pretty(_shortened(generation.request))
+        if not generation.request.get("large"):
+            return request
+        beginning = LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS)
+        return format_html('{}<pre class="json">{}…</pre>', request, beginning)
 
     @admin.display(description=_("created"), ordering="id")
     def created(self, generation: Generation) -> str:

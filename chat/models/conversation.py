@@ -317,7 +317,7 @@ class Conversation(models.Model):
 
         They end at the leaf, or at the parent of the message with id `before`.
         """
-        earlier = self.messages.filter(pk=before).values_list("parent_id", flat=True)
+        earlier = self.messages.filter(pk=before or 0).values_list("parent_id", flat=True)
         end_id = self.leaf_id if before is None else earlier.first()
         return self.messages.branch(end_id, limit=limit)
 

@@ -15,6 +15,7 @@ NAMES = (
     "erase",
     "replay",
     "beside_api",
+    "large_request",
     "outage",
 )
 

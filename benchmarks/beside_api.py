@@ -29,7 +29,7 @@ async def first_text_s(clients: Sequence[Client], name: str) -> float:
     """Return the median time from question to first text."""
     answers = await asyncio.gather(*(client.ask(f"{name} {n} {ANSWER}") for n, client in enumerate(clients)))
     assert all(answer.outcome == "completed" for answer in answers)
-    return report.median([(answer.first_text or 0.0) - answer.asked for answer in answers])
+    return report.median([(answer.first_text or 0.0) - answer.sent for answer in answers])
 
 
 async def call(http: aiohttp.ClientSession, text: str) -> None:

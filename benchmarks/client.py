@@ -22,7 +22,7 @@ ACK_EVERY_S, ACK_SOON_S, ACK_SOON_CHARS = 1.0, 0.25, 32 * 1024
 class Answer:
     """The answer to one question. Times are readings of time.monotonic."""
 
-    asked: float = 0.0
+    sent: float = 0.0
     accepted: float | None = None
     first_text: float | None = None
     ended: float | None = None
@@ -64,7 +64,7 @@ class Client:
     async def ask(self, text: str, answer: Answer | None = None) -> Answer:
         """Ask, acknowledge as a page does, and return the answer at its end."""
         answer = answer or Answer()
-        answer.asked = time.monotonic()
+        answer.sent = time.monotonic()
         await self._socket.send(json.dumps({"type": "ask", "client_id": uuid4().hex, "text": text}))
         acks = Acks()
         async for message in self._socket:

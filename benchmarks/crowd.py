@@ -30,7 +30,7 @@ async def one_run(site: Server, sessions: list[Session]) -> dict[str, object]:
         await asyncio.sleep(1)
         answers = [Answer() for _ in clients]
         cpu = environment.cpu_s(site.pid)
-        asked = time.monotonic()
+        started = time.monotonic()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.gather(
@@ -39,13 +39,13 @@ async def one_run(site: Server, sessions: list[Session]) -> dict[str, object]:
                         for number, (client, answer) in enumerate(zip(clients, answers, strict=True))
                     )
                 )
-        took_s = time.monotonic() - asked
+        took_s = time.monotonic() - started
         cpu = environment.cpu_s(site.pid) - cpu
     stored, texts, completed = map(int, (await asyncio.to_thread(site.shell, COUNT)).split())
     return {
         "connect": connected_s,
-        "accepted": [answer.accepted - answer.asked for answer in answers if answer.accepted],
-        "first": [answer.first_text - answer.asked for answer in answers if answer.first_text],
+        "accepted": [answer.accepted - answer.sent for answer in answers if answer.accepted],
+        "first": [answer.first_text - answer.sent for answer in answers if answer.first_text],
         "wrong": [answer.outcome or "no end" for answer in answers if answer.outcome != "completed"],
         "stored": stored,
         "answered": min(texts, completed),

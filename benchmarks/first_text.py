@@ -22,13 +22,13 @@ BEHAVIOUR = "[[deltas=10 rate=100 first_s=0.1]]"
 
 async def through_sdk(client: AsyncOpenAI, text: str) -> tuple[float, float]:
     """Ask the provider; return when the question was sent and when the first text arrived."""
-    asked, first = time.monotonic(), 0.0
+    sent, first = time.monotonic(), 0.0
     messages = [{"role": "user", "content": text}]
     stream = await client.chat.completions.create(model="fake", messages=messages, stream=True)
     async for chunk in stream:
         if chunk.choices and chunk.choices[0].delta.content:
             first = first or time.monotonic()
-    return asked, first
+    return sent, first
 
 
 async def measure() -> None:
@@ -53,13 +53,13 @@ async def measure() -> None:
                     assert answer.outcome == "completed", answer.outcome
                     assert answer.first_text is not None
                     at_provider = first_delta()
-                    asked, first = await through_sdk(sdk_client, f"sdk {number} {BEHAVIOUR}")
+                    sent, first = await through_sdk(sdk_client, f"sdk {number} {BEHAVIOUR}")
                     if number < 2:  # warm-up
                         continue
                     ours.append(answer.first_text - at_provider)
-                    ours_whole.append(answer.first_text - answer.asked - 0.1)
+                    ours_whole.append(answer.first_text - answer.sent - 0.1)
                     sdk.append(first - first_delta())
-                    sdk_whole.append(first - asked - 0.1)
+                    sdk_whole.append(first - sent - 0.1)
     report.table(
         f"First text, {QUESTIONS} questions",
         [

@@ -1,4 +1,7 @@
-"""What text may enter: everything Unicode can hold, less what no database or wire can carry."""
+"""Cleaning of incoming text, and the text of a message in OpenAI's format.
+
+Text can hold all of Unicode, except for what no database or wire format can carry.
+"""
 
 import re
 from typing import Any
@@ -21,3 +24,18 @@ def clean_json(value: Any) -> Any:
         case dict():
             return {clean(key): clean_json(each) for key, each in value.items()}
     return value
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Return the text of a message in OpenAI's format, without images and other parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def last_user_text(messages: list[dict[str, Any]]) -> str:
+    """Return the text of the last user message."""
+    of_user = (message for message in reversed(messages) if message.get("role") == "user")
+    return text_of(next(of_user, {}))

@@ -1,31 +1,38 @@
 """The worker: `celery -A chatsite worker`. It needs `REDIS_URL`; see docs/queue.md."""
 
+import logging
 import os
 
 import django
 from celery import concurrency, signals
 from django.conf import settings
+from django.core.checks import run_checks
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 django.setup()
 if not settings.REDIS_URL:
-    raise SystemExit("A worker needs Redis: set REDIS_URL, to the same value as for the servers.")
+    raise SystemExit("A worker needs Redis: set REDIS_URL to the same value as for the servers.")
 
 from django.db import DatabaseError  # noqa: E402 - the settings come first
 
 from chat.runtime.task_backends.celery import app  # noqa: E402
 from chat.runtime.worker import Worker  # noqa: E402
+from chatsite import checks  # noqa: E402
 
 __all__ = ["app"]
+
+logger = logging.getLogger(__name__)
 
 _worker = Worker()
 
 
 @signals.worker_init.connect
 def start(sender, **_):  # type: ignore[no-untyped-def] # Celery has no types
-    """Refuse other pools; start what runs beside the consumer."""
+    """Refuse other pools; start what runs beside the consumer of the broker."""
     if concurrency.get_implementation(sender.pool_cls) is not concurrency.get_implementation("threads"):
-        raise SystemExit("A worker is one process with threads: leave --pool away, or give --pool threads.")
+        raise SystemExit("A worker is one process with threads: omit --pool, or use --pool threads.")
+    for warning in run_checks(tags=[checks.TAG]):
+        logger.warning(warning.msg)
     try:
         _worker.start()
     except DatabaseError as error:

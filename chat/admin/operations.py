@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from chat.admin.logs import NOTHING, ago, number, seconds, state
+from chat.generation import routing
 from chat.models import BreakerOverride, Endpoint, Generation, Model, Process
 from chat.runtime.process import current_runtime
 
@@ -130,9 +131,9 @@ def _limits() -> list[LimitLine]:
         ),
         LimitLine(
             per_endpoint,
-            _("line before them"),
-            number(settings.ADMISSION_QUEUE_MAX),
-            "CHATSITE_ADMISSION_QUEUE_MAX",
+            _("queue"),
+            number(routing.QUEUE_MAX),
+            _("fixed"),
         ),
         LimitLine(
             per_person, _("answers at once"), number(settings.RUNNING_PER_USER), "CHATSITE_RUNNING_PER_USER"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from channels.db import database_sync_to_async
-from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
@@ -93,19 +92,6 @@ def _why_invalid(token: str) -> str:
     if key is not None and key.is_expired:
         return _("This API key has expired. Use another one.")
     return _("This API key is not valid. Use another one.")
-
-
-def read_body(request: HttpRequest) -> bytes:
-    """Return the body of a request. Raises ApiError `request_too_large`."""
-    limit = settings.API_BODY_MAX_BYTES
-    body: bytes = request.read(limit + 1)
-    if len(body) > limit:
-        raise ApiError(
-            "request_too_large",
-            _("The request body is larger than %(limit)s bytes. Send less text, or fewer or smaller images.")
-            % {"limit": limit},
-        )
-    return body
 
 
 @csrf_exempt

@@ -21,13 +21,13 @@ class ChunkFormat:
     """Formats events as OpenAI's `chat.completion.chunk`, and `[DONE]` at the end."""
 
     def __init__(
-        self, request: wire.CompletionRequest, key: ApiKey, follower: Follower, *, created: int
+        self, options: wire.CompletionOptions, key: ApiKey, follower: Follower, *, created: int
     ) -> None:
         self._key = key
         self._follower = follower
-        self._has_usage = bool(request.stream_options and request.stream_options.include_usage)
+        self._has_usage = bool(options.stream_options and options.stream_options.include_usage)
         self._id = follower.wire_id
-        self._model = request.model
+        self._model = options.model
         self._created = created
         self._has_role = False
         self._has_text = False

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from chat import events
-from chat.api import requests, serializers
+from chat.api import bodies, requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import authenticate
 from chat.api.chunks import ChunkFormat
@@ -17,6 +17,7 @@ from chat.api.errors import ApiError, json_response
 from chat.api.streaming import EventStream, Follower
 from chat.generation.start import start
 from chat.models import ApiKey
+from chat.models.started_generation import StartedGeneration
 from chat.runtime.process import current_runtime
 
 # A stream starts after this long even without an event: proxies close connections that are silent for
@@ -27,23 +28,34 @@ STREAM_START_S = 20.0
 async def create(request: HttpRequest) -> HttpResponseBase:
     """Create a generation and respond with its answer."""
     key = await authenticate(request, ApiKey.Scope.CHAT)
-    parsed = requests.parse(request)
-    started = await start(current_runtime().runner, key.user, partial(parsed.store, key))
-    if parsed.body.background:
+    received = await requests.receive(request)
+    started = await _start(key, received)
+    if received.options.background:
         return await _in_background(key, started.generation_id)
     follower = Follower(
         key,
         started.generation_id,
         is_about_to_start=not started.is_repeat,
-        stop_on_release=not parsed.outlives_connection,
+        stop_on_release=not received.outlives_connection,
     )
     try:
-        if parsed.body.stream:
-            return await _streamed(parsed.body, key, follower)
+        if received.options.stream:
+            return await _streamed(received.options, key, follower)
         return await _whole(key, follower)
     except BaseException:
         follower.release()
         raise
+
+
+async def _start(key: ApiKey, received: requests.ReceivedRequest) -> StartedGeneration:
+    """Store a request and start its generation; stored messages without one are deleted."""
+    started = None
+    try:
+        started = await start(current_runtime().runner, key.user, partial(received.store, key))
+    finally:
+        if received.body.stored is not None and (started is None or started.is_repeat):
+            await bodies.discard(received.body.stored)
+    return started
 
 
 async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
@@ -69,9 +81,9 @@ async def _whole(key: ApiKey, follower: Follower) -> HttpResponseBase:
     return response
 
 
-async def _streamed(body: wire.CompletionRequest, key: ApiKey, follower: Follower) -> HttpResponseBase:
+async def _streamed(options: wire.CompletionOptions, key: ApiKey, follower: Follower) -> HttpResponseBase:
     created = await database_sync_to_async(serializers.created)(follower.generation_id)
-    stream = EventStream(follower, ChunkFormat(body, key, follower, created=created))
+    stream = EventStream(follower, ChunkFormat(options, key, follower, created=created))
     await stream.start(STREAM_START_S)
     response = stream.as_response()
     response["x-generation-id"] = follower.wire_id

@@ -1,4 +1,4 @@
-"""Completion requests: parsed, validated, and stored as generations."""
+"""Completion requests: received, and stored as generations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from chat.api import parsing
+from chat.api import bodies
 from chat.api import schemas as wire
-from chat.api.auth import read_body
+from chat.api.bodies import ReceivedBody
 from chat.api.errors import ApiError, unknown_model
 from chat.models import ApiKey, Conversation, Generation, Model, WebhookEndpoint
 from chat.models.api_request import ApiRequest
@@ -22,37 +22,42 @@ IDEMPOTENCY_KEY_MAX_CHARS = 255
 
 
 @dataclass(frozen=True, slots=True)
-class ParsedRequest:
-    """A valid completion request. `messages` are unchanged; `body.messages` has only the fields we read."""
+class ReceivedRequest:
+    """A valid completion request."""
 
-    body: wire.CompletionRequest
-    messages: list[dict[str, Any]]
+    body: ReceivedBody
     idempotency_key: str
+
+    @property
+    def options(self) -> wire.CompletionOptions:
+        return self.body.options
 
     @property
     def outlives_connection(self) -> bool:
         """Whether the generation continues after the client disconnects, which can return for it."""
-        return bool(self.body.background or self.idempotency_key)
+        return bool(self.options.background or self.idempotency_key)
 
     def store(self, key: ApiKey) -> StartedGeneration:
         """Store the request as a generation, in a transaction of the writer.
 
         Raises RequestRefused and ApiError.
         """
-        model = _model(self.body.model, "model")
-        fallbacks = self.body.fallbacks
+        model = _model(self.options.model, "model")
+        fallbacks = self.options.fallbacks
         return Conversation.ask_once(
             key.user,
             ApiRequest(
-                self.messages,
-                _parameters(self.body),
+                self.body.messages,
+                _parameters(self.options),
                 None if fallbacks is None else [_fallback(name, model).pk for name in fallbacks],
+                self.body.large,
             ),
             model=model,
             client_id=self._client_id(key),
             source=Generation.Source.API,
             api_key=key,
-            webhook_endpoint=_webhook_endpoint(self.body.callback_url),
+            webhook_endpoint=_webhook_endpoint(self.options.callback_url),
+            messages=self.body.stored,
         )
 
     def _client_id(self, key: ApiKey) -> str:
@@ -61,13 +66,10 @@ class ParsedRequest:
         return "key-" + hashlib.sha256(f"{key.pk}:{self.idempotency_key}".encode()).hexdigest()[:56]
 
 
-def parse(request: HttpRequest) -> ParsedRequest:
-    """Return the completion request of an HTTP request.
-
-    Raises ApiError: `request_too_large`, and the codes of status 400.
-    """
-    raw, body = parsing.parse(read_body(request))
-    return ParsedRequest(body, raw["messages"], _idempotency_key(request))
+async def receive(request: HttpRequest) -> ReceivedRequest:
+    """Return the completion request of an HTTP request. Raises as `bodies.receive`."""
+    idempotency_key = _idempotency_key(request)
+    return ReceivedRequest(await bodies.receive(request), idempotency_key)
 
 
 def _idempotency_key(request: HttpRequest) -> str:
@@ -82,9 +84,9 @@ def _idempotency_key(request: HttpRequest) -> str:
     return key
 
 
-def _parameters(body: wire.CompletionRequest) -> dict[str, Any]:
-    values = {name: getattr(body, name) for name in wire.PASSED_ON}
-    values["max_tokens"] = body.max_tokens or body.max_completion_tokens
+def _parameters(options: wire.CompletionOptions) -> dict[str, Any]:
+    values = {name: getattr(options, name) for name in wire.PASSED_ON}
+    values["max_tokens"] = options.max_tokens or options.max_completion_tokens
     return {name: value for name, value in values.items() if value is not None}
 
 

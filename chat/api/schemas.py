@@ -33,11 +33,10 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_obfuscation: bool | None = None
 
 
-class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request for a completion. Unknown parameters are rejected."""
+class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All parameters of a completion request but its messages."""
 
     model: Annotated[str, Meta(min_length=1, max_length=300)]
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -84,6 +83,12 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     audio: dict[str, Any] | None = None
     prediction: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
+
+
+class CompletionRequest(CompletionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request for a completion. Unknown parameters are rejected."""
+
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
 
 
 PASSED_ON = (

@@ -39,7 +39,11 @@ def _store_slice(
 ) -> list[int]:
     return [
         Conversation.ask_once(
-            user, each, model=model, client_id=f"{batch_id}.{number}", source=Generation.Source.BATCH
+            user,
+            each.cleaned(),
+            model=model,
+            client_id=f"{batch_id}.{number}",
+            source=Generation.Source.BATCH,
         ).generation_id
         for number, each in enumerate(requests, start)
     ]

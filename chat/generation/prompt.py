@@ -8,9 +8,10 @@ from typing import Any
 
 from chat import upstream
 from chat.generation.claim import Claimed
-from chat.models.api_request import ApiRequest, text_of
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.message import Message
+from chat.text import text_of
 from chat.upstream import Prompt, errors
 
 # Bytes per token. English is nearer to four; an estimate that is too high only leaves out one more turn.
@@ -58,8 +59,15 @@ def room_for_prompt(model: Model) -> int:
 class PromptFitter:
     """Builds the prompts of one run, for each model that it calls."""
 
-    def __init__(self, claimed: Claimed, models: Mapping[upstream.Target, Model]) -> None:
+    def __init__(
+        self,
+        claimed: Claimed,
+        models: Mapping[upstream.Target, Model],
+        stored_messages: Sequence[bytes] = (),
+    ) -> None:
+        """`stored_messages`: the slices of a large request's messages."""
         self._claimed = claimed
+        self._stored_messages = stored_messages
         self._generation = claimed.generation
         self._request = claimed.generation.api_request
         self._models = models
@@ -90,7 +98,13 @@ class PromptFitter:
     def _fit(self, model: Model, partial: str, may_prefill: bool, room: int | None) -> FittedPrompt:
         partial = self._generation.prefix + partial
         if self._request is not None:
-            return from_request(self._request, model, partial=partial, may_prefill=may_prefill)
+            return from_request(
+                self._request,
+                model,
+                stored_messages=self._stored_messages,
+                partial=partial,
+                may_prefill=may_prefill,
+            )
         conversation = self._generation.message.conversation
         return fit(
             self._claimed.history,
@@ -159,19 +173,38 @@ def _leave_out_in_blocks(turns: list[dict[str, Any]], left_out: int) -> None:
         del turns[-more:]
 
 
+def tokens_of(request: ApiRequest) -> int:
+    """Estimate how many tokens the messages of a program's request take."""
+    if request.large is not None:
+        return request.large.text_bytes // BYTES_PER_TOKEN + request.large.message_count * TOKENS_PER_MESSAGE
+    return sum(tokens_in(text_of(message)) for message in request.messages)
+
+
 def from_request(
-    request: ApiRequest, model: Model, *, partial: str = "", may_prefill: bool = True
+    request: ApiRequest,
+    model: Model,
+    *,
+    stored_messages: Sequence[bytes] = (),
+    partial: str = "",
+    may_prefill: bool = True,
 ) -> FittedPrompt:
     """Build the prompt from a program's request, complete and unchanged.
 
-    `partial`, `may_prefill`: see `fit`.
+    `stored_messages`: the slices of a large request's messages. `partial`, `may_prefill`: see `fit`.
     """
     ending, extra, prefill = _ending(model, partial, may_prefill)
     messages = [*request.messages, *ending]
     parameters = {**request.parameters, **extra}
     limit = parameters.pop("max_tokens", None)
-    prompt = Prompt(messages, extra=parameters, prefill=prefill, max_output_tokens=limit)
-    return FittedPrompt(prompt, 0, sum(tokens_in(text_of(message)) for message in messages))
+    prompt = Prompt(
+        messages,
+        extra=parameters,
+        prefill=prefill,
+        max_output_tokens=limit,
+        encoded=stored_messages,
+    )
+    tokens = tokens_of(request) + sum(tokens_in(text_of(message)) for message in ending)
+    return FittedPrompt(prompt, 0, tokens)
 
 
 def _ending(

@@ -16,6 +16,8 @@ from chat.models.catalog import Endpoint, Model
 from chat.models.generation import Generation
 from chat.upstream import errors
 
+QUEUE_MAX = upstream.WAITING_MAX
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -70,18 +72,7 @@ def new_upstream_state(shared: upstream.SharedSlots | None) -> upstream.Upstream
 
     `shared`: where slots are counted for all processes; None: each takes its part.
     """
-    return upstream.UpstreamState(
-        upstream.BreakerPolicy(
-            failures_in_a_row=settings.BREAKER_FAILURES_IN_A_ROW,
-            failure_share=settings.BREAKER_FAILURE_PERCENT / 100,
-            calls_min=settings.BREAKER_CALLS_MIN,
-            window_s=settings.BREAKER_WINDOW_S,
-            open_s=settings.BREAKER_OPEN_S,
-        ),
-        waiting_max=settings.ADMISSION_QUEUE_MAX,
-        pause_max_s=settings.RETRY_AFTER_MAX_S,
-        shared=shared,
-    )
+    return upstream.UpstreamState(upstream.BreakerPolicy(**settings.BREAKER_POLICY), shared=shared)
 
 
 _RECOVERIES = {
@@ -93,14 +84,7 @@ _RECOVERIES = {
 
 def policy() -> upstream.Policy:
     """Return how often and how patiently calls are retried, by the settings."""
-    return upstream.Policy(
-        calls_per_target=settings.CALLS_PER_MODEL,
-        recoveries=_RECOVERIES[settings.RECOVERY],
-        backoff_first_s=settings.BACKOFF_FIRST_S,
-        backoff_cap_s=settings.BACKOFF_CAP_S,
-        retry_after_max_s=settings.RETRY_AFTER_MAX_S,
-        backoff_total_s=settings.BACKOFF_TOTAL_S,
-    )
+    return upstream.Policy(recoveries=_RECOVERIES[settings.RECOVERY], **settings.RETRY_POLICY)
 
 
 def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool = True) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.utils.translation import gettext
 
@@ -24,12 +25,12 @@ from chat.generation import routing
 from chat.generation.attempts import AttemptRecorder
 from chat.generation.claim import Claimed
 from chat.generation.outcome import NOT_STORED, FinalText, save_outcome, store_text
-from chat.generation.prompt import PromptFitter
+from chat.generation.prompt import PromptFitter, tokens_in, tokens_of
 from chat.generation.text_buffer import TextBuffer, release_memory_soon
 from chat.generation.usage import count_usage
 from chat.local_model.supervisor import LocalModel
-from chat.models.api_request import text_of
 from chat.models.catalog import Model
+from chat.models.large_request import LargeRequest
 from chat.notifications import Notifications
 from chat.upstream import errors
 
@@ -171,7 +172,7 @@ class Run:
             await self._log_switch(self._route.targets[0], self._route.problem)
         steps = upstream.stream(
             self._route.targets,
-            PromptFitter(self._claimed, self._route.models),
+            PromptFitter(self._claimed, self._route.models, await self._stored_messages()),
             client=self._client,
             state=self._upstream_state,
             budget=self._budget,
@@ -183,6 +184,15 @@ class Run:
         # Closed at once when we stop reading: the endpoint must not go on writing.
         async with aclosing(steps):
             return await self._log_steps(steps)
+
+    async def _stored_messages(self) -> list[bytes]:
+        """Read the messages of a large request; not in the claim, which is a transaction of the writer."""
+        request = self._generation.api_request
+        if request is None or request.large is None:
+            return []
+        read = database_sync_to_async(LargeRequest.messages_of)
+        messages: list[bytes] = await read(self._generation.pk)
+        return messages
 
     async def _log_steps(self, steps: AsyncIterator[upstream.Step]) -> events.Terminal:
         async for step in steps:
@@ -280,15 +290,15 @@ class Run:
     def _count_usage(self, answer: str) -> None:
         finished = self._finished
         request = self._generation.api_request
-        prompt_texts = (
-            [message.text for message in self._claimed.history]
+        prompt_tokens = (
+            sum(tokens_in(message.text) for message in self._claimed.history)
             if request is None
-            else [text_of(message) for message in request.messages]
+            else tokens_of(request)
         )
         count_usage(
             self._generation,
             finished.usage if finished else None,
             self._model_of(finished.target.key if finished else None),
-            prompt_texts=prompt_texts,
+            prompt_tokens=prompt_tokens,
             answer=answer,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from chat import upstream
 from chat.generation.prompt import tokens_in
 from chat.models.catalog import Model
@@ -15,18 +13,17 @@ def count_usage(
     reported: upstream.Usage | None,
     model: Model | None,
     *,
-    prompt_texts: Iterable[str],
+    prompt_tokens: int,
     answer: str,
 ) -> None:
     """Set tokens and cost of a generation; does not save.
 
-    `reported`: the endpoint's numbers. Without them, `prompt_texts` and `answer` are estimated; an answer
-    without text is not counted at all. `model`: the one that answered, for its prices.
+    `reported`: the endpoint's numbers. Without them, `prompt_tokens`, an estimate, and `answer` count; an
+    answer without text is not counted at all. `model`: the one that answered, for its prices.
     """
     if reported and reported.prompt_tokens is not None and reported.completion_tokens is not None:
         generation.set_usage(
             reported.prompt_tokens, reported.completion_tokens, is_estimated=False, model=model
         )
     elif answer:
-        input_tokens = sum(map(tokens_in, prompt_texts))
-        generation.set_usage(input_tokens, tokens_in(answer), is_estimated=True, model=model)
+        generation.set_usage(prompt_tokens, tokens_in(answer), is_estimated=True, model=model)

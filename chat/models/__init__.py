@@ -5,6 +5,7 @@ from chat.models.attempt import Attempt
 from chat.models.catalog import Endpoint, Fallback, Model
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
+from chat.models.large_request import LargeRequest, RequestSlice
 from chat.models.logged_event import LoggedEvent
 from chat.models.message import Message
 from chat.models.process import BreakerOverride, Process
@@ -19,10 +20,12 @@ __all__ = [
     "Endpoint",
     "Fallback",
     "Generation",
+    "LargeRequest",
     "LoggedEvent",
     "Message",
     "Model",
     "Process",
+    "RequestSlice",
     "SigninFailure",
     "SigninLink",
     "Webhook",

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from chat.text import clean_json
+from chat.models.large_request import LargeMessages
+from chat.text import clean_json, last_user_text
 
 
 class ApiRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -20,22 +21,14 @@ class ApiRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     messages: list[dict[str, Any]]
     parameters: dict[str, Any] = {}
     fallbacks: list[int] | None = None
+    # Facts about large messages, which are stored in slices; `messages` is empty then.
+    large: LargeMessages | None = None
 
     def cleaned(self) -> ApiRequest:
         """Return a copy in which every text is cleaned."""
-        return ApiRequest(clean_json(self.messages), clean_json(self.parameters), self.fallbacks)
+        return ApiRequest(clean_json(self.messages), clean_json(self.parameters), self.fallbacks, self.large)
 
     @property
     def text(self) -> str:
         """The text of the last user message."""
-        user_messages = (message for message in reversed(self.messages) if message.get("role") == "user")
-        return text_of(next(user_messages, {}))
-
-
-def text_of(message: dict[str, Any]) -> str:
-    """Return the text of a message of the API, without images and other parts."""
-    content = message.get("content")
-    if isinstance(content, list):
-        parts = (part.get("text") for part in content if isinstance(part, dict))
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
+        return last_user_text(self.messages)

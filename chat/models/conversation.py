@@ -24,6 +24,7 @@ from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model, choose_model
 from chat.models.generation import Generation
 from chat.models.ids import uuid7
+from chat.models.large_request import LargeRequest, StoredMessages
 from chat.models.message import Message
 from chat.models.started_generation import StartedGeneration
 from chat.models.title import title_from
@@ -200,14 +201,16 @@ class Conversation(models.Model):
         source: str,
         api_key: ApiKey | None = None,
         webhook_endpoint: WebhookEndpoint | None = None,
+        messages: StoredMessages | None = None,
     ) -> StartedGeneration:
         """Store a program's request as a hidden conversation of its own, and a queued generation.
 
-        The limits of `api_key` apply. `webhook_endpoint` is notified at the end. A repeat with the same
-        `client_id` returns what the first call stored. Raises RequestRefused: `conflict` if that was a
-        different request, `bad_client_id`, `too_many_running`, `too_many_asks`.
+        The caller has cleaned `request`; inside a transaction that would take too long. `messages`: the
+        stored messages of a large request. The limits of `api_key` apply. `webhook_endpoint` is notified at
+        the end. A repeat with the same `client_id` returns what the first call stored. Raises
+        RequestRefused: `conflict` if that was a different request, `bad_client_id`, `too_many_running`,
+        `too_many_asks`.
         """
-        request = request.cleaned()
         stored = msgspec.to_builtins(request)
         previous = client_ids.find_previous(user, client_id)
         if previous is not None:
@@ -215,7 +218,7 @@ class Conversation(models.Model):
             return client_ids.repeat(previous, is_same=is_same)
         if api_key is not None:
             api_key.check_limits()
-        text = request.text
+        text = request.text if messages is None else messages.text
         conversation = cls.objects.create(
             user_id=user.pk, title=title_from(text), model=model, is_hidden=True
         )
@@ -223,6 +226,8 @@ class Conversation(models.Model):
         generation = conversation._start(
             user, user_message, model, client_id=client_id, source=source, request=stored, api_key=api_key
         )
+        if messages is not None:
+            LargeRequest.assign(messages.large_request_id, generation.pk)
         if webhook_endpoint is not None:
             webhook_endpoint.webhooks.create(generation=generation)
         return generation.as_started(is_new_conversation=True)

@@ -40,7 +40,7 @@ def may_be_followed(url: str) -> bool:
 
 
 def images_to_links(state: StateCore) -> None:
-    """Replace images by links: to fetch a remote image would tell its host who reads what and when."""
+    """Replace images by links: loading a remote image would reveal the reader to its host."""
     for token in state.tokens:
         if token.type == "inline" and token.children:
             token.children = list(_without_images(token.children))

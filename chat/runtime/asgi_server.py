@@ -35,6 +35,8 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
+from chat.runtime.request_body import LargeBody
+
 logger = logging.getLogger(__name__)
 
 type Hook = Callable[[], Awaitable[None]]
@@ -241,6 +243,8 @@ class Server(daphne.server.Server):
         application = self.connections.get(protocol, {}).get("application_instance")
         if application is not None:
             application.add_done_callback(lambda _: self._check_safely(protocol))
+        if isinstance(protocol, WebRequest) and queue is not None:
+            return LargeBody.take(protocol, queue) or queue
         return queue
 
     async def handle_reply(self, protocol: Protocol, message: dict[str, Any]) -> None:

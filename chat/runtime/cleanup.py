@@ -13,7 +13,6 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
@@ -21,6 +20,7 @@ from chat.event_log import replay
 from chat.event_log.writer import Writer
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
+from chat.models.large_request import LargeRequest, RequestSlice
 from chat.models.message import Message
 
 # What a slice aims at. A delta may wait 50 ms: rows differ, the commit comes on top, and so does other load.
@@ -31,6 +31,10 @@ PAUSE_FACTOR = 2
 ROWS_MIN = 50
 ROWS_MAX = 5_000
 DELETED_KEPT = timedelta(days=1)
+# A slice of a large request takes as long to delete as so many ordinary rows.
+ROWS_PER_SLICE = 25
+# Pages that are still showing a finished answer replay its events, also after a sleep of some minutes.
+LOG_KEPT = timedelta(minutes=10)
 
 # Deletes about as many rows as it is told and returns the number; a smaller number means that it is done.
 type CleanupStep = Callable[[int], int]
@@ -48,7 +52,7 @@ class Cleanup:
             return
         self._is_running = True
         try:
-            for step in (prune_logs, erase_deleted, delete_expired_sessions):
+            for step in (prune_logs, delete_slices, erase_deleted, delete_expired_sessions):
                 await _in_slices(writer, step)
         finally:
             self._is_running = False
@@ -76,8 +80,8 @@ def next_slice_rows(rows: int, took_s: float) -> int:
 
 
 def prune_logs(rows: int) -> int:
-    """Delete rows of the logs of answers that ended CHATSITE_LOG_KEPT_S ago or earlier."""
-    before = timezone.now() - timedelta(seconds=settings.LOG_KEPT_S)
+    """Delete rows of the logs of answers that ended LOG_KEPT ago or earlier."""
+    before = timezone.now() - LOG_KEPT
     finished = Generation.objects.filter(finished_at__lt=before, has_log=True).order_by("finished_at")
     deleted, pruned = 0, []
     for generation_id in finished.values_list("pk", flat=True)[:rows]:
@@ -88,6 +92,20 @@ def prune_logs(rows: int) -> int:
         deleted += 1
     Generation.objects.filter(pk__in=pruned).update(has_log=False)
     return deleted
+
+
+def delete_slices(rows: int) -> int:
+    """Delete slices of large requests: without a generation, or of conversations deleted over a day ago."""
+    limit = max(1, rows // ROWS_PER_SLICE)
+    deleted = LargeRequest.delete_slices(
+        RequestSlice.objects.filter(large_request__in=LargeRequest.objects.orphaned()), limit
+    )
+    if deleted < limit:
+        old = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT)
+        ids = list(old.order_by("deleted_at").values_list("pk", flat=True)[:rows])
+        erased = RequestSlice.objects.filter(large_request__generation__message__conversation__in=ids)
+        deleted += LargeRequest.delete_slices(erased, limit - deleted)
+    return rows if deleted == limit else 0
 
 
 def erase_deleted(rows: int) -> int:

@@ -1,6 +1,7 @@
 """Calling models at their endpoints: plain asyncio, no Django, no settings."""
 
 from chat.upstream import errors
+from chat.upstream.admission import WAITING_MAX
 from chat.upstream.breaker import BreakerPolicy, BreakerState
 from chat.upstream.client import Client
 from chat.upstream.errors import UpstreamError
@@ -13,6 +14,7 @@ from chat.upstream.stream import stream
 from chat.upstream.types import Finished, Prompt, PromptBuilder, Recovery, Target, TargetKey, Timeouts, Usage
 
 __all__ = [
+    "WAITING_MAX",
     "BreakerPolicy",
     "BreakerState",
     "BreakerStatus",

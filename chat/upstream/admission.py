@@ -87,6 +87,11 @@ class Ticket:
             self._granted.exception()
 
 
+# Calls that may wait for one endpoint. With 32 slots and answers of ten seconds, the last one waits about
+# two and a half minutes; a user who would wait longer is better refused at once.
+WAITING_MAX = 500
+
+
 class Admission:
     """The slots of an endpoint and the queue for them.
 
@@ -99,7 +104,7 @@ class Admission:
         self,
         slots: int = 32,
         *,
-        waiting_max: int = 500,
+        waiting_max: int = WAITING_MAX,
         pause_max_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         endpoint: str = "",

@@ -29,7 +29,11 @@ async def call_target(
     """
     reader = _AnswerReader(target, first_token_s, total_deadline_s)
     request = UpstreamRequest(
-        target.base_url, target.api_key, _body(target, prompt), target.timeouts.connect_s
+        target.base_url,
+        target.api_key,
+        _body(target, prompt),
+        target.timeouts.connect_s,
+        encoded_messages=prompt.encoded,
     )
     try:
         async with AsyncExitStack() as stack:

@@ -6,10 +6,12 @@ of this program is in `stream.py`. The bytes of a stream are decoded by `sse.py`
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from chat.upstream import errors
 from chat.upstream.translate import translated
@@ -21,16 +23,30 @@ if TYPE_CHECKING:
 # How long an idle connection is kept; the SDK's default is 5 s.
 KEEPALIVE_S = 300.0
 MAX_CONNECTIONS = 2000
+# Makes the SDK return the response unread, as its `with_streaming_response` does.
+STREAM_HEADER = "X-Stainless-Raw-Response"
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """One request to an endpoint, with the body as in the protocol."""
+    """One request to an endpoint, with the body as in the protocol.
+
+    `encoded_messages`: messages before those of `body`, as JSON objects separated by commas, cut anywhere.
+    """
 
     base_url: str
     api_key: str
     body: dict[str, Any]
     connect_timeout_s: float
+    encoded_messages: Sequence[bytes] = ()
+
+    def slices(self) -> list[bytes]:
+        """Return the body as JSON. Large messages stay in slices: joining them would block the event loop."""
+        rest = {name: value for name, value in self.body.items() if name != "messages"}
+        messages = b",".join(map(msgspec.json.encode, self.body["messages"]))
+        comma = b"," if self.encoded_messages and messages else b""
+        head = msgspec.json.encode(rest)[:-1] + b',"messages":['
+        return [head, *self.encoded_messages, comma + messages + b"]}"]
 
 
 class Client:
@@ -61,18 +77,25 @@ class Client:
         """
         with translated(request.api_key, on_disconnect=errors.Unreachable):
             import httpx2
+            import openai
 
-            body = request.body
-            completions = self._client(request.base_url, request.api_key).chat.completions
-            sending = completions.with_streaming_response.create(
-                model=body["model"],
-                messages=body["messages"],
+            slices = request.slices()
+            # Not `chat.completions.create`: it checks and encodes every message on the event loop.
+            response: Any = await self._client(request.base_url, request.api_key).post(
+                "/chat/completions",
+                cast_to=openai.AsyncAPIResponse[bytes],
+                content=_sent(slices),
+                options={
+                    "headers": {STREAM_HEADER: "stream", "Content-Length": str(sum(map(len, slices)))},
+                    "timeout": httpx2.Timeout(None, connect=request.connect_timeout_s),
+                },
                 stream=True,
-                extra_body={k: v for k, v in body.items() if k not in {"model", "messages", "stream"}},
-                timeout=httpx2.Timeout(None, connect=request.connect_timeout_s),
+                stream_cls=openai.AsyncStream[Any],
             )
-            async with sending as response:
+            try:
                 yield _reads(response.iter_bytes(), request.api_key)
+            finally:
+                await response.close()
 
     def _client(self, base_url: str, api_key: str) -> openai.AsyncOpenAI:
         import openai
@@ -94,6 +117,11 @@ class Client:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+
+
+async def _sent(slices: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for data in slices:
+        yield data
 
 
 async def _reads(reads: AsyncIterator[bytes], api_key: str) -> AsyncIterator[bytes]:

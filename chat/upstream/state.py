@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chat.upstream.admission import Admission
+from chat.upstream.admission import WAITING_MAX, Admission
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
 from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlots
@@ -56,7 +56,7 @@ class UpstreamState:
     """
 
     breaker_policy: BreakerPolicy = field(default_factory=BreakerPolicy)
-    waiting_max: int = 500
+    waiting_max: int = WAITING_MAX
     pause_max_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform

@@ -65,6 +65,8 @@ class Prompt:
     prefill: str = ""
     # The caller's limit; the target's own limit applies as well.
     max_output_tokens: int | None = None
+    # Messages before `messages`, for large prompts: JSON objects separated by commas, cut anywhere.
+    encoded: Sequence[bytes] = ()
 
 
 class PromptBuilder(Protocol):

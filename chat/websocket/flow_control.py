@@ -1,4 +1,4 @@
-"""Flow control: at most CHATSITE_ACK_WINDOW_BYTES are sent to a page that has not acknowledged them.
+"""Flow control: at most ACK_WINDOW_BYTES are sent to a page that has not acknowledged them.
 
 The web server itself would buffer without bound for a client that does not read.
 """

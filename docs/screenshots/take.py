@@ -21,7 +21,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.serving import Provider, Server, Session  # noqa: E402 - needs the path above
+from tests.support.server_settings import overridden  # noqa: E402 - needs the path above
+from tests.support.serving import Provider, Server, Session  # noqa: E402
 
 SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
 README_FILES = {
@@ -187,8 +188,8 @@ def main() -> None:
                 "OPENAI_API_KEY": "k",
                 "OPENAI_MODEL": "fake",
                 "CHATSITE_ASKS_PER_MINUTE": "600",
-                "CHATSITE_BREAKER_CALLS_MIN": "1000",
-            },
+            }
+            | overridden(BREAKER_POLICY={"calls_min": 1000}),
             (),
         )
         try:

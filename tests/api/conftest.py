@@ -6,10 +6,13 @@ import urllib.request
 import openai
 import pytest
 
+from tests.support.server_settings import overridden
+
 MANY_MODELS = (
     "fake,fake:second,fake-cut-after-5:cut,fake-stall-after-5:stall,fake-malformed-after-5:malformed,"
     "fake-seed-9+hold-gate-after-30:other"
 )
+QUICK_RETRIES = {"backoff_first_s": 0.05, "backoff_cap_s": 0.1}
 
 
 class Api:
@@ -46,11 +49,8 @@ def api(serve, provider):
     def start(**env):
         server = serve(
             provider.env_for_server
-            | {
-                "OPENAI_MODEL": MANY_MODELS,
-                "CHATSITE_BACKOFF_FIRST_S": "0.05",
-                "CHATSITE_BACKOFF_CAP_S": "0.1",
-            }
+            | {"OPENAI_MODEL": MANY_MODELS}
+            | overridden(RETRY_POLICY=QUICK_RETRIES)
             | env
         )
         server.sign_in()

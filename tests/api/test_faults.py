@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.test_openai_client import ask, text_of
 from tests.support.programs import until
+from tests.support.server_settings import overridden
 
 EARLY = [
     *("status=400", "status=401", "status=403", "status=404", "status=408", "status=409", "status=413"),
@@ -18,9 +19,10 @@ LATE = ["cut", "drop", "reset", "stall", "malformed", "error", "event_error"]
 QUICK = {
     "CHATSITE_FIRST_TOKEN_TIMEOUT_S": "1",
     "CHATSITE_STALL_TIMEOUT_S": "1",
-    "CHATSITE_BREAKER_FAILURES_IN_A_ROW": "1000",
-    "CHATSITE_BREAKER_CALLS_MIN": "1000",
-}
+} | overridden(
+    RETRY_POLICY={"backoff_first_s": 0.05, "backoff_cap_s": 0.1},
+    BREAKER_POLICY={"failures_in_a_row": 1000, "calls_min": 1000},
+)
 WORDS = "The very same words from whoever is asked."
 
 

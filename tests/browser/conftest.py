@@ -3,16 +3,16 @@
 import pytest
 
 from tests.browser.steps import until_connected
-from tests.support.chat_page import Wire
+from tests.support.chat_page import PageSockets
 
 
 @pytest.fixture
-def wire(page):
-    return Wire(page)
+def sockets(page):
+    return PageSockets(page)
 
 
 @pytest.fixture
-def wired(wire, chat):
-    """Return the page of a new user, whose socket goes over `wire`."""
-    until_connected(chat, wire, 1)
+def wired(sockets, chat):
+    """Return the page of a new user, whose socket goes over `sockets`."""
+    until_connected(chat, sockets, 1)
     return chat

@@ -10,17 +10,17 @@ OUTBOX_SIZE = "Object.keys(localStorage).filter(key => key.includes('outbox')).l
 
 
 def until_seen(page, check, what):
-    """Wait for a change of `wire`, which is updated only while Playwright is at work."""
+    """Wait for a change of `sockets`, which is updated only while Playwright is at work."""
     until(lambda: page.wait_for_timeout(20) or check(), what)
 
 
-def until_tried(page, wire, number):
-    until_seen(page, lambda: wire.connections >= number, f"attempt {number} to connect")
+def until_tried(page, sockets, number):
+    until_seen(page, lambda: sockets.connections >= number, f"attempt {number} to connect")
 
 
-def until_connected(page, wire, number):
+def until_connected(page, sockets, number):
     # `watch` is the first frame of each connection.
-    until_seen(page, lambda: len(wire.said("watch")) >= number, f"connection {number}")
+    until_seen(page, lambda: len(sockets.sent("watch")) >= number, f"connection {number}")
 
 
 def banner(page):

@@ -4,7 +4,15 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.steps import banner, until_connected
-from tests.support.chat_page import HALF, WORDS, Wire, held_question, last_answer, send, wait_until_final
+from tests.support.chat_page import (
+    HALF,
+    WORDS,
+    PageSockets,
+    held_question,
+    last_answer,
+    send,
+    wait_until_final,
+)
 from tests.support.provider_control import release
 
 pytestmark = pytest.mark.browser
@@ -12,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def devices(chromium, site):
-    """Return two pages of one user in separate browsers, and the wire of the second."""
+    """Return two pages of one user in separate browsers, and the sockets of the second."""
     session = next(site.sessions)
     contexts = [chromium.new_context(viewport={"width": 1000, "height": 700}) for _n in range(2)]
     pages = []
@@ -20,11 +28,11 @@ def devices(chromium, site):
         session.enter(context)
         context.set_default_timeout(10_000)
         pages.append(context.new_page())
-    wire = Wire(pages[1])
+    sockets = PageSockets(pages[1])
     for page in pages:
         page.goto(site.server.base_url)
-    until_connected(pages[1], wire, 1)
-    yield *pages, wire
+    until_connected(pages[1], sockets, 1)
+    yield *pages, sockets
     for context in contexts:
         context.close()
 
@@ -68,8 +76,8 @@ def test_two_devices_show_the_same_answer_live(devices, site):
 
 
 def test_a_created_notice_alone_shows_the_new_conversation(devices):
-    one, two, wire = devices
-    wire.on_server_frame = lambda frame: [] if frame["type"] == "changed" else [frame]
+    one, two, sockets = devices
+    sockets.on_server_frame = lambda frame: [] if frame["type"] == "changed" else [frame]
     # A page reloads the list once after it is connected.
     with two.expect_response(lambda response: "/sidebar/" in response.url):
         two.reload()
@@ -77,33 +85,33 @@ def test_a_created_notice_alone_shows_the_new_conversation(devices):
     wait_until_final(one)
     expect(two.locator(".conversation-item")).to_have_count(0)
     conversation = one.locator("body").get_attribute("data-conversation")
-    wire.tell({"type": "changed", "conversation": conversation, "what": "created"})
+    sockets.send_to_page({"type": "changed", "conversation": conversation, "what": "created"})
     expect(two.locator(".conversation-title")).to_have_text("[[deltas=2]] seen at once")
 
 
 def test_a_device_that_was_offline_catches_up_with_everything(devices):
-    one, two, wire = devices
+    one, two, sockets = devices
     send(one, "[[deltas=2]] before")
     two.locator(".conversation-title").click()
     expect(two.locator(".bubble")).to_have_count(1)
     wait_until_final(one)
-    wire.is_down = True
-    wire.cut()
+    sockets.is_down = True
+    sockets.cut()
     send(one, "meanwhile [[text=unseen]]")
     wait_until_final(one)
     expect(last_answer(two)).not_to_have_text("unseen")
     two.reload()  # with a socket that comes later than what happens next
     send(one, "and then [[text=late]]")
     wait_until_final(one)
-    wire.is_down = False
+    sockets.is_down = False
     expect(last_answer(two)).to_have_text("late")
     expect(two.locator(".bubble")).to_have_count(3)
 
-    wire.is_down = True
-    wire.cut()
+    sockets.is_down = True
+    sockets.cut()
     open_menu(one, "Delete")
     expect(one.locator(".toast")).to_be_visible()
-    wire.is_down = False
+    sockets.is_down = False
     expect(banner(two)).to_contain_text("This conversation was deleted.")
     one.click(".toast >> text=Undo")
     expect(banner(two)).to_have_text("")

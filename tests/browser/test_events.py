@@ -13,7 +13,7 @@ from tests.support.provider_control import release
 pytestmark = pytest.mark.browser
 
 
-def test_lost_and_repeated_events_leave_no_gap_and_no_repeat(wired, wire):
+def test_lost_and_repeated_events_leave_no_gap_and_no_repeat(wired, sockets):
     lost = iter([10, 25, 26, 40])
     next_lost = next(lost)
 
@@ -24,15 +24,15 @@ def test_lost_and_repeated_events_leave_no_gap_and_no_repeat(wired, wire):
             return []
         return [frame, frame]
 
-    wire.on_server_frame = lossy
+    sockets.on_server_frame = lossy
     send(wired, f"[[rate=60 chars=8]] [[text={WORDS}]]")
     expect(last_answer(wired)).to_have_text(WORDS)
     wait_until_final(wired)
     assert next_lost is None
-    assert len(wire.said("follow")) >= 2
+    assert len(sockets.sent("follow")) >= 2
 
 
-def test_events_show_the_status_and_an_unknown_one_is_counted(wired, wire, site):
+def test_events_show_the_status_and_an_unknown_one_is_counted(wired, sockets, site):
     question, gate = held_question()
     last = {}
 
@@ -45,9 +45,9 @@ def test_events_show_the_status_and_an_unknown_one_is_counted(wired, wire, site)
     def happens(type_, **fields):
         last["more"] = last.get("more", 0) + 1
         last["seq"] += 1
-        wire.tell({"generation": last["generation"], "seq": last["seq"], "type": type_, **fields})
+        sockets.send_to_page({"generation": last["generation"], "seq": last["seq"], "type": type_, **fields})
 
-    wire.on_server_frame = shifted
+    sockets.on_server_frame = shifted
     wired.set_viewport_size({"width": 360, "height": 740})
     send(wired, question)
     expect(last_answer(wired)).to_contain_text("word23 w")  # all there is before the gate
@@ -84,17 +84,17 @@ def test_events_show_the_status_and_an_unknown_one_is_counted(wired, wire, site)
     # The stored answer replaces what was drawn.
     expect(last_answer(wired)).to_have_text(WORDS)
     wait_until_final(wired)
-    assert not wire.said("follow")
+    assert not sockets.sent("follow")
 
 
-def test_a_page_acknowledges_at_most_four_times_a_second(wired, wire):
+def test_a_page_acknowledges_at_most_four_times_a_second(wired, sockets):
     began = time.monotonic()
     send(wired, "[[rate=100 deltas=200]] a fast one")
     wait_until_final(wired)
-    assert 1 < len(wire.said("ack")) <= 4 * (time.monotonic() - began) + 2
+    assert 1 < len(sockets.sent("ack")) <= 4 * (time.monotonic() - began) + 2
 
 
-def test_a_page_without_animation_frames_keeps_drawing_and_acknowledging(page, wire, site):
+def test_a_page_without_animation_frames_keeps_drawing_and_acknowledging(page, sockets, site):
     # Browsers give no frames to a hidden page.
     page.add_init_script("window.requestAnimationFrame = () => 1")
     next(site.sessions).enter(page.context)
@@ -102,14 +102,16 @@ def test_a_page_without_animation_frames_keeps_drawing_and_acknowledging(page, w
     question, gate = held_question()
     send(page, question)
     expect(last_answer(page)).to_contain_text(HALF)
-    until_seen(page, lambda: wire.said("ack"), "an acknowledgement")
+    until_seen(page, lambda: sockets.sent("ack"), "an acknowledgement")
     release(site.provider, gate)
     expect(last_answer(page)).to_have_text(WORDS)
 
 
-def test_an_answer_that_is_not_shown_is_acknowledged_too(wired, wire):
+def test_an_answer_that_is_not_shown_is_acknowledged_too(wired, sockets):
     # Otherwise it would use up the window of the answers that are shown.
     for seq in (6, 7):
-        wire.tell({"generation": 10**9, "seq": seq, "type": "delta", "text": "of another conversation"})
-    until_seen(wired, lambda: wire.said("ack"), "the stray to be acknowledged")
-    assert [(frame["generation"], frame["seq"]) for frame in wire.said("ack")] == [(10**9, 7)]
+        sockets.send_to_page(
+            {"generation": 10**9, "seq": seq, "type": "delta", "text": "of another conversation"}
+        )
+    until_seen(wired, lambda: sockets.sent("ack"), "the stray to be acknowledged")
+    assert [(frame["generation"], frame["seq"]) for frame in sockets.sent("ack")] == [(10**9, 7)]

@@ -7,11 +7,11 @@ from tests.browser.steps import OUTBOX_SIZE, another_tab, banner
 from tests.support.chat_page import (
     HALF,
     WORDS,
-    Wire,
-    asked,
+    PageSockets,
     composer,
     held_question,
     last_answer,
+    requests_with,
     send,
     wait_until_final,
 )
@@ -21,18 +21,18 @@ from tests.support.provider_control import release
 pytestmark = pytest.mark.browser
 
 
-def test_a_message_whose_acknowledgement_is_lost_is_sent_again_and_counts_once(wired, wire, site):
-    wire.on_server_frame = lambda frame: [] if frame["type"] == "accepted" or "seq" in frame else [frame]
+def test_a_message_whose_acknowledgement_is_lost_is_sent_again_and_counts_once(wired, sockets, site):
+    sockets.on_server_frame = lambda frame: [] if frame["type"] == "accepted" or "seq" in frame else [frame]
     send(wired, "acknowledged into the void [[text=heard]]")
     expect(wired.locator(".pending .state")).to_have_text("Sending…")
-    until(lambda: asked(site.provider, "into the void"), "the provider to be asked")
-    wire.on_server_frame = None
-    wire.cut()
+    until(lambda: requests_with(site.provider, "into the void"), "the provider to be asked")
+    sockets.on_server_frame = None
+    sockets.cut()
     expect(last_answer(wired)).to_have_text("heard")
     wait_until_final(wired)
     expect(wired.locator(".bubble")).to_have_count(1)
-    assert len({frame["client_id"] for frame in wire.said("ask")}) == 1 < len(wire.said("ask"))
-    assert asked(site.provider, "into the void") == 1
+    assert len({frame["client_id"] for frame in sockets.sent("ask")}) == 1 < len(sockets.sent("ask"))
+    assert requests_with(site.provider, "into the void") == 1
     assert wired.evaluate(OUTBOX_SIZE) == 0
 
 
@@ -40,7 +40,7 @@ def test_unsent_messages_of_closed_tabs_are_sent_once_by_the_next_page(page, sit
     next(site.sessions).enter(page.context)
     for n in range(3):
         tab = page.context.new_page()
-        Wire(tab).is_down = True
+        PageSockets(tab).is_down = True
         tab.goto(site.server.base_url)
         send(tab, f"queued{n} in a tab [[deltas=2]]")
         expect(tab.locator(".pending .state")).to_contain_text("Not sent yet")
@@ -49,36 +49,36 @@ def test_unsent_messages_of_closed_tabs_are_sent_once_by_the_next_page(page, sit
     expect(tab.locator(".conversation-item")).to_have_count(3)
     expect(tab.locator(".conversation-item .running")).to_have_count(0)
     assert tab.evaluate(OUTBOX_SIZE) == 0
-    assert [asked(site.provider, f"queued{n} in a tab") for n in range(3)] == [1, 1, 1]
+    assert [requests_with(site.provider, f"queued{n} in a tab") for n in range(3)] == [1, 1, 1]
 
 
-def test_a_message_that_another_tab_sent_is_accepted_in_the_tab_that_shows_it(wired, wire, site):
-    wire.is_down = True
-    wire.cut()
+def test_a_message_that_another_tab_sent_is_accepted_in_the_tab_that_shows_it(wired, sockets, site):
+    sockets.is_down = True
+    sockets.cut()
     send(wired, "sent by the other [[text=done]]")
     tab = another_tab(wired, site.server.base_url)
     expect(tab.locator(".conversation-item")).to_have_count(1)
-    wire.is_down = False
+    sockets.is_down = False
     wired.evaluate("dispatchEvent(new Event('online'))")
     expect(last_answer(wired)).to_have_text("done")
     wait_until_final(wired)
     expect(wired.locator(".pending")).to_have_count(0)
     expect(wired.locator("article")).to_have_count(2)
-    assert asked(site.provider, "sent by the other") == 1
+    assert requests_with(site.provider, "sent by the other") == 1
 
 
-def test_a_message_that_is_refused_later_comes_back_with_the_reason(wired, wire, site):
+def test_a_message_that_is_refused_later_comes_back_with_the_reason(wired, sockets, site):
     send(wired, "first [[deltas=2]]")
     wait_until_final(wired)
-    wire.is_down = True
-    wire.cut()
+    sockets.is_down = True
+    sockets.cut()
     send(wired, "second, in vain")
     busy, gate = held_question()
     tab = wired.context.new_page()
     tab.goto(wired.url)
     send(tab, busy)
     expect(last_answer(tab)).to_contain_text(HALF)
-    wire.is_down = False
+    sockets.is_down = False
     wired.evaluate("dispatchEvent(new Event('online'))")
     expect(wired.locator(".problem")).to_contain_text("still being written")
     expect(composer(wired)).to_have_value("second, in vain")
@@ -88,11 +88,11 @@ def test_a_message_that_is_refused_later_comes_back_with_the_reason(wired, wire,
     expect(last_answer(wired)).to_have_text(WORDS)
 
 
-def test_a_refused_message_of_a_closed_tab_becomes_the_draft_of_its_conversation(wired, wire, site):
+def test_a_refused_message_of_a_closed_tab_becomes_the_draft_of_its_conversation(wired, sockets, site):
     send(wired, "first [[deltas=2]]")
     wait_until_final(wired)
-    wire.is_down = True
-    wire.cut()
+    sockets.is_down = True
+    sockets.cut()
     send(wired, "second, in vain")
     expect(wired.locator(".pending")).to_be_visible()
     address = wired.url
@@ -110,44 +110,44 @@ def test_a_refused_message_of_a_closed_tab_becomes_the_draft_of_its_conversation
     release(site.provider, gate)
 
 
-def test_a_user_never_sends_messages_of_another_user_of_the_same_browser(wired, wire, site):
-    wire.is_down = True
-    wire.cut()
+def test_a_user_never_sends_messages_of_another_user_of_the_same_browser(wired, sockets, site):
+    sockets.is_down = True
+    sockets.cut()
     send(wired, "from the first user [[text=mine]]")
     expect(wired.locator(".pending")).to_be_visible()
     first_user = wired.context.cookies()
     next(site.sessions).enter(wired.context)
-    wire.is_down = False
+    sockets.is_down = False
     wired.evaluate("dispatchEvent(new Event('online'))")
     expect(banner(wired)).to_contain_text("Another user has signed in")
     expect(wired.locator(".pending .state")).to_contain_text("Not sent yet")
     tab = another_tab(wired, site.server.base_url)
     send(tab, "from the second user [[text=yours]]")
     expect(last_answer(tab)).to_have_text("yours")
-    assert asked(site.provider, "from the first user") == 0
+    assert requests_with(site.provider, "from the first user") == 0
 
     wired.context.add_cookies(first_user)
     wired.reload()
     expect(last_answer(wired)).to_have_text("mine")
 
 
-def test_a_signed_out_page_says_so_and_keeps_its_text(wired, wire, site):
-    wire.is_down = True
-    wire.cut(code=4401)
+def test_a_signed_out_page_says_so_and_keeps_its_text(wired, sockets, site):
+    sockets.is_down = True
+    sockets.cut(code=4401)
     expect(banner(wired)).to_have_text("You have been signed out. Your text is saved. Sign in")
     send(wired, "written while signed out [[text=sent]]")
     expect(wired.locator(".pending .state")).to_contain_text("Not sent yet")
     composer(wired).fill("and half a thought")
-    connections = wire.connections
+    connections = sockets.connections
     wired.evaluate("dispatchEvent(new Event('online'))")
-    assert wire.connections == connections
-    wire.is_down = False
+    assert sockets.connections == connections
+    sockets.is_down = False
     banner(wired).get_by_role("link").click()
     expect(last_answer(wired)).to_have_text("sent")
     expect(composer(wired)).to_have_value("and half a thought")
 
 
-def test_corrupted_storage_does_not_stop_the_page(wired, wire):
+def test_corrupted_storage_does_not_stop_the_page(wired, sockets):
     user = wired.evaluate("document.body.dataset.user")
     wired.evaluate(
         "user => { for (const key of [`outbox.${user}.x`, `draft.${user}.new`])"

@@ -18,6 +18,7 @@ import psycopg
 from tests.chaos.client import Client
 from tests.chaos.record import Question, Record, until
 from tests.support.provider_control import provider_text
+from tests.support.server_settings import overridden
 from tests.support.serving import SIGN_IN, Provider, Server, Session
 
 # Model -> how its row in the database says that it continues a partial answer.
@@ -38,14 +39,14 @@ ENVIRONMENT = {
     "OPENAI_MODEL": ",".join(MODELS),
     "CHATSITE_RUNNING_PER_USER": "10000",
     "CHATSITE_ASKS_PER_MINUTE": "100000",
-    "CHATSITE_ACK_WINDOW_BYTES": str(WINDOW_BYTES),
     "CHATSITE_STALL_TIMEOUT_S": "1",
-    "CHATSITE_BACKOFF_FIRST_S": "0.05",
     "CHATSITE_DRAIN_S": "1",
+} | overridden(
+    ACK_WINDOW_BYTES=WINDOW_BYTES,
+    RETRY_POLICY={"backoff_first_s": 0.05},
     # All faults hit the same few models; breakers have their own tests.
-    "CHATSITE_BREAKER_FAILURES_IN_A_ROW": "10000",
-    "CHATSITE_BREAKER_CALLS_MIN": "10000",
-}
+    BREAKER_POLICY={"failures_in_a_row": 10_000, "calls_min": 10_000},
+)
 SET_UP = """
 import json
 from chat.models import Model

@@ -1,4 +1,4 @@
-"""The fake provider from outside: script, gates, log, the command."""
+"""The control API of the fake provider, its log, and its command."""
 
 import io
 import json
@@ -31,8 +31,8 @@ def control(provider, method, path, body=None):
     return reply.json
 
 
-def statuses(provider, count, **asked):
-    return [ask(provider, HELLO, **asked).status for _ in range(count)]
+def statuses(provider, count, **options):
+    return [ask(provider, HELLO, **options).status for _ in range(count)]
 
 
 def test_script_is_used_up_in_order(provider):
@@ -60,7 +60,7 @@ def test_script_can_hold_several_directives(provider):
     assert ask(provider, HELLO).pieces() == list(provider.text_for(HELLO)[:2])
 
 
-def test_outage_is_over_when_it_is_deleted_and_touches_all_of_the_api(provider):
+def test_outage_affects_the_whole_api_until_it_is_deleted(provider):
     provider.script("status=503", for_s=600)
 
     assert statuses(provider, 3) == [503] * 3
@@ -80,17 +80,17 @@ def test_window_begins_ends_and_flaps_by_the_clock():
 @pytest.mark.parametrize(
     "wrong", [{"do": "bogus"}, {"time": 1}, {"do": "cut", "time": 1}, {"do": "cut", "times": "x"}]
 )
-def test_script_that_is_not_understood_is_refused(provider, wrong):
+def test_an_invalid_script_is_rejected(provider, wrong):
     assert call(provider, "POST", "/control/script", wrong).status == 400
 
 
 def test_stream_waits_at_its_gate_until_it_is_released(provider):
     reply = Reply()
     with connect(provider) as sock:
-        send(sock, "POST", "/v1/chat/completions", body_for(f"[[hold=door after=5]] {HELLO}"))
-        held = provider.wait_held("door")
+        send(sock, "POST", "/v1/chat/completions", body_for(f"[[hold=gate after=5]] {HELLO}"))
+        held = provider.wait_held("gate")
         assert (held.deltas, held.text) == (5, provider.text_for(HELLO)[:20])
-        control(provider, "POST", "release?gate=door")
+        control(provider, "POST", "release?gate=gate")
         while data := sock.recv(1 << 16):
             reply.raw += data
 
@@ -99,7 +99,7 @@ def test_stream_waits_at_its_gate_until_it_is_released(provider):
     assert reply.text == provider.text_for(HELLO)
 
 
-def test_log_says_when_the_client_left_and_what_it_had_been_sent(provider):
+def test_log_has_the_time_of_a_disconnect_and_the_text_sent_before_it(provider):
     with connect(provider) as sock:
         send(sock, "POST", "/v1/chat/completions", body_for(f"[[stall after=4]] {HELLO}"))
         provider.wait_for(lambda record: record.state == "stalled")
@@ -110,7 +110,7 @@ def test_log_says_when_the_client_left_and_what_it_had_been_sent(provider):
     assert left.at_s <= left.first_delta_s <= left.left_s <= left.ended_s
 
 
-def test_slow_stream_notices_at_once_that_the_client_left(provider):
+def test_slow_stream_notices_a_disconnect_at_once(provider):
     with connect(provider) as sock:
         send(sock, "POST", "/v1/chat/completions", body_for("[[rate=0.01]]"))
         provider.wait_for(lambda record: record.deltas == 1)
@@ -129,7 +129,7 @@ def test_log_counts_attempts_at_a_question_and_the_gaps_between_them(provider):
     assert records[2].gap_s == records[2].at_s - records[0].ended_s > 0
 
 
-def test_log_over_http_has_everything_but_the_key(provider):
+def test_log_over_http_has_everything_except_the_key(provider):
     messages = [
         {"role": "user", "content": HELLO},
         {"role": "assistant", "content": provider.text_for(HELLO)[:8]},
@@ -152,7 +152,7 @@ def test_log_over_http_has_everything_but_the_key(provider):
     assert control(provider, "DELETE", "requests")["requests"] == []
 
 
-def test_control_tells_the_text_of_an_answer(provider):
+def test_control_returns_the_text_of_an_answer(provider):
     assert control(provider, "POST", "text", {"text": HELLO}) == {"text": provider.text_for(HELLO)}
 
 
@@ -193,7 +193,7 @@ def test_wrong_key_gets_401_and_health_needs_none():
         assert call(provider, "GET", "/healthz").json == {"status": "ok"}
 
 
-def test_command_prints_its_address_serves_and_ends_on_sigterm():
+def test_command_prints_its_address_serves_and_exits_on_sigterm():
     command = [sys.executable, "manage.py", "fakeprovider", "--port", "0", "--rate", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""How behaviours are asked for: by model name, in the message, by script; and how they combine."""
+"""Directives in model names, messages and schedules, and how they combine."""
 
 import itertools
 
@@ -16,18 +16,18 @@ def provider():
         yield provider
 
 
-def test_faults_in_one_stream_strike_in_order(provider):
+def test_faults_in_one_stream_happen_in_order(provider):
     reply = ask(provider, f"[[stall after=20 for_s=0.01]] [[cut after=30]] [[malformed after=10]] {HELLO}")
 
     assert len(reply.pieces()) == 30
     assert [n for n, payload in enumerate(reply.payloads) if payload.endswith('"hal')] == [11]
 
 
-def test_fault_beyond_the_end_of_a_given_text_does_not_strike(provider):
+def test_fault_beyond_the_end_of_a_given_text_does_not_happen(provider):
     assert ask(provider, "[[cut after=10]] [[text=short]]").is_healthy
 
 
-def test_options_of_model_message_and_script_combine_and_the_stronger_wins(provider):
+def test_options_of_higher_precedence_replace_those_of_lower_precedence(provider):
     provider.script("chars=3")
 
     reply = ask(provider, "[[chars=2 finish=length]]", model="fake-chars-1-deltas-5")
@@ -56,7 +56,7 @@ def test_model_names_carry_behaviours(provider, model, status, deltas):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         ("bogus", "unknown word 'bogus'; known words: after, ascii"),
         ("rate=fast", "rate='fast' should be rate=N"),
@@ -68,14 +68,14 @@ def test_model_names_carry_behaviours(provider, model, status, deltas):
         ("deltas=20000000 chars=20000000", "is more than"),
     ],
 )
-def test_what_is_not_understood_is_refused_with_the_known_words(provider, wrong, says):
+def test_an_unknown_directive_is_rejected_with_the_known_words(provider, wrong, message):
     reply = ask(provider, f"[[{wrong}]]")
 
     assert (reply.status, reply.error["code"]) == (400, "unknown_directive")
-    assert says in reply.error["message"]
+    assert message in reply.error["message"]
 
 
-def test_first_attempts_fail_and_the_next_is_answered_with_the_same_text(provider):
+def test_first_attempts_fail_and_the_next_has_the_same_text(provider):
     text = f"[[cut after=70 times=2]] {HELLO}"
 
     replies = [ask(provider, text) for _ in range(3)]
@@ -108,7 +108,7 @@ def continue_from(provider, prefill, model, form="plain", **more):
 
 
 @pytest.mark.parametrize(("kind", "form"), list(itertools.product(["plain", "vllm", "prefix"], FORMS)))
-def test_prefill_is_continued_if_it_comes_in_the_servers_form(provider, kind, form):
+def test_prefill_is_continued_if_it_has_the_servers_form(provider, kind, form):
     text = provider.text_for(HELLO)
 
     reply = continue_from(provider, text[:50], f"fake-prefill-{kind}", form)
@@ -136,12 +136,12 @@ def test_prefill_is_echoed_ignored_or_rejected(provider):
 @pytest.mark.parametrize("fault", ["cut", "drop", "reset", "error", "event_error"])
 def test_answer_cut_twice_is_continued_to_the_same_text(provider, fault):
     question = f"[[{fault} after=30 times=2]] {HELLO}"
-    said = ""
+    text = ""
     for _ in range(3):
-        partial = [{"role": "assistant", "content": said}] if said else []
-        said += ask(provider, "", messages=[{"role": "user", "content": question}, *partial]).text
+        partial = [{"role": "assistant", "content": text}] if text else []
+        text += ask(provider, "", messages=[{"role": "user", "content": question}, *partial]).text
 
-    assert said == provider.text_for(question)
+    assert text == provider.text_for(question)
     assert [record.outcome for record in provider.requests] == [fault, fault, "complete"]
 
 

@@ -33,12 +33,12 @@ def test_async_provider_serves_in_the_loop_of_the_test():
             FakeProvider() as provider,
             openai.AsyncOpenAI(base_url=provider.base_url, api_key="x", max_retries=0) as api,
         ):
-            asked = {"model": "fake", "messages": [{"role": "user", "content": "[[hold]] hi"}]}
-            answer = asyncio.create_task(api.chat.completions.create(**asked))
+            request = {"model": "fake", "messages": [{"role": "user", "content": "[[hold]] hi"}]}
+            answer = asyncio.create_task(api.chat.completions.create(**request))
             await provider.wait_held("hold")
             provider.release("hold")
-            said = (await answer).choices[0].message.content
-            assert said == provider.text_for("hi")
+            text = (await answer).choices[0].message.content
+            assert text == provider.text_for("hi")
             assert (await provider.wait_requests(1))[0].outcome == "complete"
 
     asyncio.run(talk())

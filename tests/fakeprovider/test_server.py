@@ -1,4 +1,4 @@
-"""Each word of the fake provider's table does on the wire what the table says."""
+"""Each word of the fake provider's table has the effect that the table describes."""
 
 import email.utils
 import time
@@ -221,12 +221,12 @@ CASES = {
 }
 
 
-def test_every_word_of_the_table_is_tried_here():
+def test_every_word_of_the_table_has_a_case():
     assert set(CASES) == set(WORDS)
 
 
 @pytest.mark.parametrize("word", CASES)
-def test_word_does_what_the_table_says(provider, word):
+def test_word_has_the_described_effect(provider, word):
     directives, holds = CASES[word]
     provider.release("x")
 
@@ -247,7 +247,7 @@ def test_every_status_comes_with_every_body(provider, status, body):
 @pytest.mark.parametrize(
     "fault", ["cut", "drop", "reset", "error", "event_error", "malformed", "stall for_s=0.01"]
 )
-def test_faults_in_the_middle_strike_answers_that_do_not_stream(provider, fault):
+def test_faults_in_the_middle_happen_in_answers_that_do_not_stream(provider, fault):
     reply = ask(provider, f"[[{fault}]] {HELLO}", stream=False)
 
     is_answered = fault.startswith("stall")
@@ -265,7 +265,7 @@ def test_answer_that_does_not_stream_has_the_same_text(provider):
     assert (choice["message"]["content"], choice["finish_reason"]) == (provider.text_for(HELLO), "stop")
 
 
-def test_usage_comes_only_if_asked_for(provider):
+def test_usage_is_sent_only_on_request(provider):
     assert ask(provider, HELLO).usage is None
     assert ask(provider, HELLO, stream_options={"include_usage": True}).usage["completion_tokens"] == 60
     assert ask(provider, f"[[usage=never]] {HELLO}", stream_options={"include_usage": True}).usage is None

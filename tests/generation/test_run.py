@@ -109,7 +109,7 @@ async def test_a_failure_is_named_and_keeps_the_text_so_far(living, settings, di
 
 
 async def test_every_retry_is_a_row(living, settings):
-    settings.BACKOFF_FIRST_S = 0.0
+    settings.RETRY_POLICY = {"backoff_first_s": 0.0}
     async with living() as life:
         done = await life.answer("[[status=503 times=2]]")
     rows = [row async for row in Attempt.objects.filter(generation=done)]
@@ -265,7 +265,7 @@ async def test_recoveries_are_bounded_over_all_takeovers(living):
 
 
 async def test_calls_of_a_dead_process_count_for_their_model(living, settings):
-    settings.BACKOFF_FIRST_S = 0.0
+    settings.RETRY_POLICY = {"backoff_first_s": 0.0}
     async with living() as life:
         accepted = await orphan(life, question="[[status=503]]")
         await life.run(accepted.generation_id, from_owner="dead")

@@ -1,4 +1,4 @@
-"""The promises that tests/conftest.py and tests/settings.py make to every other test."""
+"""What tests/conftest.py and tests/settings.py guarantee to every other test."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ from chat.models import Conversation
 from tests.support import environment
 
 
-def test_nothing_of_the_developers_environment_leaks_in():
+def test_the_developers_environment_does_not_affect_tests():
     assert environment.cleaned(
         {
             "OPENAI_API_KEY": "secret",
@@ -29,7 +29,7 @@ def test_nothing_of_the_developers_environment_leaks_in():
     ) == {"PATH": "/bin", "PYTHON_DOTENV_DISABLED": "1"}
 
 
-def test_the_run_has_a_folder_of_its_own():
+def test_the_run_has_its_own_data_folder():
     assert settings.DATA_DIR != settings.BASE_DIR / "data"
     assert os.environ["CHATSITE_DATA_DIR"] == str(settings.DATA_DIR)
 
@@ -64,5 +64,5 @@ def test_another_thread_reads_and_writes_the_same_database():
     assert Conversation.objects.get().title == "from the thread"
 
 
-def test_a_signed_in_client_is_that_person(user, client_of):
+def test_a_signed_in_client_has_the_users_session(user, client_of):
     assert int(client_of(user).session["_auth_user_id"]) == user.pk

@@ -1,4 +1,4 @@
-"""Private servers really are private, fresh and usable, also as root."""
+"""Private servers are private, empty and usable, also as root."""
 
 import psycopg
 import pytest
@@ -41,7 +41,7 @@ def test_each_test_gets_an_empty_redis(redis_url, turn):
 
 
 @pytest.mark.services
-def test_nginx_serves_what_a_test_tells_it(nginx):
+def test_nginx_serves_the_configuration_of_a_test(nginx):
     port = free_port()
     nginx(f"server {{ listen 127.0.0.1:{port}; return 200 'hello'; }}", port=port)
     assert Session(f"http://127.0.0.1:{port}", {}).get("/").text == "hello"

@@ -19,6 +19,7 @@ from tests.support.commands import on_a_terminal, run, running
 from tests.support.programs import until
 from tests.support.provider_control import provider_text, release, requests_of
 from tests.support.runtime import open_runtime
+from tests.support.server_settings import overridden
 
 HOLD = "[[hold=gate after=10 on=1]] [[deltas=40]]"
 
@@ -27,7 +28,9 @@ HOLD = "[[hold=gate after=10 on=1]] [[deltas=40]]"
 def site(serve, provider):
     """Return a site whose server does not run; its models are `fake`, the default, and one unknown there."""
     return serve(
-        provider.env_for_server | {"OPENAI_MODEL": "fake,fake-nonsense", "CHATSITE_BACKOFF_FIRST_S": "0.01"},
+        provider.env_for_server
+        | {"OPENAI_MODEL": "fake,fake-nonsense"}
+        | overridden(RETRY_POLICY={"backoff_first_s": 0.01}),
         is_started=False,
     )
 

@@ -316,9 +316,8 @@ def test_a_programs_id_is_for_one_request(user, model):
 
 
 def test_what_no_database_can_hold_is_cleaned_out_of_a_request(user, model):
-    accepted = ask_once(
-        user, model, ApiRequest([{"role": "user", "content": "a\x00b\ud800", "na\x00me": "\x00"}])
-    )
+    request = ApiRequest([{"role": "user", "content": "a\x00b\ud800", "na\x00me": "\x00"}])
+    accepted = ask_once(user, model, request.cleaned())
     generation = Generation.objects.get(pk=accepted.generation_id)
     assert generation.api_request.messages == [{"role": "user", "content": "ab\ufffd", "name": ""}]
 

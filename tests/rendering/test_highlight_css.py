@@ -1,4 +1,4 @@
-"""The colours of code are all there, in both themes, and can be read."""
+"""The colours of code are complete and readable in both themes."""
 
 import re
 

@@ -8,7 +8,7 @@ from chat.rendering import render
 from tests.rendering.page import Page
 
 
-def test_links_open_elsewhere_and_tell_nothing():
+def test_links_open_in_a_new_tab_and_send_no_referrer():
     (link,) = Page(render("[x](https://example.org/a)")).all("a")
 
     assert link == {
@@ -75,7 +75,7 @@ def test_an_image_becomes_a_link_so_that_nothing_is_fetched():
     assert not page.all("img")
 
 
-def test_an_image_in_a_link_is_the_links_words():
+def test_an_image_in_a_link_becomes_the_links_text():
     page = Page(render("[![a cat](https://example.org/cat.png)](https://example.com/)"))
 
     assert [link["href"] for link in page.all("a")] == ["https://example.com/"]

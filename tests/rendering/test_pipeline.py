@@ -44,7 +44,7 @@ def test_the_child_sees_no_secrets(monkeypatch):
     assert "OPENAI_API_KEY" not in given
 
 
-def test_what_takes_too_long_comes_back_as_it_is(monkeypatch):
+def test_text_that_takes_too_long_is_returned_unrendered(monkeypatch):
     monkeypatch.setattr(pipeline, "CHILD_TIME_LIMIT_S", 0.3)
     hostile = "[" * 150_000 + "<b>"
 
@@ -96,13 +96,13 @@ def test_a_hostile_text_ends_soon_and_loses_no_character(hostile, monkeypatch):
         assert Page(html).text == hostile
 
 
-def test_what_is_nested_too_deep_is_shown_as_it_is():
+def test_text_that_is_nested_too_deep_is_returned_unrendered():
     text = "\n".join(">" * depth + " word" for depth in range(1, 60))
 
     assert Page(render(text)).text == text
 
 
-def test_a_crash_of_the_parser_shows_the_text_and_logs_none_of_it(monkeypatch, caplog):
+def test_after_a_crash_of_the_parser_the_text_is_shown_and_not_logged(monkeypatch, caplog):
     def crash(*args, **kwargs):
         raise RuntimeError("my secret diary")
 

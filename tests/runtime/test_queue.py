@@ -196,7 +196,7 @@ def readyz(server):
     ("redis_url", "options", "said"),
     [
         ("", (), "A worker needs Redis: set REDIS_URL"),
-        ("redis://127.0.0.1:9/0", ("--pool", "solo"), "leave --pool away"),
+        ("redis://127.0.0.1:9/0", ("--pool", "solo"), "omit --pool"),
         ("redis://127.0.0.1:9/0", (), "Has manage.py migrate been run?"),
     ],
 )

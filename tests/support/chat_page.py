@@ -1,4 +1,4 @@
-"""The chat page for tests: a server that a module's tests share, a page per person, what people do on it."""
+"""The chat page in tests: a server per module, a page per user, and common steps on that page."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 from tests.support.provider_control import control
 from tests.support.serving import SIGN_IN, Provider, Server, Session
 
-PEOPLE = 40
+USERS = 40
 WORDS = " ".join(f"word{n}" for n in range(60))
 HALF = re.compile(r"word16\b|word17")
 SECOND_MODEL_IS_A_DEMO = (
@@ -21,15 +21,15 @@ _gates = (f"gate{n}" for n in count())
 
 
 def held_question():
-    """Return a question whose answer WORDS stops in the middle, and the gate that lets it go on."""
+    """Return a question whose answer WORDS stops in the middle, and the gate that continues it."""
     gate = next(_gates)
-    # Sixty deltas of the text above; after the twentieth the provider waits for the test.
+    # Sixty deltas; after the twentieth the provider waits for the test.
     return f"[[hold={gate} after=20 chars=8]] [[text={WORDS}]]", gate
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, prepared_data):
-    """Return a server, its provider, and signed-in sessions of people who have nothing yet."""
+    """Return a server, its provider, and sessions of users without conversations."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "provider" / "data").mkdir(parents=True)
     provider = Provider(folder / "provider", ())
@@ -39,8 +39,8 @@ def site(tmp_path_factory, prepared_data):
         env = provider.env_for_server | {"OPENAI_MODEL": "fake,other", "CHATSITE_ASKS_PER_MINUTE": "600"}
         server = Server(folder, env, ())
         server.start()
-        made = [SIGN_IN.format(name=f"person{n}", is_staff=False) for n in range(PEOPLE)]
-        keys = server.shell("".join([*made, SECOND_MODEL_IS_A_DEMO])).split()
+        sign_ins = [SIGN_IN.format(name=f"user{n}", is_staff=False) for n in range(USERS)]
+        keys = server.shell("".join([*sign_ins, SECOND_MODEL_IS_A_DEMO])).split()
         sessions = (Session(server.base_url, {"sessionid": key}) for key in keys)
         yield SimpleNamespace(server=server, provider=provider, sessions=sessions)
     finally:
@@ -51,7 +51,7 @@ def site(tmp_path_factory, prepared_data):
 
 @pytest.fixture
 def chat(page, site):
-    """Return the empty chat page of a person of its own."""
+    """Return the empty chat page of a new user."""
     next(site.sessions).enter(page.context)
     page.goto(site.server.base_url)
     return page
@@ -75,16 +75,16 @@ def wait_until_final(page):
     page.wait_for_selector("article.answer:last-of-type .footer", timeout=30_000)
 
 
-class Wire:
-    """The sockets of one page, between it and the server: cut, deaf, refused, or with other frames.
+class PageSockets:
+    """The sockets between a page and the server, which a test can close, silence, refuse or rewrite.
 
-    `frames` are what the page has said. `on_server_frame(frame)` returns the frames that the page gets for
-    one of the server's; None passes all on as they are.
+    `frames`: all frames that the page sent. `on_server_frame(frame)` returns the frames to pass on to the
+    page in place of one of the server's; None passes all on unchanged.
     """
 
     def __init__(self, page):
         self.is_down = False
-        # Whether what is opened is closed again at the page's first word.
+        # Whether a new socket is closed at the page's first frame.
         self.is_dropping = False
         self.pongs = 0
         self.on_server_frame = None
@@ -102,53 +102,53 @@ class Wire:
         if self.is_dropping:
             route.on_message(lambda _text: route.close(code=1011))
             return
-        wire = SimpleNamespace(route=route, is_deaf=False)
-        self._open.append(wire)
+        connection = SimpleNamespace(route=route, is_silent=False)
+        self._open.append(connection)
         server = route.connect_to_server()
-        route.on_message(lambda text: self._from_page(wire, server, text))
-        server.on_message(lambda text: self._from_server(wire, text))
+        route.on_message(lambda text: self._from_page(connection, server, text))
+        server.on_message(lambda text: self._from_server(connection, text))
 
-    def _from_page(self, wire, server, text):
+    def _from_page(self, connection, server, text):
         frame = json.loads(text)
         self.frames.append(frame)
-        if not wire.is_deaf:
+        if not connection.is_silent:
             server.send(json.dumps(self.on_page_frame(frame)) if self.on_page_frame else text)
 
-    def _from_server(self, wire, text):
-        if wire.is_deaf:
+    def _from_server(self, connection, text):
+        if connection.is_silent:
             return
         self.pongs += '"pong"' in text
         frames = [text]
         if self.on_server_frame:
             frames = map(json.dumps, self.on_server_frame(json.loads(text)))
         for frame in frames:
-            wire.route.send(frame)
+            connection.route.send(frame)
 
-    def tell(self, *frames):
-        """Say something in the server's place."""
+    def send_to_page(self, *frames):
+        """Send frames to the page as if they came from the server."""
         for frame in frames:
             self._open[-1].route.send(json.dumps(frame))
 
     def cut(self, code=1001):
-        """Close what is open, and while `is_down` let nothing be opened."""
-        for wire in self._open:
-            wire.is_deaf = True
-            wire.route.close(code=code)
+        """Close all open sockets; while `is_down` is set, no new one opens."""
+        for connection in self._open:
+            connection.is_silent = True
+            connection.route.close(code=code)
         self._open.clear()
 
-    def fall_silent(self):
-        """Make what is open half-open: nothing arrives any more, and nobody says so."""
-        for wire in self._open:
-            wire.is_deaf = True
+    def go_silent(self):
+        """Make open sockets half-open: frames are lost in both directions, without a close."""
+        for connection in self._open:
+            connection.is_silent = True
 
     @property
     def opened(self):
         return len(self._open)
 
-    def said(self, type_):
+    def sent(self, type_):
         return [frame for frame in self.frames if frame["type"] == type_]
 
 
-def asked(provider, words):
-    """Return how often the provider was asked something with these words in it."""
+def requests_with(provider, words):
+    """Return how many requests to the provider have these words in their question."""
     return sum(words in line for line in control(provider, "requests").split('"question"'))

@@ -1,4 +1,4 @@
-"""Time for tests: a clock that can be put forward, and an event loop whose waits take none."""
+"""Time in tests: a clock that can skip time, and an event loop whose waits take no time."""
 
 import asyncio
 import selectors
@@ -6,7 +6,7 @@ import time
 
 
 class Clock:
-    """The real time, and what was skipped of it."""
+    """The real time plus the skipped time."""
 
     def __init__(self):
         self._skipped_s = 0.0
@@ -27,13 +27,13 @@ class _NoWait(selectors.SelectSelector):
         found = super().select(0)
         if not found:
             if timeout is None:
-                raise RuntimeError("everybody waits, and for nothing that will ever come")
+                raise RuntimeError("all tasks wait for something that never happens")
             self.now_s += timeout
         return found
 
 
-class WarpLoop(asyncio.SelectorEventLoop):
-    """An event loop that never waits: when all sleep, its clock jumps to the first who wakes."""
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """An event loop that never waits: when all tasks sleep, its clock jumps to the next wake-up."""
 
     def __init__(self):
         self._no_wait = _NoWait()
@@ -43,7 +43,7 @@ class WarpLoop(asyncio.SelectorEventLoop):
         return self._no_wait.now_s
 
 
-def warped(main):
-    """Run a coroutine to its end in no time; what it takes for time is its loop's."""
-    with asyncio.Runner(loop_factory=WarpLoop) as runner:
+def run_without_waiting(main):
+    """Run a coroutine to its end without waiting; it must use the loop's clock."""
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
         return runner.run(main)

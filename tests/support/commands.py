@@ -1,4 +1,4 @@
-"""Commands that ask, as people and scripts run them: processes with pipes, or with a terminal."""
+"""Management commands as users and scripts run them: with pipes, or on a terminal."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ COMMAND = [sys.executable, "manage.py"]
 
 
 def run(env, *arguments, stdin=None, deadline_s=60):
-    """Run a command to its end, with pipes; `stdin`: text that is piped in."""
+    """Run a command to its end, with pipes; `stdin`: text for its standard input."""
     given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
     return subprocess.run(
         [*COMMAND, *arguments],
@@ -31,7 +31,7 @@ def run(env, *arguments, stdin=None, deadline_s=60):
 
 @contextmanager
 def running(env, *arguments, **popen) -> Iterator[subprocess.Popen]:
-    """Run a command with pipes while the test does something; it is killed at the latest with the test."""
+    """Run a command with pipes during the block; it is killed at the end of the block."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
     with subprocess.Popen([*COMMAND, *arguments], cwd=BASE_DIR, env=env, **options) as process:
         try:
@@ -41,7 +41,7 @@ def running(env, *arguments, **popen) -> Iterator[subprocess.Popen]:
 
 
 class Terminal:
-    """A command with a terminal for all three of its streams, and what it has shown."""
+    """A command whose three standard streams are a terminal, and the output on that terminal."""
 
     def __init__(self, process: subprocess.Popen, main: int) -> None:
         self.process = process
@@ -51,11 +51,11 @@ class Terminal:
 
     @property
     def shown(self) -> str:
-        """Return what is on the terminal so far."""
+        """Return the output so far."""
         try:
             while piece := os.read(self._main, 65_536):
                 self._shown += piece
-        except OSError:  # nothing for now, or the other end is closed
+        except OSError:  # nothing to read yet, or the other end is closed
             pass
         return self._shown.decode(errors="replace").replace("\r\n", "\n")
 
@@ -74,7 +74,7 @@ class Terminal:
 
 @contextmanager
 def on_a_terminal(env, *arguments) -> Iterator[Terminal]:
-    """Run a command on a terminal of its own, where Ctrl-C works as it does for people."""
+    """Run a command on its own terminal, where Ctrl-C works as usual."""
     main, other = pty.openpty()
     with subprocess.Popen(
         [*COMMAND, *arguments],

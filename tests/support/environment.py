@@ -1,15 +1,15 @@
-"""What tests and the programs they start may see of the developer's environment."""
+"""The part of the developer's environment that tests, and the programs they start, may see."""
 
 import os
 from collections.abc import Mapping
 
 _OURS = ("CHATSITE_", "OPENAI_", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
-# The one variable of ours that a developer sets on purpose: run everything on this PostgreSQL server.
+# A developer sets this variable on purpose, to run everything on this PostgreSQL server.
 KEPT = {"CHATSITE_TEST_DATABASE_URL"}
 
 
 def cleaned(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` without what configures Chatsite, without proxies, and with `.env` files ignored."""
+    """Return `environ` without Chatsite's configuration and proxies, and with `.env` files ignored."""
     kept = {
         name: value
         for name, value in environ.items()
@@ -19,7 +19,7 @@ def cleaned(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def clean() -> None:
-    """Make this process's own environment a cleaned one."""
+    """Clean the environment of this process."""
     kept = cleaned(os.environ)
     for name in set(os.environ) - set(kept):
         del os.environ[name]

@@ -1,4 +1,4 @@
-"""Programs that tests start: found or loudly missed, on private ports and folders, and surely stopped."""
+"""Programs that tests start: found or reported as missing, on private ports, and always stopped."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-# What could not be tested here, for the summary of the run: program -> how to get it.
+# Missing programs, for the summary of the run: program -> package that brings it.
 missing: dict[str, str] = {}
 
 
 def miss(program: str, package: str) -> NoReturn:
-    """Skip the test because `program` is not installed; in CI that is a failure."""
+    """Skip the test because `program` is not installed; fail it in CI."""
     missing[program] = package
     if os.environ.get("CI"):
         pytest.fail(
@@ -30,14 +30,14 @@ def miss(program: str, package: str) -> NoReturn:
 
 
 def find(program: str, package: str, *folders: str) -> str:
-    """Return the path of `program`, looked for on PATH and in `folders` (patterns; the last match counts)."""
-    places = [str(path) for folder in folders for path in sorted(Path("/").glob(folder.lstrip("/")))]
-    path = shutil.which(program) or shutil.which(program, path=os.pathsep.join(reversed(places)))
+    """Return the path of `program` from PATH or `folders` (patterns; the last match is used)."""
+    paths = [str(path) for folder in folders for path in sorted(Path("/").glob(folder.lstrip("/")))]
+    path = shutil.which(program) or shutil.which(program, path=os.pathsep.join(reversed(paths)))
     return path or miss(program, package)
 
 
 def until[T](check: Callable[[], T], what: str, *, deadline_s: float = 20) -> T:
-    """Return the first true value of `check`, asked every 20 ms. Fails the test after `deadline_s`."""
+    """Return the first true value of `check`, called every 20 ms. Fails the test after `deadline_s`."""
     end = time.monotonic() + deadline_s
     while not (value := check()):
         if time.monotonic() > end:
@@ -47,7 +47,7 @@ def until[T](check: Callable[[], T], what: str, *, deadline_s: float = 20) -> T:
 
 
 def free_port() -> int:
-    """Return a port nobody listens on, below those that systems give to outgoing connections."""
+    """Return a free port, below the range that systems use for outgoing connections."""
     while True:
         port = random.randrange(12_000, 30_000)
         with contextlib.suppress(OSError), socket.socket() as probe:
@@ -62,7 +62,7 @@ def is_listening(port: int) -> bool:
 
 
 class Program:
-    """A child process with a log, in a process group of its own."""
+    """A child process with a log, in its own process group."""
 
     def __init__(self, argv: list[str], *, folder: Path, env: dict[str, str] | None = None, **popen: Any):
         self.argv = argv
@@ -97,14 +97,14 @@ class Program:
 
     @property
     def log(self) -> str:
-        """Everything it has printed so far, over all its starts."""
+        """All output so far, of all its starts."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def until(self, check: Callable[[], object], what: str, *, deadline_s: float = 20) -> None:
-        """Wait for `check`, but not for a program that has died."""
+        """Wait for `check`; fail the test if the program exits first."""
         until(lambda: check() or not self.is_running, f"{what}; its log:\n{self.log}", deadline_s=deadline_s)
         if not self.is_running:
-            pytest.fail(f"died while a test waited for {what}; its log:\n{self.log}", pytrace=False)
+            pytest.fail(f"exited while a test waited for {what}; its log:\n{self.log}", pytrace=False)
 
     def wait_for_line(self, pattern: str, *, deadline_s: float = 20) -> re.Match[str]:
         """Return the first match of `pattern` in the log, multi-line."""
@@ -119,12 +119,12 @@ class Program:
         os.kill(self.pid, number)
 
     def kill9(self) -> None:
-        """End it as a crash would: this process alone, its children see for themselves."""
+        """Kill this process, but not its children, as a crash would."""
         self.send(signal.SIGKILL)
         self.wait()
 
     def terminate(self, *, deadline_s: float = 30) -> int:
-        """Ask it to end, as a service manager would; return its exit code."""
+        """Send SIGTERM, as a service manager does; return the exit code."""
         self.send(signal.SIGTERM)
         return self.wait(deadline_s=deadline_s)
 
@@ -133,7 +133,7 @@ class Program:
         return self._process.wait(deadline_s)
 
     def stop(self) -> None:
-        """End it and whatever it has started, at the end of a test; print its log, for a failed one."""
+        """Stop it and its children at the end of a test, and print its log for the test report."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 if self.is_running:

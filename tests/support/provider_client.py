@@ -1,4 +1,4 @@
-"""A raw socket client: what came from the fake provider, byte for byte, and how it ended."""
+"""A raw socket client: the exact bytes from the fake provider, and how the response ended."""
 
 import json
 import socket
@@ -94,7 +94,7 @@ def send(sock, method, path, body=None, headers=None):
 
 
 def call(provider, method, path, body=None, **headers):
-    """Send one request, read until the connection ends."""
+    """Send one request and read until the connection ends."""
     reply, started = Reply(), time.monotonic()
     with connect(provider) as sock:
         send(sock, method, path, body, {"Connection": "close"} | headers)
@@ -114,7 +114,7 @@ def ask(provider, text, model="fake", **more):
 
 
 def read(reply):
-    """Take a reply's bytes apart."""
+    """Parse the bytes of a reply."""
     head, found, rest = reply.raw.partition(b"\r\n\r\n")
     if not found or not head.startswith(b"HTTP/1.1 "):
         return

@@ -1,4 +1,4 @@
-"""Tasks for a real worker to run."""
+"""Tasks that tests run in a real worker."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Private PostgreSQL, Redis, nginx and Chromium for tests; also as root, and beside the system's own.
+"""Private PostgreSQL, Redis, nginx and Chromium for tests; they also work as root.
 
     python -m tests.support.services COMMAND …
 
@@ -33,7 +33,7 @@ POSTGRES_SINCE = 15
 
 
 class Postgres:
-    """A running server; `create()` makes an empty database in it."""
+    """A running server; `create()` creates an empty database."""
 
     def __init__(self, server_url: str):
         self._server_url = server_url
@@ -50,30 +50,29 @@ class Postgres:
 
 @contextlib.contextmanager
 def run_postgres() -> Iterator[Postgres]:
-    """Start a PostgreSQL server of our own; it refuses to run as root, so root becomes `postgres` for it."""
+    """Start a private PostgreSQL server; as root, it runs as the user `postgres`, as it requires."""
     server = find("postgres", "postgresql", *POSTGRES_FOLDERS)
     version = re.search(r"\d+", subprocess.check_output([server, "--version"], text=True))
     if version is None or int(version[0]) < POSTGRES_SINCE:
         miss(f"postgres {POSTGRES_SINCE} or newer", "postgresql")
     initdb = str(Path(server).resolve().with_name("initdb"))
-    somebody: dict[str, Any] = {}
+    user_options: dict[str, Any] = {}
     if os.geteuid() == 0:
-        somebody = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        user_options = {"user": "postgres", "group": "postgres", "extra_groups": []}
     with tempfile.TemporaryDirectory(prefix="chatsite-postgres-") as name:
         folder, password, port = Path(name), secrets.token_hex(16), free_port()
         (folder / "password").write_text(password)
-        if somebody:
-            # The names are looked up by the system; Python's own chown takes them, too.
+        if user_options:
             subprocess.run(["chown", "-R", "postgres:postgres", name], check=True)
         command = [initdb, "-D", name + "/data", "-U", "chatsite", "-A", "scram-sha-256", "--no-sync"]
         command += ["-E", "UTF8", "--locale=C", f"--pwfile={name}/password"]
-        made = subprocess.run(command, cwd=name, capture_output=True, text=True, **somebody)
-        assert made.returncode == 0, made.stderr
+        done = subprocess.run(command, cwd=name, capture_output=True, text=True, **user_options)
+        assert done.returncode == 0, done.stderr
         command = [server, "-D", name + "/data", "-p", str(port), "-k", name]
-        # Tests end processes of ours, never the machine: what the kernel has is safe.
+        # Tests kill processes, never the machine: data in the kernel's buffers is safe.
         for option in ("listen_addresses=127.0.0.1", "fsync=off", "max_connections=200"):
             command += ["-c", option]
-        with running(Program(command, folder=folder, **somebody)) as program:
+        with running(Program(command, folder=folder, **user_options)) as program:
             url = f"postgres://chatsite:{password}@127.0.0.1:{port}"
 
             def answers() -> bool:
@@ -88,7 +87,7 @@ def run_postgres() -> Iterator[Postgres]:
 
 @contextlib.contextmanager
 def run_redis() -> Iterator[str]:
-    """Start a Redis server of our own that keeps nothing; gives its URL."""
+    """Start a private Redis server without persistence; yields its URL."""
     server, port = find("redis-server", "redis-server"), free_port()
     with tempfile.TemporaryDirectory(prefix="chatsite-redis-") as name:
         command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", name]
@@ -105,7 +104,7 @@ def postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres) -> str:
-    """Return a DATABASE_URL: a new, empty database of a private server."""
+    """Return a DATABASE_URL: a new, empty database on a private server."""
     return postgres_server.create()
 
 
@@ -117,7 +116,7 @@ def redis_server() -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(redis_server: str) -> str:
-    """Return a REDIS_URL: a private server, emptied."""
+    """Return a REDIS_URL: a private server without data."""
     with redis.Redis.from_url(redis_server) as connection:
         connection.flushall()
     return redis_server
@@ -125,7 +124,7 @@ def redis_url(redis_server: str) -> str:
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Return a function that starts nginx with the given inside of an `http` block and waits for `port`."""
+    """Return a function that starts nginx with the content of its `http` block and waits for `port`."""
     binary = find("nginx", "nginx", "/usr/sbin")
     with contextlib.ExitStack() as stack:
 
@@ -133,12 +132,12 @@ def nginx(tmp_path: Path) -> Iterator[Callable[..., Program]]:
             folder = tmp_path / f"nginx-{port}"
             folder.mkdir()
             kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-            places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+            paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
             user = "user root;" if os.geteuid() == 0 else ""
             (folder / "nginx.conf").write_text(
                 f"daemon off; pid {folder}/pid; error_log stderr info; worker_processes 2; {user}\n"
                 f"events {{ worker_connections 2048; }}\n"
-                f"http {{\naccess_log off;\n{places}\n{http}\n}}\n"
+                f"http {{\naccess_log off;\n{paths}\n{http}\n}}\n"
             )
             command = [binary, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
             program = stack.enter_context(running(Program(command, folder=folder)))
@@ -150,10 +149,10 @@ def nginx(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture(scope="module")
 def chromium() -> "Iterator[Browser]":
-    """Return a headless Chromium, the system's own: the Playwright package brings none.
+    """Return the system's Chromium, headless.
 
-    Playwright's sync API keeps an event loop on the main thread while it is open. A module that uses
-    this fixture therefore leaves the database to the server it has started.
+    Playwright's sync API keeps an event loop on the main thread while it is open. So a module that uses
+    this fixture must leave the database to the server it started.
     """
     from playwright.sync_api import sync_playwright
 
@@ -161,7 +160,7 @@ def chromium() -> "Iterator[Browser]":
     path = next(found, None) or miss("chromium", "chromium")
     with sync_playwright() as playwright:
         options = ["--disable-gpu", "--disable-background-networking", "--no-first-run"]
-        # Chromium's sandbox refuses root, and what it opens here is our own server.
+        # The sandbox does not work as root, and the browser only opens our own server.
         options += ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser
@@ -170,7 +169,7 @@ def chromium() -> "Iterator[Browser]":
 
 @pytest.fixture
 def page(chromium: "Browser") -> "Iterator[Page]":
-    """Return a page of a new browser profile. Errors of its scripts and its policy fail the test."""
+    """Return a page of a new browser profile. Script errors and policy violations fail the test."""
     context = chromium.new_context()
     context.set_default_timeout(10_000)
     page = context.new_page()
@@ -192,8 +191,8 @@ def main() -> int:
         with contextlib.redirect_stdout(io.StringIO()), run_postgres() as server:
             environ = environment.cleaned(os.environ) | {"CHATSITE_TEST_DATABASE_URL": server.create()}
             return subprocess.run(sys.argv[1:], env=environ).returncode
-    except (pytest.skip.Exception, pytest.fail.Exception) as why:
-        print(f"NOT TESTED: {why}", file=sys.stderr)
+    except (pytest.skip.Exception, pytest.fail.Exception) as reason:
+        print(f"NOT TESTED: {reason}", file=sys.stderr)
         return 1
 
 

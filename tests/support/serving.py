@@ -1,4 +1,4 @@
-"""The real program for tests: `manage.py serve` and `manage.py fakeprovider` as processes of their own."""
+"""The real programs for tests: `manage.py serve` and `manage.py fakeprovider` as processes."""
 
 import contextlib
 import http.client
@@ -44,12 +44,12 @@ print(session.session_key)
 
 
 def environment_of(data_dir: Path, env: dict[str, str]) -> dict[str, str]:
-    """Return the environment of a program of ours: private folder, no embedded model, then `env`."""
+    """Return a program's environment: a private data folder, no embedded model, and `env`."""
     own = {
         "CHATSITE_DATA_DIR": str(data_dir),
         "CHATSITE_EMBEDDED_MODEL": "0",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "",  # a second start need not compile again
+        "PYTHONDONTWRITEBYTECODE": "",  # later starts use the compiled files
     }
     inherited = environment.cleaned(os.environ)
     for name in environment.KEPT:
@@ -68,11 +68,11 @@ class Response:
 
 
 class Session:
-    """A browser without a screen: cookies, forms with their CSRF token, sockets with their Origin."""
+    """An HTTP client that acts as a browser: cookies, CSRF tokens, and sockets with an Origin."""
 
     def __init__(self, base_url: str, cookies: dict[str, str]):
         self.base_url = base_url
-        # Django takes any well-formed secret that cookie and header agree on.
+        # Django accepts any well-formed secret that is the same in cookie and header.
         self.cookies = {"csrftoken": secrets.token_hex(16), **cookies}
 
     @property
@@ -89,7 +89,7 @@ class Session:
         headers: dict[str, str] | None = None,
         timeout_s: float = 20,
     ) -> Response:
-        """Send one request and read the whole answer; redirects are not followed."""
+        """Send one request and read the whole response; redirects are not followed."""
         connection = http.client.HTTPConnection(
             urllib.parse.urlsplit(self.base_url).netloc, timeout=timeout_s
         )
@@ -109,7 +109,7 @@ class Session:
         return self.request("POST", path, body=body, headers=headers, **more)
 
     def socket(self, path: str = SOCKET_PATH, **options: Any) -> ClientConnection:
-        """Open a websocket, as a page of this server would. Use it as a context manager."""
+        """Open a websocket as a page of this server does. Use it as a context manager."""
         url = "ws" + self.base_url.removeprefix("http") + path
         headers = {name: value for name, value in self.headers.items() if name != "Origin"}
         return connect(
@@ -124,7 +124,7 @@ class Session:
 
 
 class Server(Program):
-    """`manage.py serve` on a port and in a data folder of its own."""
+    """`manage.py serve` on its own port and data folder."""
 
     def __init__(self, folder: Path, env: dict[str, str], options: tuple[str, ...]):
         self.data_dir = Path(env.get("CHATSITE_DATA_DIR", folder / "data"))
@@ -139,7 +139,7 @@ class Server(Program):
         )
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it is ready."""
         super().start()
         self.until(self.is_ready, "the server to answer /healthz", deadline_s=40)
 
@@ -149,13 +149,13 @@ class Server(Program):
         return False
 
     def restart(self) -> None:
-        """Start it again, after `kill9` or `terminate` or in place of the running one, on the same port."""
+        """Start the server again on the same port; terminate it first if it runs."""
         if self.is_running:
             self.terminate()
         self.start()
 
     def manage(self, *arguments: str, stdin: str = "", deadline_s: float = 60) -> str:
-        """Run another command of manage.py beside the server; return what it printed."""
+        """Run another manage.py command with the server's environment; return its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=BASE_DIR,
@@ -169,15 +169,15 @@ class Server(Program):
         return done.stdout
 
     def shell(self, code: str) -> str:
-        """Run Python beside the server, on its database; return what it printed."""
+        """Run Python code on the server's database; return its output."""
         return self.manage("shell", "--no-imports", "-v", "0", "-c", code).strip()
 
     def visitor(self) -> Session:
-        """Return a browser in which nobody is signed in."""
+        """Return a session without a signed-in user."""
         return Session(self.base_url, {})
 
     def sign_in(self, name: str = "ada", *, is_staff: bool = False) -> Session:
-        """Return a browser in which this person, made if there is none of the name, is signed in."""
+        """Return a session of the user with this name, who is created if missing."""
         return Session(self.base_url, {"sessionid": self.shell(SIGN_IN.format(name=name, is_staff=is_staff))})
 
 
@@ -199,12 +199,12 @@ class Provider(Program):
 
     @property
     def env_for_server(self) -> dict[str, str]:
-        """What a server needs in its environment to talk to this provider."""
+        """The environment variables of a server that uses this provider."""
         return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
 
 
 def prepare(folder: Path) -> Path:
-    """Return a data folder with empty tables and collected static files, which take seconds to make."""
+    """Create a data folder with empty tables and collected static files, which takes seconds."""
     server = Server(folder, {}, ())
     server.manage("migrate", "-v", "0")
     server.shell("from chat.management import static_files; static_files.collect()")
@@ -213,11 +213,11 @@ def prepare(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def serving(folder: Path, prepared_data: Path) -> Iterator[Callable[..., Server]]:
-    """Give a function that starts a server: `serve(env, "--option")`.
+    """Yield a function that starts a server: `serve(env, "--option")`.
 
-    `data_of=server` shares an earlier server's data folder; `is_prepared=False` gives an empty one in
-    place of one that has tables and static files; `is_started=False` leaves starting to the test. All
-    are stopped at the end, and the log of each is part of a failed test's report.
+    `data_of=server` shares an earlier server's data folder. `is_prepared=False` uses an empty folder
+    without tables and static files. `is_started=False` leaves starting to the test. All servers are
+    stopped at the end, and their logs are part of a failed test's report.
     """
     servers: list[Server] = []
 
@@ -265,7 +265,7 @@ def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(tmp_path: Path, prepared_data: Path) -> Iterator[Callable[..., Server]]:
-    """Return a function that starts a server, as `serving` says."""
+    """Return a function that starts a server (see `serving`)."""
     with serving(tmp_path, prepared_data) as make:
         yield make
 
@@ -277,7 +277,8 @@ def provider(tmp_path: Path) -> Iterator[Provider]:
         yield program
 
 
-def stored(server, generation):
+def stored(server: Server, generation: int) -> list[Any]:
+    """Return status, text, calls and epoch of a generation from the database."""
     code = f"""
 import json
 from chat.models import Generation
@@ -287,5 +288,5 @@ print(json.dumps([row.status, row.message.text, row.calls, row.epoch]))
     return json.loads(server.shell(code))
 
 
-def secret_key_of(server):
+def secret_key_of(server: Server) -> str:
     return (server.data_dir / "secret_key").read_text().strip()

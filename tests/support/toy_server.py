@@ -1,4 +1,4 @@
-"""A program: our server in front of a small ASGI application that misbehaves on request."""
+"""A program: our ASGI server with a small application that misbehaves on request."""
 
 import asyncio
 import socket
@@ -6,10 +6,10 @@ import sys
 
 from chat.runtime.asgi_server import Server
 
-go_on = asyncio.Event()
+resume = asyncio.Event()
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -31,20 +31,20 @@ async def http(scope, receive, send):
         return
     if path == "/stream":
         await send({"type": "http.response.body", "body": b"event 1\n", "more_body": True})
-        say("streaming")
-        await go_on.wait()
+        print_line("streaming")
+        await resume.wait()
         for number in range(2, 6):
             await send({"type": "http.response.body", "body": b"event %d\n" % number, "more_body": True})
     if path == "/endless":
         await send({"type": "http.response.body", "body": b"begin", "more_body": True})
-        say("endless")
+        print_line("endless")
         await asyncio.Event().wait()
     if path == "/flood":
-        say("flooding")
+        print_line("flooding")
         for number in range(2000):
             await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
             if number == 200:
-                say("flooded")
+                print_line("flooded")
     if path == "/connections":
         # This very request is one of them.
         text = str(len(server.connections)).encode()
@@ -52,7 +52,7 @@ async def http(scope, receive, send):
         return
     await send({"type": "http.response.body", "body": b"end"})
     if path == "/works-on":
-        await go_on.wait()
+        await resume.wait()
 
 
 async def websocket(scope, receive, send):
@@ -61,31 +61,31 @@ async def websocket(scope, receive, send):
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
-            say(f"disconnected {message['code']}")
+            print_line(f"disconnected {message['code']}")
             return
         if message.get("text") == "raise":
             raise RuntimeError("in a socket")
         if message.get("text") == "flood":
-            say("flooding")
+            print_line("flooding")
             for _ in range(200):
                 await send({"type": "websocket.send", "text": "x" * 65536})
-            say("flooded")
+            print_line("flooded")
         await send({"type": "websocket.send", "text": f"{len(message['text'])} characters"})
 
 
 async def startup():
-    say("starting")
+    print_line("starting")
     if "fails" in sys.argv:
         raise OSError("the shelf is empty")
 
 
 async def drain():
-    say("draining")
-    go_on.set()
+    print_line("draining")
+    resume.set()
 
 
 async def shutdown():
-    say("shut down")
+    print_line("shut down")
 
 
 listening = socket.socket()
@@ -96,11 +96,11 @@ server = Server(
     application,
     listening,
     startup=startup,
-    ready=lambda: say(f"ready {port}"),
+    ready=lambda: print_line(f"ready {port}"),
     drain=drain,
     shutdown=shutdown,
     drain_s=1.0,
     frame_max_bytes=4 * 1024 * 1024,
 )
 server.run()
-say("ended")
+print_line("ended")

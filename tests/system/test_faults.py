@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.support.provider_control import provider_text, requests_of
+from tests.support.server_settings import overridden
 from tests.support.serving import stored
 from tests.support.socket_client import FINAL, ask, next_frame, whole
 
@@ -84,8 +85,7 @@ ENVIRONMENT = {
     "CHATSITE_ASKS_PER_MINUTE": "10000",
     "CHATSITE_FIRST_TOKEN_TIMEOUT_S": "2",
     "CHATSITE_STALL_TIMEOUT_S": "2",
-    "CHATSITE_BACKOFF_FIRST_S": "0.05",
-}
+} | overridden(RETRY_POLICY={"backoff_first_s": 0.05})
 STORED = """
 import json
 from chat.models import Generation

@@ -7,7 +7,7 @@ import pytest
 from chat.upstream import errors
 from chat.upstream.admission import Admission
 from chat.upstream.queue import QueuePriority
-from tests.support.clock import warped
+from tests.support.clock import run_without_waiting
 
 INTERACTIVE, API, BULK = QueuePriority.INTERACTIVE, QueuePriority.API, QueuePriority.BULK
 
@@ -15,11 +15,11 @@ INTERACTIVE, API, BULK = QueuePriority.INTERACTIVE, QueuePriority.API, QueuePrio
 def run(test):
     """Let a coroutine test run on a loop where waiting takes no time."""
 
-    def warped_test():
-        warped(test())
+    def sync_test():
+        run_without_waiting(test())
 
-    warped_test.__name__ = test.__name__
-    return warped_test
+    sync_test.__name__ = test.__name__
+    return sync_test
 
 
 def admission_with(slots, **options):

@@ -6,7 +6,7 @@ import pytest
 
 from chat.upstream import errors
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
-from tests.support.clock import warped
+from tests.support.clock import run_without_waiting
 
 
 class ManualClock:
@@ -207,7 +207,7 @@ def test_of_waiting_calls_the_one_with_fewest_calls_that_came_first_gets_the_pro
         assert [permit.is_probe for permit in permits] == [False, False, False, True, False]
         assert breaker.waiting == 0
 
-    warped(main())
+    run_without_waiting(main())
 
 
 def test_waiting_calls_are_notified_when_it_opens_again():
@@ -219,7 +219,7 @@ def test_waiting_calls_are_notified_when_it_opens_again():
         assert (await asyncio.gather(*waiters))[1:] == [None, None]
         assert breaker.wait_s == pytest.approx(15)
 
-    warped(main())
+    run_without_waiting(main())
 
 
 def test_a_cancelled_waiter_does_not_use_up_the_probe():
@@ -238,7 +238,7 @@ def test_a_cancelled_waiter_does_not_use_up_the_probe():
         await asyncio.sleep(0.1)
         assert waiters[2].result().is_probe
 
-    warped(main())
+    run_without_waiting(main())
 
 
 def test_a_permit_granted_to_a_waiter_that_is_cancelled_at_the_same_time_is_passed_on():
@@ -252,7 +252,7 @@ def test_a_permit_granted_to_a_waiter_that_is_cancelled_at_the_same_time_is_pass
         assert waiters[0].cancelled()
         assert waiters[1].result().is_probe
 
-    warped(main())
+    run_without_waiting(main())
 
 
 def test_a_lost_probe_is_followed_by_that_of_a_waiting_call():
@@ -264,7 +264,7 @@ def test_a_lost_probe_is_followed_by_that_of_a_waiting_call():
         await asyncio.sleep(30)
         assert waiters[1].result().is_probe
 
-    warped(main())
+    run_without_waiting(main())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from chat import upstream
 from chat.fakeprovider import FakeProvider
 from chat.upstream import errors
 from chat.upstream.breaker import BreakerState
-from tests.support.clock import warped
+from tests.support.clock import run_without_waiting
 from tests.upstream.support import saying
 
 USERS = 50
@@ -124,7 +124,7 @@ def test_an_outage_of_a_minute_loses_few_answers_and_makes_few_calls(arrivals, h
         await users.run([10 + after_s for after_s in arrivals(rng)])
         return users, client
 
-    users, client = warped(main())
+    users, client = run_without_waiting(main())
     calls = [when_s for when_s in client.calls if when_s >= client.first_failure_s]
     in_time = [when_s for when_s in users.answered_s if when_s <= 70 + 60]
     print(f"{arrivals.__name__} {how} {seed}: {len(calls)} calls, {len(in_time)} answered in time")
@@ -147,7 +147,7 @@ def test_a_minute_of_silence_loses_few_answers(how, seed):
         await users.run([10 + after_s for after_s in all_at_once(rng)])
         return users, client
 
-    users, client = warped(main())
+    users, client = run_without_waiting(main())
     assert len([when_s for when_s in users.answered_s if when_s <= 70 + 60]) >= 0.95 * USERS
     assert client.most_probing <= 1
 

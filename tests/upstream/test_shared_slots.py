@@ -5,7 +5,7 @@ import asyncio
 from chat.upstream.admission import RECONNECT_INTERVAL_S, Admission
 from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlotsUnavailable, SlotGrant
-from tests.support.clock import warped
+from tests.support.clock import run_without_waiting
 
 INTERACTIVE, API, BULK = QueuePriority
 
@@ -57,7 +57,7 @@ def test_no_call_starts_before_the_shared_count_grants_it():
         await granted(ticket)
         assert (admission.running, admission.in_use) == (1, 1)
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_granted_slots_go_to_the_first_calls_of_the_own_queue():
@@ -68,7 +68,7 @@ def test_granted_slots_go_to_the_first_calls_of_the_own_queue():
         await granted(interactive, api)
         assert positions(bulk, api, interactive) == [1, 0, 0]
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_a_released_slot_is_reported_at_once():
@@ -84,7 +84,7 @@ def test_a_released_slot_is_reported_at_once():
         await asyncio.sleep(60)
         assert len(shared.reports) == reports
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_running_calls_are_reported_again_each_second():
@@ -96,7 +96,7 @@ def test_running_calls_are_reported_again_each_second():
         assert 9 <= len(shared.reports) - reports <= 11
         assert shared.reports[-1] == ((0, 1, 0), (0, 0, 0))
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_a_slot_granted_to_a_released_ticket_is_given_back():
@@ -111,7 +111,7 @@ def test_a_slot_granted_to_a_released_ticket_is_given_back():
         assert admission.running == 0
         assert shared.reports[-1] == ((0, 0, 0), (0, 0, 0))
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_without_the_shared_count_a_process_uses_its_share_until_the_count_is_back():
@@ -128,7 +128,7 @@ def test_without_the_shared_count_a_process_uses_its_share_until_the_count_is_ba
         shared.is_down = False
         await granted(*tickets)
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_each_process_has_its_share_where_slots_are_not_shared():
@@ -139,7 +139,7 @@ def test_each_process_has_its_share_where_slots_are_not_shared():
         admission.processes = 100
         assert admission.limit == 1
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_no_slots_are_acquired_while_the_endpoint_is_paused():
@@ -154,7 +154,7 @@ def test_no_slots_are_acquired_while_the_endpoint_is_paused():
         await asyncio.sleep(2)
         assert ticket.is_granted
 
-    warped(test())
+    run_without_waiting(test())
 
 
 def test_a_queue_of_length_zero_still_accepts_calls_for_free_slots():
@@ -162,4 +162,4 @@ def test_a_queue_of_length_zero_still_accepts_calls_for_free_slots():
         tickets = [admission_with(FakeSharedSlots(free=4), waiting_max=0).enter(INTERACTIVE)]
         await granted(*tickets)
 
-    warped(test())
+    run_without_waiting(test())

@@ -112,7 +112,7 @@ async def _run(runtime: Runtime, plan: Plan, pattern: Pattern, at_once: int) -> 
 
 
 async def _ask(runtime: Runtime, plan: Plan, pattern: Pattern, question: str) -> Sample:
-    request = ApiRequest([{"role": "user", "content": question}], {"max_tokens": ANSWER_MAX_TOKENS})
+    request = ApiRequest([{"role": "user", "content": question}], {"max_tokens": ANSWER_MAX_TOKENS}).cleaned()
     began_s = monotonic()
     first_s: float | None = None
     accepted, run = await start_here(

@@ -93,7 +93,7 @@ class Command(BaseCommand):
         user, model = who_and_what(options["user"], options["model"])
         connections.close_all()  # what follows uses the database from other threads
         messages = [{"role": "system", "content": system}] if system.strip() else []
-        request = ApiRequest([*messages, {"role": "user", "content": text}])
+        request = ApiRequest([*messages, {"role": "user", "content": text}]).cleaned()
         is_telling = options["verbosity"] > 1 or (options["verbosity"] and self.stderr.isatty())
         is_streaming = options["is_streaming"]
         if is_streaming is None:

@@ -42,8 +42,8 @@ class CannotStart(Exception):
 
 class Command(BaseCommand):
     help = "Run Chatsite: the web server, the answers in progress and the demo model. Ctrl-C ends it."
-    # The settings validate themselves; `manage.py check` runs Django's own checks.
-    requires_system_checks = []
+    # Only chatsite/checks.py: prints variables without effect. `manage.py check` runs Django's own checks.
+    requires_system_checks = ["environment"]
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

@@ -1,0 +1,163 @@
+"""Receiving request bodies: small ones are parsed in a thread, large ones in a child process.
+
+What a large body contains never becomes objects in this process. It goes through in pieces of at most
+SLICE_BYTES: from the connection to the child, from the child to the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from chat.api import schemas as wire
+from chat.api.errors import ApiError
+from chat.api.parser_child import ParsedHeader
+from chat.api.parsing import InvalidBody, ParsedBody, parse, value_count
+from chat.models import LargeRequest, RequestSlice
+from chat.models.large_request import SLICE_BYTES, LargeMessages, StoredMessages
+from chat.runtime.process import current_runtime
+
+# A body up to these limits is parsed here, in a few milliseconds, and stored in one row.
+SMALL_MAX_BYTES = 256 * 1024
+SMALL_MAX_VALUES = 20_000
+# The largest valid body takes a second on a slow machine.
+CHILD_TIME_LIMIT_S = 30.0
+HEADER_MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBody:
+    """A valid body. `messages` of a large one are empty: they are in `stored`, described by `large`."""
+
+    options: wire.CompletionOptions
+    messages: list[dict[str, Any]]
+    large: LargeMessages | None = None
+    stored: StoredMessages | None = None
+
+
+async def receive(request: HttpRequest) -> ReceivedBody:
+    """Read, parse and validate a body, and store the messages of a large one.
+
+    Raises ApiError: `request_too_large`, `busy`, and the codes of status 400. Call `discard` if no generation
+    is created for the body.
+    """
+    size = request.headers.get("Content-Length", "")
+    if size.isdecimal() and int(size) > settings.API_BODY_MAX_BYTES:
+        raise _too_large()
+    body: bytes = request.read(SMALL_MAX_BYTES + 1)
+    if len(body) > settings.API_BODY_MAX_BYTES:
+        raise _too_large()
+    if len(body) > SMALL_MAX_BYTES or value_count(body) > SMALL_MAX_VALUES:
+        return await _receive_large(request, body)
+    try:
+        parsed: ParsedBody = await asyncio.to_thread(parse, body)
+    except InvalidBody as exc:
+        raise _invalid(exc.code, exc.message, exc.values, exc.param) from exc
+    return ReceivedBody(parsed.options, parsed.messages)
+
+
+async def discard(stored: StoredMessages) -> None:
+    """Delete the stored messages of a request that was refused, or repeats an earlier one."""
+    slices = RequestSlice.objects.filter(large_request_id=stored.large_request_id)
+    while await current_runtime().writer.arun(partial(LargeRequest.delete_slices, slices, 1)):
+        pass
+
+
+async def _receive_large(request: HttpRequest, head: bytes) -> ReceivedBody:
+    try:
+        async with current_runtime().body_parsers, asyncio.timeout(CHILD_TIME_LIMIT_S), _child() as child:
+            return await _pass_through(request, head, child)
+    except TimeoutError as exc:
+        message = _("The server is too busy to read this request. Try again later.")
+        raise ApiError("busy", message, retry_after_s=CHILD_TIME_LIMIT_S) from exc
+
+
+async def _pass_through(request: HttpRequest, head: bytes, child: Process) -> ReceivedBody:
+    """Send a body through a child and store the messages that come out."""
+    await _send(request, head, child)
+    header = await _header(child)
+    if header.code:
+        raise _invalid(header.code, header.message, header.values, header.param)
+    assert header.options is not None
+    stored = StoredMessages(uuid4(), header.text)
+    try:
+        await _store(child, stored.large_request_id, header.size_bytes)
+    except BaseException:
+        await discard(stored)
+        raise
+    large = LargeMessages(header.digest, header.message_count, header.text_bytes)
+    return ReceivedBody(header.options, [], large, stored)
+
+
+@asynccontextmanager
+async def _child() -> AsyncIterator[Process]:
+    """Run a parser. It is killed when the block is left before its end."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "chat.api.parser_child"),
+        cwd=settings.BASE_DIR,
+        # The child parses untrusted data and needs none of our secrets.
+        env={name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
+        stdin=PIPE,
+        stdout=PIPE,
+        limit=HEADER_MAX_BYTES,
+    )
+    try:
+        yield child
+    finally:
+        with suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+async def _send(request: HttpRequest, head: bytes, child: Process) -> None:
+    assert child.stdin is not None
+    size, piece = 0, head
+    read: Callable[[], bytes] = partial(request.read, SLICE_BYTES)
+    while piece:
+        size += len(piece)
+        if size > settings.API_BODY_MAX_BYTES:
+            raise _too_large()
+        child.stdin.write(piece)
+        await child.stdin.drain()
+        piece = read()
+    child.stdin.close()
+
+
+async def _header(child: Process) -> ParsedHeader:
+    assert child.stdout is not None
+    line = await child.stdout.readuntil(b"\n")
+    return await asyncio.to_thread(msgspec.json.decode, line, type=ParsedHeader)
+
+
+async def _store(child: Process, large_request_id: UUID, size_bytes: int) -> None:
+    """Store the messages as they arrive from the child, slice by slice. Raises IncompleteReadError."""
+    assert child.stdout is not None
+    writer = current_runtime().writer
+    for number, start in enumerate(range(0, size_bytes, SLICE_BYTES)):
+        data = await child.stdout.readexactly(min(SLICE_BYTES, size_bytes - start))
+        await writer.arun(partial(LargeRequest.add_slice, large_request_id, number, data))
+
+
+def _too_large() -> ApiError:
+    return ApiError(
+        "request_too_large",
+        _("The request body is larger than %(limit)s bytes. Send less text, or fewer or smaller images.")
+        % {"limit": settings.API_BODY_MAX_BYTES},
+    )
+
+
+def _invalid(code: str, message: str, values: dict[str, Any], param: str | None) -> ApiError:
+    return ApiError(code, _(message) % values, param=param)

@@ -1,0 +1,54 @@
+"""System check: warn about CHATSITE_ variables that nothing reads. `serve` and `manage.py check` print it."""
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning, register
+
+TAG = "environment"
+PREFIX = "CHATSITE_"
+# Set by programs of ours for other programs of ours.
+INTERNAL_PREFIXES = ("CHATSITE_TEST_", "CHATSITE_LOCAL_MODEL_")
+# Settings of earlier versions, which are constants now.
+REMOVED = {
+    "CHATSITE_ACK_WINDOW_BYTES",
+    "CHATSITE_ADMISSION_QUEUE_MAX",
+    "CHATSITE_BACKOFF_CAP_S",
+    "CHATSITE_BACKOFF_FIRST_S",
+    "CHATSITE_BACKOFF_TOTAL_S",
+    "CHATSITE_BREAKER_CALLS_MIN",
+    "CHATSITE_BREAKER_FAILURES_IN_A_ROW",
+    "CHATSITE_BREAKER_FAILURE_PERCENT",
+    "CHATSITE_BREAKER_OPEN_S",
+    "CHATSITE_BREAKER_WINDOW_S",
+    "CHATSITE_BULK_RUNNING_MAX",
+    "CHATSITE_CALLS_PER_GENERATION",
+    "CHATSITE_CALLS_PER_MODEL",
+    "CHATSITE_LOG_KEPT_S",
+    "CHATSITE_RECOVERIES_PER_GENERATION",
+    "CHATSITE_RETRY_AFTER_MAX_S",
+}
+
+
+@register(TAG)
+def unread_variables(app_configs: object = None, **_: Any) -> list[CheckMessage]:
+    """Warn about each variable without effect: a spelling mistake, or a setting of an earlier version."""
+    return [
+        Warning(text, id="chatsite.W001") for text in messages(os.environ, settings.ENVIRONMENT_VARIABLES)
+    ]
+
+
+def messages(environ: Iterable[str], known: Iterable[str]) -> list[str]:
+    names = {name for name in environ if name.startswith(PREFIX) and not name.startswith(INTERNAL_PREFIXES)}
+    return [_message(name, known) for name in sorted(names - set(known))]
+
+
+def _message(name: str, known: Iterable[str]) -> str:
+    if name in REMOVED:
+        return f"{name} has no effect: it is a constant now. Remove it from the environment or from .env."
+    similar = get_close_matches(name, known, n=1, cutoff=0.8)
+    advice = f"Did you mean {similar[0]}?" if similar else "The README lists all settings."
+    return f"{name} has no effect: there is no such setting. {advice}"

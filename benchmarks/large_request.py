@@ -1,4 +1,4 @@
-"""How long a large API request blocks the event loop and the writer's thread of the server.
+"""Measure how long a large API request blocks the server's event loop and the writer's thread.
 
     python -m benchmarks.large_request
 
@@ -10,8 +10,8 @@ import json
 import time
 from pathlib import Path
 
-from benchmarks import stage
-from tests.support.serving import Server
+from benchmarks import environment, report
+from tests.support.serving import Server, Session
 
 REPEATS = 3
 WANTED_MS = 20
@@ -118,7 +118,7 @@ def measure(site: Server, key: str, body: bytes, probe_file: Path) -> tuple[floa
     probe_file.unlink()
     while not probe_file.exists():
         time.sleep(0.01)
-    session = stage.Session(site.base_url, {})
+    session = Session(site.base_url, {})
     started_s = time.perf_counter()
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     reply = session.request("POST", "/v1/chat/completions", body=body, headers=headers, timeout_s=120)
@@ -131,20 +131,20 @@ def measure(site: Server, key: str, body: bytes, probe_file: Path) -> tuple[floa
 
 
 def main() -> None:
-    with stage.folder() as place, stage.provider() as provider:
+    with environment.folder() as place, environment.provider() as provider:
         (place / "sitecustomize.py").write_text(PROBE)
         probe_file = place / "probe.json"
         probe = {"PYTHONPATH": str(place), "PROBE_FILE": str(probe_file)}
-        with stage.server(provider.base_url, **probe) as site:
-            stage.people(site, 1)
-            key = site.manage("api_key", "--user", "person0", "--name", "benchmark").strip()
+        with environment.server(provider.base_url, **probe) as site:
+            environment.sign_in_many(site, 1)
+            key = site.manage("api_key", "--user", "user0", "--name", "benchmark").strip()
             rows = []
             for name, body in bodies().items():
                 rounds = [measure(site, key, body, probe_file) for _ in range(REPEATS)]
-                loop_ms, writer_ms, took_ms = (stage.median([each[n] for each in rounds]) for n in range(3))
+                loop_ms, writer_ms, took_ms = (report.median([each[n] for each in rounds]) for n in range(3))
                 figure = f"{loop_ms:.0f} ms, {writer_ms:.0f} ms; {took_ms:.0f} ms, HTTP {rounds[-1][3]}"
                 rows.append((f"{name}: event loop, writer; whole request", figure, f"< {WANTED_MS} ms each"))
-    stage.table("Large API requests", rows)
+    report.table("Large API requests", rows)
 
 
 if __name__ == "__main__":

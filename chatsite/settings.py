@@ -211,6 +211,7 @@ LOG_LEVEL = env.choice("CHATSITE_LOG_LEVEL", "info", "debug", "warning", "error"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"without_readiness": {"()": "chatsite.logs.WithoutReadiness"}},
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     # Libraries log from WARNING up: at INFO some log every request.
@@ -219,7 +220,7 @@ LOGGING = {
         "chat": {"level": LOG_LEVEL},
         "chatsite": {"level": LOG_LEVEL},
         # A missing page (404) is no problem of the server.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["without_readiness"]},
     },
 }
 

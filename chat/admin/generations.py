@@ -14,7 +14,10 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.admin import operations
 from chat.admin.logs import NOTHING, LogAdmin, ReadOnly, ago, number, seconds, state
-from chat.models import Attempt, Generation
+from chat.models import Attempt, Generation, LargeRequest
+
+# Of the messages of a large request. The conversation shows more of the last one.
+LARGE_SHOWN_CHARS = 2_000
 
 
 class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
@@ -117,6 +120,8 @@ class GenerationAdmin(LogAdmin):
         if generation.request is None:
             return NOTHING
         asked = json.dumps(_shortened(generation.request), indent=2, ensure_ascii=False)
+        if generation.request.get("large"):
+            asked += f"\n\n{LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS)}…"
         return format_html("<pre>{}</pre>", asked)
 
     @admin.display(description=_("created"), ordering="id")

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -27,7 +28,13 @@ from chat.api.errors import ApiError
 from chat.api.parser_child import ParsedHeader
 from chat.api.parsing import InvalidBody, ParsedBody, parse, value_count
 from chat.models import LargeRequest, RequestSlice
-from chat.models.large_request import SLICE_BYTES, LargeMessages, StoredMessages
+from chat.models.large_request import (
+    SLICE_BYTES,
+    SLICES_PER_CHECKPOINT,
+    LargeMessages,
+    StoredMessages,
+    checkpoint,
+)
 from chat.runtime.process import current_runtime
 
 # A body up to these limits is parsed here, in a few milliseconds, and stored in one row.
@@ -70,8 +77,13 @@ async def receive(request: HttpRequest) -> ReceivedBody:
 
 
 async def discard(stored: StoredMessages) -> None:
-    """Delete the stored messages of a request that was refused, or repeats an earlier one."""
-    slices = RequestSlice.objects.filter(large_request_id=stored.large_request_id)
+    """Delete the stored messages of a request that was refused, or repeats an earlier one.
+
+    Nothing is deleted if a generation was stored for it after all, as the client was leaving.
+    """
+    slices = RequestSlice.objects.filter(
+        large_request=stored.large_request_id, large_request__generation=None
+    )
     while await current_runtime().writer.arun(partial(LargeRequest.delete_slices, slices, 1)):
         pass
 
@@ -149,6 +161,8 @@ async def _store(child: Process, large_request_id: UUID, size_bytes: int) -> Non
     for number, start in enumerate(range(0, size_bytes, SLICE_BYTES)):
         data = await child.stdout.readexactly(min(SLICE_BYTES, size_bytes - start))
         await writer.arun(partial(LargeRequest.add_slice, large_request_id, number, data))
+        if number % SLICES_PER_CHECKPOINT == SLICES_PER_CHECKPOINT - 1:
+            await database_sync_to_async(checkpoint)()
 
 
 def _too_large() -> ApiError:

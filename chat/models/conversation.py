@@ -246,14 +246,7 @@ class Conversation(models.Model):
 
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:
         """Return the message that a new one follows. Raises RequestRefused: `bad_parent`, `busy`."""
-        if is_at_leaf:
-            parent = self.leaf
-        elif parent_id is None:
-            return None
-        else:
-            parent = self.messages.filter(pk=parent_id).first()
-            if parent is None:
-                raise limits.not_found()
+        parent = self.leaf if is_at_leaf else self.messages.get_or_refuse(parent_id)
         if parent is not None:
             parent.check_can_be_followed()
         return parent

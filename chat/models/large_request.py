@@ -13,18 +13,19 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import msgspec
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 
 # What one transaction of the writer stores. It takes a few milliseconds.
 SLICE_BYTES = 256 * 1024
+SLICES_PER_CHECKPOINT = 4
 # Much longer than a request takes from its first slice to its generation.
 ORPHANS_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessages:
-    """Messages whose slices are stored: the id of their LargeRequest, and the text that people see."""
+    """Messages whose slices are stored: the id of their LargeRequest, and the text that pages show."""
 
     large_request_id: UUID
     text: str
@@ -85,6 +86,13 @@ class LargeRequest(models.Model):
         return list(_one_by_one(slices.order_by("number")))
 
     @classmethod
+    def beginning_of(cls, generation_id: int, chars: int) -> str:
+        """Return the beginning of a generation's messages, for display."""
+        first = RequestSlice.objects.filter(large_request__generation_id=generation_id, number=0)
+        data = first.values_list("data", flat=True).first() or b""
+        return bytes(data[: 4 * chars]).decode(errors="ignore")[:chars]
+
+    @classmethod
     def delete_slices(cls, slices: models.QuerySet[RequestSlice], limit: int) -> int:
         """Delete up to `limit` of these slices, and owners that have none left; return how many slices."""
         found = list(slices.order_by("pk").values_list("pk", "large_request_id")[:limit])
@@ -107,6 +115,17 @@ class RequestSlice(models.Model):
 
     def __str__(self) -> str:
         return f"slice {self.number} of {self.large_request_id}"
+
+
+def checkpoint() -> None:
+    """Copy SQLite's write-ahead log to the database file, on this thread's connection.
+
+    Otherwise every fourth megabyte makes the writer do it, within a commit, which takes 20 ms. This way the
+    writer can go on meanwhile.
+    """
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _one_by_one(slices: models.QuerySet[RequestSlice]) -> Iterator[bytes]:

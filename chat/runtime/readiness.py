@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,8 +12,10 @@ from django.db import connection
 
 from chat.event_log.writer import Writer
 from chat.notifications import Notifications
-from chat.runtime.database_thread import Reader
+from chat.runtime.database_thread import DatabaseReader
 from chat.runtime.heartbeat import Heartbeat
+
+logger = logging.getLogger(__name__)
 
 OK = "ok"
 # A check that takes longer has failed.
@@ -38,15 +41,17 @@ class Readiness:
     status: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadinessCheck:
-    """The checks of one process. `redis`: None where it is not used."""
+    """The checks of one process, which logs each change of the result. `redis`: None where it is not used."""
 
     writer: Writer
     heartbeat: Heartbeat
     notifications: Notifications
-    read: Reader
+    read: DatabaseReader
     redis: PingsRedis | None = None
+    # What failed at the last run, as text.
+    _failures: str = field(default="", init=False)
 
     async def __call__(self) -> Readiness:
         """Run all checks. Answers are given without Redis, too: its failure makes nothing unready."""
@@ -55,10 +60,18 @@ class ReadinessCheck:
             "writer": self.writer.problem() or OK,
             "heartbeat": self.heartbeat.problem() or OK,
         }
-        is_ready = all(result == OK for result in checks.values())
+        failures = ", ".join(f"{name} {result}" for name, result in checks.items() if result != OK)
+        self._log_change(failures)
         if self.redis is not None:
             checks["redis"] = await _within(self._redis, "degraded: does not answer")
-        return Readiness(is_ready, checks, self.heartbeat.status)
+        return Readiness(not failures, checks, self.heartbeat.status)
+
+    def _log_change(self, failures: str) -> None:
+        if failures and not self._failures:
+            logger.warning("Not ready: %s", failures)
+        elif self._failures and not failures:
+            logger.info("Ready again.")
+        self._failures = failures
 
     async def _database(self) -> str:
         await self.read(_select_one)

@@ -1,9 +1,13 @@
 """API keys, webhook endpoints and webhooks in the admin."""
 
+from uuid import uuid4
+
 import pytest
 from django.urls import reverse
 
-from chat.models import ApiKey, WebhookEndpoint
+from chat.models import ApiKey, Conversation, LargeRequest, WebhookEndpoint
+from chat.models.api_request import ApiRequest
+from chat.models.large_request import LargeMessages, StoredMessages
 
 pytestmark = pytest.mark.django_db
 
@@ -44,3 +48,22 @@ def test_an_endpoints_secret_is_on_its_page_and_can_be_renewed(desk):
 
 def test_webhooks_are_listed(desk):
     assert desk.get(reverse("admin:chat_webhook_changelist")).status_code == 200
+
+
+def test_a_large_request_shows_its_beginning(desk, user, model):
+    stored = StoredMessages(uuid4(), "hello")
+    LargeRequest.add_slice(
+        stored.large_request_id, 0, b'{"role":"user","content":"the beginning ' + b"x" * 9000
+    )
+    LargeRequest.add_slice(stored.large_request_id, 1, b'the end"}')
+    started = Conversation.ask_once(
+        user,
+        ApiRequest([], large=LargeMessages("0", 1, 9000)),
+        model=model,
+        client_id="one",
+        source="api",
+        messages=stored,
+    )
+    html = desk.get(reverse("admin:chat_generation_change", args=[started.generation_id])).content.decode()
+    assert "the beginning" in html
+    assert "the end" not in html

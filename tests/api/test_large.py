@@ -1,10 +1,14 @@
 """Large requests: stored in slices, sent on unchanged, and without a trace when they are refused."""
 
+import asyncio
 import json
+import shutil
+import sys
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.test import AsyncRequestFactory
 from django.utils import timezone
 
@@ -122,6 +126,15 @@ async def test_a_small_request_is_stored_in_one_row():
 
 
 @pytest.mark.django_db
+async def test_a_parser_that_dies_leaves_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    for _attempt in range(3):  # more often than there are parsers
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await bodies.receive(post(large()))
+    assert not await RequestSlice.objects.aexists()
+
+
+@pytest.mark.django_db
 async def test_a_body_above_the_limit_is_refused_before_anything_is_stored(settings):
     settings.API_BODY_MAX_BYTES = 500_000
     with pytest.raises(ApiError) as caught:
@@ -141,6 +154,14 @@ def test_slices_belong_to_their_generation_and_are_deleted_with_it(stored):
     assert b"".join(LargeRequest.messages_of(generation_id)) == b'{"role":"user","content":"hello"}'
     Generation.objects.get().delete()
     assert not RequestSlice.objects.exists()
+
+
+@pytest.mark.django_db
+async def test_the_messages_of_a_stored_generation_are_not_discarded(stored):
+    await sync_to_async(stored)()
+    owner = await LargeRequest.objects.aget()
+    await bodies.discard(StoredMessages(owner.pk, ""))
+    assert await RequestSlice.objects.acount() == 2
 
 
 @pytest.mark.django_db

@@ -13,7 +13,7 @@ from chat.event_log.log import EventLog
 from chat.event_log.replay import ReplayedText, fold, replay
 from chat.event_log.writer import InlineWriter
 from chat.models import Generation, LoggedEvent, Message
-from tests.support.runtime import lease_on, running_generation
+from tests.support.runtime import lease_on, running_generation, turn_until
 
 pytestmark = pytest.mark.django_db
 
@@ -77,8 +77,7 @@ async def test_a_reader_that_came_before_the_run_is_woken_by_it(log, user, model
     monkeypatch.setattr(follow_module, "POLL_S", 3600)
     generation = await make(user, model)
     reader = asyncio.create_task(followed(log, generation))
-    while not log.topics.waiting(generation.pk):  # noqa: ASYNC110 - turns of the loop, not a time
-        await asyncio.sleep(0)
+    await turn_until(lambda: log.topics.waiting(generation.pk))
 
     lease = lease_on(log, generation)
     await log.append(lease, events.Delta("hello"))
@@ -94,8 +93,7 @@ async def test_a_reader_of_a_run_that_was_just_started_waits_for_it_without_read
     monkeypatch.setattr(follow_module, "rows_after", None)
     log_of_run = log.follow(generation.pk, is_about_to_start=True)
     reader = asyncio.create_task(anext(log_of_run))
-    while not log.topics.waiting(generation.pk):  # noqa: ASYNC110 - turns of the loop, not a time
-        await asyncio.sleep(0)
+    await turn_until(lambda: log.topics.waiting(generation.pk))
 
     await log.append(lease_on(log, generation), events.Delta("hello"))
 
@@ -108,8 +106,7 @@ async def test_a_reader_that_gives_up_leaves_the_other_waiting(log, user, model,
     generation = await make(user, model)
     logs = [log.follow(generation.pk, is_about_to_start=True) for _ in range(2)]
     patient, impatient = (asyncio.create_task(anext(each)) for each in logs)
-    while log.topics.waiting(generation.pk) < 2:  # noqa: ASYNC110 - turns of the loop
-        await asyncio.sleep(0)
+    await turn_until(lambda: log.topics.waiting(generation.pk) == 2)
 
     impatient.cancel()
     await asyncio.wait({impatient})

@@ -4,7 +4,7 @@ import asyncio
 import io
 import tempfile
 
-from chat.runtime.request_body import PIECE_BYTES, LargeBody
+from chat.runtime.asgi_server.request_body import PIECE_BYTES, LargeBody
 
 
 class Request:

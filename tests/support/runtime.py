@@ -1,5 +1,6 @@
 """A runtime inside the test's own process: what a server consists of, without the web server."""
 
+import asyncio
 import contextlib
 
 from django.utils import timezone
@@ -58,3 +59,9 @@ def lease_on(log, generation, failures=None):
         seq=0,
         on_failure=failures.append if failures is not None else lambda failure: None,
     )
+
+
+async def turn_until(check):
+    """Let the event loop turn until `check` is true: for states that no event announces."""
+    while not check():  # noqa: ASYNC110 - turns of the loop, not a time
+        await asyncio.sleep(0)

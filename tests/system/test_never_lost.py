@@ -63,6 +63,17 @@ def test_a_server_that_is_told_to_end_lets_short_answers_finish_and_hands_long_o
         assert whole(socket, long["generation"]) == stored(server, long["generation"])[1]
 
 
+def test_deleting_a_conversation_stops_its_answer_at_the_provider(serve, provider):
+    session = serve(provider.env_for_server).sign_in()
+    with session.socket() as socket:
+        started = ask(socket, "[[hold=gate after=3]]")
+        until(lambda: requests_of(provider), "the request")
+        reply = session.post(f"/c/{started['conversation']}/delete/")
+        assert reply.status == 302
+        assert end_of(socket, started["generation"])["type"] == "stopped"
+    until(lambda: requests_of(provider)[-1]["left_s"] is not None, "the provider to see the client leave")
+
+
 def test_the_form_works_without_a_script_and_its_answer_arrives(serve, provider):
     session = serve(provider.env_for_server).sign_in()
     reply = session.post("/ask/", {"text": "plain old form [[deltas=5]]", "client_id": uuid4().hex})

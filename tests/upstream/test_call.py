@@ -1,6 +1,7 @@
 """One call against a provider on a real socket: what counts as a complete answer."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -8,6 +9,7 @@ from chat import upstream
 from chat.fakeprovider import FakeProvider
 from chat.text import clean
 from chat.upstream import errors
+from chat.upstream.client import UpstreamRequest
 from tests.upstream.support import PATIENT, QUICK, ask, consume
 
 COMPLETE = [
@@ -134,3 +136,16 @@ async def test_the_api_key_is_redacted_from_the_endpoints_message():
     assert "abcdef" not in str(outcome.error)
     outcome = await ask("[[status=400 message=you sent secret]]")
     assert "secret" not in outcome.error.detail
+
+
+def test_a_request_is_one_json_object_whose_large_messages_stay_in_slices():
+    body = {"model": "m", "messages": [{"role": "assistant", "content": "é"}], "stream": True}
+    request = UpstreamRequest("", "", body, 1.0)
+    assert json.loads(b"".join(request.slices())) == body
+    encoded = [b'{"role":"user","con', b'tent":"hello"}']
+    large = UpstreamRequest("", "", body, 1.0, encoded_messages=encoded)
+    assert large.slices()[1:3] == encoded
+    user = {"role": "user", "content": "hello"}
+    assert json.loads(b"".join(large.slices())) == {**body, "messages": [user, *body["messages"]]}
+    alone = UpstreamRequest("", "", {**body, "messages": []}, 1.0, encoded_messages=encoded)
+    assert json.loads(b"".join(alone.slices()))["messages"] == [user]

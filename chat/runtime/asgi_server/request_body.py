@@ -1,4 +1,4 @@
-"""Handing a large request body to the application over many turns of the event loop.
+"""Large request bodies: given to the application in pieces, over many turns of the event loop.
 
 Daphne reads a whole body in one turn: 18 MB block all other connections for 15 to 40 ms.
 """
@@ -13,7 +13,7 @@ PIECE_BYTES = 256 * 1024
 
 
 class LargeBody:
-    """Stands between Daphne and the queue of one request, whose body it puts piece by piece."""
+    """Stands between Daphne and the queue of one request, and puts its body there in pieces."""
 
     def __init__(self, content: Any, queue: asyncio.Queue[dict[str, Any]]) -> None:
         self._content = content
@@ -22,7 +22,7 @@ class LargeBody:
 
     @classmethod
     def take(cls, request: Any, queue: asyncio.Queue[dict[str, Any]]) -> LargeBody | None:
-        """Take the body from a request of Daphne's, which then sees an empty one; None for a small body."""
+        """Take the body out of Daphne's request, which then has an empty one; None for a small body."""
         if isinstance(request.content, io.BytesIO):  # Twisted keeps up to 100 kB in memory
             return None
         body = cls(request.content, queue)

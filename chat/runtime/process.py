@@ -92,18 +92,21 @@ class Runtime:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._thread = DatabaseThread()
         self.read: DatabaseReader = read or self._thread
-        self.runner = GenerationRunner(
+        self.runner = self._new_runner()
+        self.notifications.on_stop(self.runner.stop)
+        self.heartbeat = self._new_heartbeat(url, scheduled, is_alone, clock)
+        self.readiness = ReadinessCheck(self.writer, self.heartbeat, self.notifications, self.read, redis)
+
+    def _new_runner(self) -> GenerationRunner:
+        return GenerationRunner(
             self.id,
             log=self.log,
             client=self.client,
             upstream_state=self.upstream_state,
             notifications=self.notifications,
             background=self.background,
-            local_model=local_model,
+            local_model=self.local_model,
         )
-        self.notifications.on_stop(self.runner.stop)
-        self.heartbeat = self._new_heartbeat(url, scheduled, is_alone, clock)
-        self.readiness = ReadinessCheck(self.writer, self.heartbeat, self.notifications, self.read, redis)
 
     def _new_heartbeat(
         self,

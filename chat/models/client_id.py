@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from chat.errors import RequestRefused
 from chat.models.generation import Generation
 from chat.models.limits import lock_user
+from chat.models.started_generation import StartedGeneration
 
 CLIENT_ID_MAX_CHARS = 64
 
@@ -21,6 +22,16 @@ def find_previous(user: AbstractUser, client_id: str) -> Generation | None:
     _check(client_id)
     lock_user(user.pk)
     return Generation.objects.started_by(user, client_id)
+
+
+def repeat(previous: Generation, *, is_same: bool) -> StartedGeneration:
+    """Return what the first request stored. Raises RequestRefused `conflict` unless `is_same`."""
+    if not is_same:
+        raise RequestRefused(
+            "conflict",
+            _("This client id was already used for a different message. Reload the page and send it again."),
+        )
+    return previous.as_started(is_repeat=True)
 
 
 def _check(client_id: str) -> None:

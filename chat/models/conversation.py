@@ -17,11 +17,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
+from chat.models import client_id as client_ids
 from chat.models import limits
 from chat.models.api_key import ApiKey
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model, choose_model
-from chat.models.client_id import find_previous
 from chat.models.generation import Generation
 from chat.models.ids import uuid7
 from chat.models.large_request import LargeRequest, StoredMessages
@@ -117,10 +117,10 @@ class Conversation(models.Model):
         `no_model`, `bad_parent`, `bad_client_id`, `bad_settings`.
         """
         text = limits.checked_text(text)
-        previous = find_previous(user, client_id)
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
             user_message = previous.message.parent
-            return previous.as_repeat(user_message is not None and user_message.text == text)
+            return client_ids.repeat(previous, is_same=user_message is not None and user_message.text == text)
         conversation = None if conversation_id is None else cls.get_for(user, conversation_id)
         if conversation is None and parent_id is not None:
             raise RequestRefused("bad_parent", _("A new conversation has no earlier messages."))
@@ -146,9 +146,9 @@ class Conversation(models.Model):
         source: str = Generation.Source.WEBSOCKET,
     ) -> StartedGeneration:
         """Generate another answer to a user's message, as a sibling. Raises as `ask`."""
-        previous = find_previous(user, client_id)
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
-            return previous.as_repeat(previous.message.parent_id == user_message_id)
+            return client_ids.repeat(previous, is_same=previous.message.parent_id == user_message_id)
         user_message = Message.get_for(user, user_message_id)
         if user_message.role != Message.Role.USER:
             raise RequestRefused("bad_parent", _("Only the answer to a message can be regenerated."))
@@ -169,9 +169,9 @@ class Conversation(models.Model):
         source: str = Generation.Source.WEBSOCKET,
     ) -> StartedGeneration:
         """Continue an answer that ended early. Raises as `ask`."""
-        previous = find_previous(user, client_id)
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
-            return previous.as_repeat(previous.message_id == message_id)
+            return client_ids.repeat(previous, is_same=previous.message_id == message_id)
         message = Message.get_for(user, message_id)
         last = message.generations.order_by("-id").first()
         if last is None or not last.can_resume:
@@ -212,10 +212,10 @@ class Conversation(models.Model):
         `too_many_asks`.
         """
         stored = msgspec.to_builtins(request)
-        previous = find_previous(user, client_id)
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
             is_same = (previous.request, previous.model_id) == (stored, model.pk)
-            return previous.as_repeat(is_same)
+            return client_ids.repeat(previous, is_same=is_same)
         if api_key is not None:
             api_key.check_limits()
         text = request.text if messages is None else messages.text
@@ -312,8 +312,10 @@ class Conversation(models.Model):
 
         The last one is the leaf, or the parent of the message with id `before`.
         """
-        earlier = self.messages.filter(pk=before or 0).values_list("parent_id", flat=True)
-        end_id = self.leaf_id if before is None else earlier.first()
+        if before is None:
+            end_id = self.leaf_id
+        else:
+            end_id = self.messages.filter(pk=before).values_list("parent_id", flat=True).first()
         return self.messages.branch(end_id, limit=limit)
 
     def select(self, message: Message) -> None:
@@ -324,11 +326,12 @@ class Conversation(models.Model):
     @transaction.atomic
     def delete_softly(self) -> list[int]:
         """Hide it from the user until it is erased. Return the ids of generations to stop."""
-        self.deleted_at = timezone.now()
+        now = timezone.now()
+        self.deleted_at = now
         self.save(update_fields=["deleted_at"])
         active = Generation.objects.active().filter(message__conversation=self)
         ids = list(active.values_list("pk", flat=True))
-        active.update(stop_requested_at=self.deleted_at)
+        active.update(stop_requested_at=now)
         return ids
 
     def restore(self) -> None:

@@ -22,7 +22,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
     """Messages. The methods that read a branch need those of one conversation."""
 
     def get_or_refuse(self, message_id: int | None) -> Message | None:
-        """Return a message; None for None. Raises RequestRefused `not_found` if there is none."""
+        """Return a message, or None for None. Raises RequestRefused `not_found`."""
         if message_id is None:
             return None
         found = self.filter(pk=message_id).first()

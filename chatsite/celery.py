@@ -17,13 +17,14 @@ from django.db import DatabaseError  # noqa: E402 - the settings come first
 
 from chat.runtime.task_backends.celery import app  # noqa: E402
 from chat.runtime.worker import Worker  # noqa: E402
+from chat.tasks import SCHEDULED  # noqa: E402
 from chatsite import checks  # noqa: E402
 
 __all__ = ["app"]
 
 logger = logging.getLogger(__name__)
 
-_worker = Worker()
+_worker = Worker(SCHEDULED)
 
 
 @signals.worker_init.connect

@@ -11,7 +11,7 @@ import msgspec
 from chat.api import schemas as wire
 from chat.text import clean_json
 
-# No JSON schema that people write is nested deeper.
+# No JSON schema in use is nested deeper.
 DEPTH_MAX = 64
 # Values of lists and objects. The largest number of messages has room for 25 values in each.
 VALUES_MAX = 250_000

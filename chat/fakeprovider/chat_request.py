@@ -6,7 +6,7 @@ from typing import Any
 from chat.fakeprovider import directives
 
 
-class InvalidBody(ValueError):
+class InvalidChatRequest(ValueError):
     """The request's body is not a chat completion request."""
 
 
@@ -30,12 +30,12 @@ class ChatRequest:
 
 
 def parse(body: Any) -> ChatRequest:
-    """Return the request in a JSON body. Raises InvalidBody."""
+    """Return the request in a JSON body. Raises InvalidChatRequest."""
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        raise InvalidBody("you must provide a model parameter")
+        raise InvalidChatRequest("you must provide a model parameter")
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise InvalidBody("messages should be a list of objects")
+        raise InvalidChatRequest("messages should be a list of objects")
     turns = [(str(message.get("role", "")), _text_of(message.get("content"))) for message in messages]
     is_prefilled = bool(turns) and turns[-1][0] == "assistant"
     options = body.get("stream_options")

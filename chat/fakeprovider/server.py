@@ -11,7 +11,7 @@ from chat.fakeprovider import chat_request, directives, error_bodies
 from chat.fakeprovider.answer import full_text, prepare
 from chat.fakeprovider.batches import Batches
 from chat.fakeprovider.behaviours import PRESETS, Behaviour, describe
-from chat.fakeprovider.chat_request import ChatRequest, InvalidBody
+from chat.fakeprovider.chat_request import ChatRequest, InvalidChatRequest
 from chat.fakeprovider.connection import (
     ClientDisconnected,
     HttpConnection,
@@ -206,7 +206,7 @@ class FakeProvider:
     def _parse(self, body: Any) -> ChatRequest:
         try:
             return chat_request.parse(body)
-        except InvalidBody as exc:
+        except InvalidChatRequest as exc:
             raise RequestRejected(400, str(exc)) from exc
 
     def _behaviour(self, chat: ChatRequest, attempt: int, scheduled: list[Directive]) -> Behaviour:

@@ -160,20 +160,6 @@ class LocalModel:
             self._fail("its supervision failed, see the log")
 
 
-_current: LocalModel | None = None
-
-
-def current() -> LocalModel | None:
-    """Return this process's embedded model, or None if it has none."""
-    return _current
-
-
-def set_current(model: LocalModel | None) -> None:
-    """Set what `current` returns."""
-    global _current
-    _current = model
-
-
 def _child_environment() -> dict[str, str]:
     return {
         name: value

@@ -24,7 +24,7 @@ from chat.models.catalog import Model, choose_model
 from chat.models.generation import Generation
 from chat.models.ids import uuid7
 from chat.models.large_request import LargeRequest, StoredMessages
-from chat.models.limits import SYSTEM_PROMPT_MAX_CHARS, TEMPERATURE_MAX, conflict, lock_user, not_found
+from chat.models.limits import SYSTEM_PROMPT_MAX_CHARS, TEMPERATURE_MAX, lock_user, not_found
 from chat.models.message import Message
 from chat.models.started_generation import StartedGeneration
 from chat.models.title import title_from
@@ -85,12 +85,10 @@ class Conversation(models.Model):
         indexes = [models.Index(fields=["user", "deleted_at", "-updated_at"])]
 
     def __str__(self) -> str:
-        return self.title or gettext_lazy("New conversation").__str__()
+        return self.title or _("New conversation")
 
     # -- asking -----------------------------------------------------------------------------------
-    #
-    # Each verb checks its input, then locks the user's row: from there on, no other process can store
-    # the same client id, or use the rest of a limit.
+    # `_previous` locks the user's row: from there on, no other process can store the same client id.
 
     @classmethod
     @transaction.atomic
@@ -122,7 +120,7 @@ class Conversation(models.Model):
         previous = _previous(user, client_id)
         if previous is not None:
             question = previous.message.parent
-            return _repeat(previous, question is not None and question.text == text)
+            return previous.as_repeat(question is not None and question.text == text)
         conversation = None if conversation_id is None else cls.get_for(user, conversation_id)
         if conversation is None and parent_id is not None:
             raise RequestRefused("bad_parent", _("A new conversation has no earlier message to answer."))
@@ -150,7 +148,7 @@ class Conversation(models.Model):
         """Answer a user's message once more; the previous answers stay as siblings. Raises as `ask`."""
         previous = _previous(user, client_id)
         if previous is not None:
-            return _repeat(previous, previous.message.parent_id == user_message_id)
+            return previous.as_repeat(previous.message.parent_id == user_message_id)
         user_message = Message.get_for(user, user_message_id)
         if user_message.role != Message.Role.USER:
             raise RequestRefused("bad_parent", _("Only an answer to a message can be regenerated."))
@@ -173,7 +171,7 @@ class Conversation(models.Model):
         """Continue an answer that ended early, from the end of its text. Raises as `ask`."""
         previous = _previous(user, client_id)
         if previous is not None:
-            return _repeat(previous, previous.message_id == message_id)
+            return previous.as_repeat(previous.message_id == message_id)
         message = Message.get_for(user, message_id)
         last = message.generations.order_by("-id").first()
         if last is None or not last.can_resume:
@@ -217,7 +215,7 @@ class Conversation(models.Model):
         stored = msgspec.to_builtins(request)
         previous = _previous(user, client_id)
         if previous is not None:
-            return _repeat(previous, (previous.request, previous.model_id) == (stored, model.pk))
+            return previous.as_repeat((previous.request, previous.model_id) == (stored, model.pk))
         if api_key is not None:
             api_key.check_limits()
         text = request.text if messages is None else messages.text
@@ -248,14 +246,7 @@ class Conversation(models.Model):
 
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:
         """Return the message that a new one follows. Raises RequestRefused: `bad_parent`, `busy`."""
-        if is_at_leaf:
-            parent = self.leaf
-        elif parent_id is None:
-            return None
-        else:
-            parent = self.messages.filter(pk=parent_id).first()
-            if parent is None:
-                raise not_found()
+        parent = self.leaf if is_at_leaf else self.messages.get_or_refuse(parent_id)
         if parent is not None:
             parent.check_can_be_followed()
         return parent
@@ -326,10 +317,8 @@ class Conversation(models.Model):
 
         They end at the leaf, or at the parent of the message with id `before`.
         """
-        if before is None:
-            end_id = self.leaf_id
-        else:
-            end_id = self.messages.filter(pk=before).values_list("parent_id", flat=True).first()
+        earlier = self.messages.filter(pk=before or 0).values_list("parent_id", flat=True)
+        end_id = self.leaf_id if before is None else earlier.first()
         return self.messages.branch(end_id, limit=limit)
 
     def select(self, message: Message) -> None:
@@ -342,12 +331,11 @@ class Conversation(models.Model):
     @transaction.atomic
     def delete_softly(self) -> list[int]:
         """Hide it from its owner until it is erased; return the ids of generations to stop."""
-        now = timezone.now()
-        self.deleted_at = now
+        self.deleted_at = timezone.now()
         self.save(update_fields=["deleted_at"])
         active = Generation.objects.active().filter(message__conversation=self)
         ids = list(active.values_list("pk", flat=True))
-        active.update(stop_requested_at=now)
+        active.update(stop_requested_at=self.deleted_at)
         return ids
 
     def restore(self) -> None:
@@ -360,9 +348,3 @@ def _previous(user: AbstractUser, client_id: str) -> Generation | None:
     limits.check_client_id(client_id)
     lock_user(user.pk)
     return Generation.objects.made_by(user, client_id)
-
-
-def _repeat(previous: Generation, is_same: bool) -> StartedGeneration:
-    if not is_same:
-        raise conflict()
-    return previous.as_started(is_repeat=True)

@@ -14,8 +14,10 @@ from django.db import connection, models
 from django.db.models import F, Q, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from chat.errors import RequestRefused
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.started_generation import StartedGeneration
@@ -189,6 +191,15 @@ class Generation(models.Model):
             is_hidden=message.conversation.is_hidden,
             is_new_conversation=is_new_conversation,
         )
+
+    def as_repeat(self, is_same: bool) -> StartedGeneration:
+        """`as_started` for a client id that was used before. Raises RequestRefused `conflict`."""
+        if not is_same:
+            raise RequestRefused(
+                "conflict",
+                gettext("This id was used for another message. Reload the page and send it again."),
+            )
+        return self.as_started(is_repeat=True)
 
     @property
     def api_request(self) -> ApiRequest | None:

@@ -25,7 +25,7 @@ ORPHANS_KEPT = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class StoredMessages:
-    """Messages whose slices are stored: the id of their LargeRequest, and the text that people see."""
+    """Messages whose slices are stored: the id of their LargeRequest, and the text that pages show."""
 
     large_request_id: UUID
     text: str
@@ -87,7 +87,7 @@ class LargeRequest(models.Model):
 
     @classmethod
     def beginning_of(cls, generation_id: int, chars: int) -> str:
-        """Return the beginning of a generation's messages, for people."""
+        """Return the beginning of a generation's messages, for display."""
         first = RequestSlice.objects.filter(large_request__generation_id=generation_id, number=0)
         data = first.values_list("data", flat=True).first() or b""
         return bytes(data[: 4 * chars]).decode(errors="ignore")[:chars]

@@ -101,9 +101,3 @@ def check_ask_limits(user: AbstractUser) -> None:
 
 def not_found() -> RequestRefused:
     return RequestRefused("not_found", _("There is no such conversation."))
-
-
-def conflict() -> RequestRefused:
-    return RequestRefused(
-        "conflict", _("This id was used for another message. Reload the page and send it again.")
-    )

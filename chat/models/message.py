@@ -21,6 +21,15 @@ BRANCH_MAX_MESSAGES = 10_000
 class MessageQuerySet(models.QuerySet["Message"]):
     """Messages of one conversation, for the methods that read a branch."""
 
+    def get_or_refuse(self, message_id: int | None) -> Message | None:
+        """Return a message; None for None. Raises RequestRefused `not_found` if there is none."""
+        if message_id is None:
+            return None
+        found = self.filter(pk=message_id).first()
+        if found is None:
+            raise not_found()
+        return found
+
     def branch(self, end_id: int | None, *, limit: int, max_chars: int | None = None) -> list[Message]:
         """Return up to `limit` messages of the path from the root to the message `end_id`, oldest first.
 

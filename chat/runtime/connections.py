@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from chat.background import BackgroundTasks
 from chat.models.api_key import ApiKey
 from chat.models.session import SessionCheck
-from chat.runtime.database_thread import Reader
+from chat.runtime.database_thread import DatabaseReader
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Connections:
         self._session_check = SessionCheck()
         self._ticks = 0
 
-    async def close_ended(self, read: Reader) -> None:
+    async def close_ended(self, read: DatabaseReader) -> None:
         """Close the connections whose session or key is not valid any more. Called at every tick."""
         self._ticks += 1
         if self._ticks % CHECK_EVERY_TICKS:
@@ -64,7 +64,7 @@ class Connections:
         for stream in tuple(self.streams):
             stream.close(code)
 
-    async def _close_sockets(self, read: Reader) -> None:
+    async def _close_sockets(self, read: DatabaseReader) -> None:
         sockets = list(self.sockets)
         pairs = {(socket.session_key, socket.user_id) for socket in sockets}
         valid = await read(lambda: self._session_check.valid(pairs)) if pairs else set()
@@ -73,7 +73,7 @@ class Connections:
                 self.sockets.discard(socket)
                 self._background.start(_close(socket), f"close a socket of user {socket.user_id}")
 
-    async def _close_streams(self, read: Reader) -> None:
+    async def _close_streams(self, read: DatabaseReader) -> None:
         streams = list(self.streams)
         ids = {stream.api_key_id for stream in streams}
         valid = await read(lambda: ApiKey.objects.valid_ids(ids)) if ids else set()

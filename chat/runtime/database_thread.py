@@ -11,7 +11,7 @@ from channels.db import database_sync_to_async
 from django.db import close_old_connections, connection
 
 
-class Reader(Protocol):
+class DatabaseReader(Protocol):
     """Runs a short database read and returns its result."""
 
     async def __call__[T](self, read: Callable[[], T]) -> T: ...

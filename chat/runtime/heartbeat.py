@@ -33,7 +33,7 @@ from chat.models.webhook import Webhook
 from chat.notifications import Notifications, changes_since
 from chat.runtime import operator
 from chat.runtime.connections import Connections
-from chat.runtime.database_thread import Reader
+from chat.runtime.database_thread import DatabaseReader
 from chat.runtime.takeover import OwnedGeneration, ProcessState, TakeoverWatch, bulk_kind, cleanup_process
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Heartbeat:
         identity: Identity,
         *,
         writer: Writer,
-        read: Reader,
+        read: DatabaseReader,
         runner: GenerationRunner,
         connections: Connections,
         notifications: Notifications,

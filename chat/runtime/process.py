@@ -34,7 +34,7 @@ from chat.models.process import Process
 from chat.notifications import Notifications
 from chat.runtime.cleanup import Cleanup
 from chat.runtime.connections import Connections
-from chat.runtime.database_thread import DatabaseThread, Reader, read_on_shared_thread
+from chat.runtime.database_thread import DatabaseReader, DatabaseThread, read_on_shared_thread
 from chat.runtime.heartbeat import Heartbeat, Identity, ScheduledTasks
 from chat.runtime.readiness import ReadinessCheck
 
@@ -64,16 +64,15 @@ class Runtime:
         local_model: LocalModel | None = None,
         scheduled: ScheduledTasks | None = None,
         writer: Writer | None = None,
-        read: Reader | None = None,
+        read: DatabaseReader | None = None,
         is_alone: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the parts; nothing runs yet.
 
-        `url`: the address of a server. `local_model`: the embedded model, to be started. `scheduled`:
-        the tasks that the heartbeat enqueues, for servers and workers. `writer`, `read`: other ones than
-        the threads of a real process. `is_alone`: whether this is the only server of the database; None: it
-        is on SQLite, where a server holds the lock file beside the database.
+        `url`: a server's address. `local_model`: to be started. `scheduled`: what the heartbeat enqueues, in
+        servers and workers. `writer`, `read`: other ones than the threads of a real process. `is_alone`:
+        this is the only server of the database; None: as on SQLite, where servers hold a lock file.
         """
         self.id = uuid.uuid4().hex
         self.kind = kind
@@ -92,19 +91,32 @@ class Runtime:
         self.notifications = Notifications(layer, process_id=self.id)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._thread = DatabaseThread()
-        self.read: Reader = read or self._thread
-        self.runner = GenerationRunner(
+        self.read: DatabaseReader = read or self._thread
+        self.runner = self._new_runner()
+        self.notifications.on_stop(self.runner.stop)
+        self.heartbeat = self._new_heartbeat(url, scheduled, is_alone, clock)
+        self.readiness = ReadinessCheck(self.writer, self.heartbeat, self.notifications, self.read, redis)
+
+    def _new_runner(self) -> GenerationRunner:
+        return GenerationRunner(
             self.id,
             log=self.log,
             client=self.client,
             upstream_state=self.upstream_state,
             notifications=self.notifications,
             background=self.background,
-            local_model=local_model,
+            local_model=self.local_model,
         )
-        self.notifications.on_stop(self.runner.stop)
-        self.heartbeat = Heartbeat(
-            Identity(self.id, kind, url),
+
+    def _new_heartbeat(
+        self,
+        url: str,
+        scheduled: ScheduledTasks | None,
+        is_alone: bool | None,
+        clock: Callable[[], float],
+    ) -> Heartbeat:
+        return Heartbeat(
+            Identity(self.id, self.kind, url),
             writer=self.writer,
             read=self.read,
             runner=self.runner,
@@ -112,10 +124,9 @@ class Runtime:
             notifications=self.notifications,
             scheduled=scheduled,
             dead_after_s=settings.PROCESS_DEAD_AFTER_S,
-            is_alone=_is_alone(kind) if is_alone is None else is_alone,
+            is_alone=_is_alone(self.kind) if is_alone is None else is_alone,
             clock=clock,
         )
-        self.readiness = ReadinessCheck(self.writer, self.heartbeat, self.notifications, self.read, redis)
 
     # -- life ---------------------------------------------------------------------------------------
 

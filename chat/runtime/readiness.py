@@ -12,7 +12,7 @@ from django.db import connection
 
 from chat.event_log.writer import Writer
 from chat.notifications import Notifications
-from chat.runtime.database_thread import Reader
+from chat.runtime.database_thread import DatabaseReader
 from chat.runtime.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class ReadinessCheck:
     writer: Writer
     heartbeat: Heartbeat
     notifications: Notifications
-    read: Reader
+    read: DatabaseReader
     redis: PingsRedis | None = None
     # What failed at the last run, as text.
     _failures: str = field(default="", init=False)

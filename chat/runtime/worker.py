@@ -14,22 +14,23 @@ from typing import Any
 
 from django.conf import settings
 
-from chat import tasks
 from chat.models.process import Process
+from chat.runtime.heartbeat import ScheduledTasks
 from chat.runtime.process import Runtime
 
 
 class Worker:
     """The event loop of a worker process. Its methods are called from other threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheduled: ScheduledTasks) -> None:
+        self._scheduled = scheduled
         self._loop = asyncio.new_event_loop()
         self._runtime: Runtime | None = None
         self._drained: Future[None] | None = None
 
     def start(self) -> None:
         """Start everything. Raises what prevents the start, such as DatabaseError."""
-        self._runtime = Runtime(Process.Kind.WORKER, scheduled=tasks.SCHEDULED)
+        self._runtime = Runtime(Process.Kind.WORKER, scheduled=self._scheduled)
         threading.Thread(target=self._loop.run_forever, name="event loop", daemon=True).start()
         self._run(self._runtime.start()).result()
 

@@ -15,12 +15,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from chat.errors import RequestRefused
-from chat.forms import AskForm
 from chat.generation.start import start_sync, stop_sync
 from chat.models import Conversation, Generation, Message
 from chat.models.started_generation import StartedGeneration
 from chat.runtime.process import current_runtime
 from chat.views.access import AuthenticatedRequest, signed_in
+from chat.views.forms import AskForm
 from chat.views.pages import Composer, page
 
 

@@ -12,9 +12,9 @@ from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
-from chat.forms import NewSettingsForm
 from chat.models import Conversation, Message, Model
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
+from chat.views.forms import NewSettingsForm
 from chat.views.js_messages import JS_MESSAGES
 from chat.views.sidebar import sidebar_of
 from chat.views.transcript import MessagePage, message_page, new_client_id, number_from

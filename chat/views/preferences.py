@@ -9,10 +9,10 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from chat.forms import ConfigureForm
 from chat.models import Conversation
 from chat.runtime.process import current_runtime
 from chat.views.access import AuthenticatedRequest, signed_in
+from chat.views.forms import ConfigureForm
 
 THEMES = ("system", "light", "dark")
 COOKIE_AGE_S = 400 * 24 * 3600  # the maximum that browsers allow

@@ -20,13 +20,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from chat.forms import RenameForm
 from chat.generation.start import stop_requested_sync
 from chat.models import Conversation, Generation, Message
 from chat.models.conversation import ConversationQuerySet
 from chat.runtime.process import current_runtime
 from chat.text import clean
 from chat.views.access import AuthenticatedRequest, signed_in
+from chat.views.forms import RenameForm
 
 PAGE_CONVERSATIONS = 40
 SNIPPET_CHARS = 140

@@ -211,7 +211,7 @@ def test_a_page_that_does_not_exist_is_answered_by_one_that_does(reviewer, conve
 def test_logs_cannot_be_added_changed_or_deleted_even_by_superusers(rf, staff, model):
     request = rf.get("/")
     request.user = staff
-    log = admin.site._registry[model]
+    log = admin.site.get_model_admin(model)
 
     assert log.has_view_permission(request)
     assert not log.has_add_permission(request)

@@ -1,4 +1,4 @@
-"""A server with a fake provider behind it, and the official client, unmodified, in front."""
+"""A server with a fake provider, and the official openai client, unmodified."""
 
 import json
 import urllib.request
@@ -16,7 +16,7 @@ QUICK_RETRIES = {"backoff_first_s": 0.05, "backoff_cap_s": 0.1}
 
 
 class Api:
-    """A running server and a key of one of its people's."""
+    """A running server and an API key of one of its users."""
 
     def __init__(self, server, provider):
         self.server, self.provider = server, provider
@@ -36,7 +36,7 @@ class Api:
         return {"base_url": self.base_url, "api_key": self.key, "max_retries": 0, "timeout": 30} | options
 
     def requests(self):
-        """Return what the provider was asked, oldest first."""
+        """Return the requests that the provider received, oldest first."""
         root = self.provider.base_url.removesuffix("/v1")
         with urllib.request.urlopen(f"{root}/control/requests") as reply:
             return json.load(reply)["requests"]

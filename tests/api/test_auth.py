@@ -21,7 +21,7 @@ async def error_of(authorization):
     return response.status_code, error["code"], error["message"]
 
 
-async def test_a_missing_and_an_unknown_key_are_told_apart(user):
+async def test_a_missing_and_an_unknown_key_have_different_messages(user):
     missing = (401, "invalid_api_key", "Send an API key as “Authorization: Bearer cs-…”. ")
     assert (await error_of(""))[:2] == missing[:2]
     assert (await error_of("Basic YTpi"))[2].startswith(missing[2])
@@ -42,7 +42,7 @@ async def test_a_missing_and_an_unknown_key_are_told_apart(user):
         ),
     ],
 )
-def test_a_revoked_and_an_expired_key_are_told_apart(user, change, message):
+def test_a_revoked_and_an_expired_key_have_different_messages(user, change, message):
     row, key = ApiKey.make(user, "tests")
     ApiKey.objects.filter(pk=row.pk).update(**change)
     assert async_to_sync(error_of)(f"Bearer {key}") == (401, "invalid_api_key", message)

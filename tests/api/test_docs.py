@@ -1,4 +1,4 @@
-"""What docs/api.md shows runs, and its table names every code."""
+"""The examples of docs/api.md run, and its table lists every error code."""
 
 import re
 import subprocess
@@ -29,10 +29,10 @@ def test_its_examples_run(api):
 
 
 def test_its_table_names_every_code_and_its_status():
-    of_ours = {"internal", "not_stored", "timeout"}
+    internal = {"internal", "not_stored", "timeout"}
     for code, status in STATUS_OF.items():
         shown = CODE_OF.get(code, code)
-        if code not in of_ours:
+        if code not in internal:
             lines = [line for line in PAGE.splitlines() if line.startswith("|") and f"`{shown}`" in line]
             assert any(str(status) in line.split("|")[1] for line in lines), shown
 

@@ -1,4 +1,4 @@
-"""Every way in which a provider fails: a complete answer or an error in OpenAI's shape, never half of one."""
+"""Every provider fault gives a complete answer or an error in OpenAI's format, never a partial answer."""
 
 import time
 
@@ -23,11 +23,11 @@ QUICK = {
     RETRY_POLICY={"backoff_first_s": 0.05, "backoff_cap_s": 0.1},
     BREAKER_POLICY={"failures_in_a_row": 1000, "calls_min": 1000},
 )
-WORDS = "The very same words from whoever is asked."
+TEXT = "The same text from every model."
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
-def test_a_failure_before_the_first_word_has_a_status(api, is_stream):
+def test_a_failure_before_the_first_text_has_a_status(api, is_stream):
     client = api(**QUICK).client()
     for fault in EARLY:
         with pytest.raises(openai.APIStatusError) as caught:
@@ -38,7 +38,7 @@ def test_a_failure_before_the_first_word_has_a_status(api, is_stream):
         assert caught.value.body["generation"].startswith("gen-"), fault
 
 
-def test_a_cut_answer_that_is_not_recovered_is_never_a_whole_one(api):
+def test_an_interrupted_answer_that_is_not_recovered_is_an_error(api):
     client = api(CHATSITE_RECOVERY="keep", **QUICK).client()
     for fault in LATE:
         with pytest.raises(openai.InternalServerError):
@@ -52,13 +52,13 @@ def test_a_cut_answer_that_is_not_recovered_is_never_a_whole_one(api):
         assert caught.value.body["generation"].startswith("gen-"), fault
 
 
-def test_a_cut_answer_is_recovered_on_the_stream_that_the_client_holds(api):
+def test_an_interrupted_answer_is_recovered_on_the_open_stream(api):
     api = api(**QUICK)
     client = api.client()
     for fault in LATE:
-        question = f"{fault} [[{fault} after=5 times=1]] [[text={WORDS}]]"
-        assert text_of(ask(client, question, stream=True)) == WORDS, fault
-        assert ask(client, question + " ").choices[0].message.content == WORDS, fault
+        question = f"{fault} [[{fault} after=5 times=1]] [[text={TEXT}]]"
+        assert text_of(ask(client, question, stream=True)) == TEXT, fault
+        assert ask(client, question + " ").choices[0].message.content == TEXT, fault
 
 
 @pytest.mark.parametrize("name", ["cut", "malformed", "stall"])
@@ -67,19 +67,19 @@ def test_a_fallback_completes_the_stream_and_is_named(api, name):
     model = f"fake-{name}-after-5:{name}"
     stream = ask(
         client,
-        f"hello [[text={WORDS}]]",
+        f"hello [[text={TEXT}]]",
         model,
         stream=True,
         stream_options={"include_usage": True},
         extra_body={"fallbacks": ["fake"]},
     )
     chunks = list(stream)
-    assert text_of(chunks) == WORDS
+    assert text_of(chunks) == TEXT
     assert chunks[0].model == model
     assert chunks[-1].model == "fake"
     assert chunks[-1].usage.completion_tokens
-    done = ask(client, f"again [[text={WORDS}]]", model, extra_body={"fallbacks": ["fake"]})
-    assert (done.model, done.choices[0].message.content) == ("fake", WORDS)
+    done = ask(client, f"again [[text={TEXT}]]", model, extra_body={"fallbacks": ["fake"]})
+    assert (done.model, done.choices[0].message.content) == ("fake", TEXT)
 
 
 def test_a_silent_model_is_given_up_for_a_fallback_within_twelve_seconds(api):

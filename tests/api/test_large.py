@@ -1,6 +1,9 @@
 """Large requests: stored in slices, sent on unchanged, and without a trace when they are refused."""
 
+import asyncio
 import json
+import shutil
+import sys
 from datetime import timedelta
 from uuid import uuid4
 
@@ -119,6 +122,15 @@ async def test_a_small_request_is_stored_in_one_row():
     received = await bodies.receive(post(large("hello")))
     assert received.messages == [{"role": "user", "content": "hello"}]
     assert (received.large, received.stored) == (None, None)
+    assert not await RequestSlice.objects.aexists()
+
+
+@pytest.mark.django_db
+async def test_a_parser_that_dies_leaves_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    for _attempt in range(3):  # more often than there are parsers
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await bodies.receive(post(large()))
     assert not await RequestSlice.objects.aexists()
 
 

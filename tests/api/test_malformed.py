@@ -1,4 +1,4 @@
-"""A hundred requests that make no sense: each is told what to change, none is a fault of ours."""
+"""A hundred invalid requests: each error says what to change, and none is a server error."""
 
 import json
 
@@ -63,22 +63,22 @@ WRONG = [
 ]  # fmt: skip
 
 
-def test_nonsense_is_told_what_to_change(api):
+def test_invalid_requests_get_an_error_that_says_what_to_change(api):
     api = api(CHATSITE_API_BODY_MAX_BYTES="1000000")
     assert len(BROKEN) + len(WRONG) > 100
     for body in [*BROKEN, *WRONG]:
         status, headers, reply = send(api, "POST", "/chat/completions", body)
-        told = (body if isinstance(body, bytes) else json.dumps(body).encode())[:200], status, reply
-        assert status in {400, 404}, told
+        context = (body if isinstance(body, bytes) else json.dumps(body).encode())[:200], status, reply
+        assert status in {400, 404}, context
         assert headers["x-request-id"].startswith("req_")
-        assert len(reply["error"]["message"]) > 10, told
+        assert len(reply["error"]["message"]) > 10, context
         assert "Traceback" not in reply["error"]["message"]
-        assert reply["error"]["type"] == "invalid_request_error", told
+        assert reply["error"]["type"] == "invalid_request_error", context
     assert api.requests() == []
     assert send(api, "POST", "/chat/completions", OK)[0] == 200
 
 
-def test_what_is_no_request_at_all_is_refused_in_the_same_shape(api):
+def test_errors_before_parsing_have_the_same_format(api):
     api = api(CHATSITE_API_BODY_MAX_BYTES="2000")
     big = changed(messages=[{"role": "user", "content": "x" * 3000}])
     for wanted, method, path, body, key in [
@@ -103,7 +103,7 @@ def test_what_is_no_request_at_all_is_refused_in_the_same_shape(api):
     assert send(api, "GET", "/generations/gen-1/events", Last_Event_ID="x")[0] == 400
 
 
-def test_harmless_values_of_what_is_not_supported_are_taken(api):
+def test_values_without_effect_of_unsupported_parameters_are_accepted(api):
     api = api()
     neutral = {
         "n": 1,

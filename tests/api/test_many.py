@@ -1,4 +1,4 @@
-"""Two hundred calls of programs at an endpoint with fifty slots, and twenty people's chats beside them."""
+"""Two hundred API calls to an endpoint with fifty slots, and twenty chats beside them."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import openai
 from tests.support.programs import until
 from tests.support.socket_client import ask
 
-CALLS, PEOPLE, SLOTS = 200, 20, 50
+CALLS, CHATS, SLOTS = 200, 20, 50
 LIMITS = {
     "CHATSITE_RUNNING_PER_USER": "1000",
     "CHATSITE_RUNNING_PER_KEY": "1000",
@@ -59,7 +59,7 @@ def most_at_once(records):
     return most
 
 
-def test_programs_fill_the_slots_and_people_pass_them_in_line(api):
+def test_api_calls_fill_the_slots_and_chats_go_before_them_in_the_queue(api):
     api = api(**LIMITS)
     api.server.shell(f"from chat.models import Endpoint; Endpoint.objects.update(slots={SLOTS})")
     replies = []
@@ -67,24 +67,24 @@ def test_programs_fill_the_slots_and_people_pass_them_in_line(api):
     calling.start()
     until(lambda: len(api.requests()) >= SLOTS, "the slots to be full", deadline_s=30)
     with api.server.sign_in().socket() as socket:
-        for n in range(PEOPLE):
-            ask(socket, TEXT.format(f"of person {n}"))
+        for n in range(CHATS):
+            ask(socket, TEXT.format(f"of chat {n}"))
         done = "source='websocket', status='completed'"
-        until(lambda: int(api.server.shell(COUNT.format(done))) == PEOPLE, "the people", deadline_s=60)
+        until(lambda: int(api.server.shell(COUNT.format(done))) == CHATS, "the chats", deadline_s=60)
     calling.join(60)
     assert replies == ["stop"] * CALLS
     assert most_at_once(api.requests()) == SLOTS
     attempts = json.loads(api.server.shell(READ))
-    people = [row for row in attempts if row[0] == "websocket"]
-    assert len(people) == PEOPLE
-    for _source, in_line_since, begun_at, _ended_at in people:
-        # Calls that ended while this one waited: those that were in flight, and people's before it.
-        waited_for = [row for row in attempts if in_line_since < row[3] < begun_at]
-        before = [row for row in people if row[1] < in_line_since]
+    chats = [row for row in attempts if row[0] == "websocket"]
+    assert len(chats) == CHATS
+    for _source, queued_at, begun_at, _ended_at in chats:
+        # Calls that ended while this one waited: those in flight, and the chats before it.
+        waited_for = [row for row in attempts if queued_at < row[3] < begun_at]
+        before = [row for row in chats if row[1] < queued_at]
         assert len(waited_for) <= SLOTS + len(before)
 
 
-def test_programs_beyond_the_limits_of_their_key_are_refused(api):
+def test_calls_beyond_the_limits_of_their_key_are_rejected(api):
     api = api(CHATSITE_RUNNING_PER_KEY="5")
     replies = asyncio.run(call_all(api))
     refused = [reply for reply in replies if isinstance(reply, openai.RateLimitError)]

@@ -1,4 +1,4 @@
-"""What is our own: background answers, their events, cancelling, webhooks, repeats, keys, limits."""
+"""Chatsite's own parts of the API: background generations, events, cancelling, webhooks, keys, limits."""
 
 import http.client
 import json
@@ -54,7 +54,7 @@ def ended(api, wire_id):
     return until(look, "the generation's end")
 
 
-def test_a_background_answer_is_there_when_it_is_asked_for(api):
+def test_a_background_answer_can_be_read_later(api):
     api = api()
     status, headers, begun = ask(api, background=True)
     assert (status, begun["object"]) == (202, "generation")
@@ -73,7 +73,7 @@ def test_a_background_answer_is_there_when_it_is_asked_for(api):
     assert rest == events[middle:]
 
 
-def test_a_cancelled_answer_ends_at_the_provider_and_is_no_complete_one(api):
+def test_a_cancelled_answer_stops_at_the_provider_and_is_not_complete(api):
     api = api()
     begun = ask(api, "hello [[hold=gate after=3]]", background=True)[2]
     until(lambda: [each for each in api.requests() if each["state"] == "held"], "the first words")
@@ -83,7 +83,7 @@ def test_a_cancelled_answer_ends_at_the_provider_and_is_no_complete_one(api):
     until(lambda: api.requests()[-1]["client_left"], "the provider to see it", deadline_s=5)
 
 
-def test_what_is_not_ones_own_is_not_there(api):
+def test_generations_of_other_users_do_not_exist(api):
     api = api()
     begun = ask(api, background=True)[2]
     api.server.sign_in("bob")
@@ -106,13 +106,13 @@ def test_the_same_idempotency_key_gives_the_same_generation(api):
     assert len(api.requests()) == 1
     status, _headers, stream = ask(api, Idempotency_Key="once", stream=True)
     chunks = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: {")]
-    said = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
-    assert said == replies[0][2]["choices"][0]["message"]["content"]
+    text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert text == replies[0][2]["choices"][0]["message"]["content"]
     status, _headers, refused = ask(api, "something else", Idempotency_Key="once")
     assert (status, refused["error"]["code"]) == (409, "conflict")
 
 
-def test_a_key_that_is_revoked_ends_its_streams_and_opens_nothing(api):
+def test_a_revoked_key_ends_its_streams_and_is_rejected(api):
     api = api()
     stream = api.client().chat.completions.create(
         model="fake", messages=[{"role": "user", "content": "hello [[hold=gate after=3]]"}], stream=True
@@ -126,7 +126,7 @@ def test_a_key_that_is_revoked_ends_its_streams_and_opens_nothing(api):
     until(lambda: api.requests()[-1]["client_left"], "the provider to see it", deadline_s=5)
 
 
-def test_limits_are_refused_with_the_time(api):
+def test_a_rejection_by_a_limit_has_retry_after(api):
     api = api(CHATSITE_RUNNING_PER_KEY="1")
     ask(api, "hello [[hold=gate after=3]]", background=True)
     status, headers, refused = ask(api)
@@ -167,10 +167,10 @@ def test_a_webhook_is_signed_and_retried_until_it_is_accepted(api):
     begun = ask(api, background=True, callback_url=receiver.url)[2]
     until(lambda: len(receiver.calls) == 2, "the second try", deadline_s=30)
     (first_headers, first), (headers, body) = receiver.calls
-    told = json.loads(body)
-    assert told["type"] == "generation.completed"
-    assert told["data"] == {"id": begun["id"], "status": "completed"}
-    assert (json.loads(first)["id"], first_headers["webhook-id"]) == (told["id"], headers["webhook-id"])
+    event = json.loads(body)
+    assert event["type"] == "generation.completed"
+    assert event["data"] == {"id": begun["id"], "status": "completed"}
+    assert (json.loads(first)["id"], first_headers["webhook-id"]) == (event["id"], headers["webhook-id"])
     api.client().webhooks.verify_signature(body.decode(), headers, secret=secret)
     with pytest.raises(openai.InvalidWebhookSignatureError):
         api.client().webhooks.verify_signature(body.decode() + " ", headers, secret=secret)

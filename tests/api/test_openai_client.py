@@ -1,4 +1,4 @@
-"""The official client, sync and async, unmodified, against the real server."""
+"""The official openai client, sync and async, against the real server."""
 
 import openai
 import pytest
@@ -40,7 +40,7 @@ def test_completions_streams_and_models(api):
     assert parsed.headers["x-generation-id"] == parsed.parse().id
 
 
-def test_reasoning_is_streamed_apart(api):
+def test_reasoning_is_streamed_separately(api):
     chunks = list(ask(api().client(), "think [[reasoning=3]] [[deltas=3]]", stream=True))
     thought = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     assert any(getattr(delta, "reasoning_content", None) for delta in thought)
@@ -69,7 +69,7 @@ def test_its_error_classes(api):
             assert 80 < int(caught.value.response.headers["retry-after"]) <= 90
 
 
-def test_a_stream_that_is_closed_early_ends_at_the_provider(api):
+def test_closing_a_stream_early_stops_the_provider(api):
     api = api()
     stream = ask(api.client(), "hello [[hold=gate after=3]]", stream=True)
     next(iter(stream))
@@ -77,7 +77,7 @@ def test_a_stream_that_is_closed_early_ends_at_the_provider(api):
     until(lambda: api.requests()[-1]["client_left"], "the provider to see it", deadline_s=5)
 
 
-def test_a_plain_request_that_is_given_up_ends_at_the_provider(api):
+def test_a_client_timeout_stops_the_provider(api):
     api = api()
     with pytest.raises(openai.APITimeoutError):
         ask(api.client(timeout=1), "hello [[hold=gate after=3]]")

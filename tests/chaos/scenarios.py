@@ -222,19 +222,8 @@ async def freeze(environment: Environment, frozen_s: float, streams: int = 6) ->
     staying = environment.clients(record, 2, ports=[first.port])
     elsewhere = environment.clients(record, 4, ports=[second.port])[2:]
     async with environment.running([*leaving, *staying, *elsewhere]):
-        for number in range(streams):
-            for client in (leaving[number % 2], elsewhere[number % 2]):
-                model = ("fake:plain", "fake:none")[number // 2 % 2]
-                client.ask(await environment.question(client, "[[deltas=300]]", model=model))
-        await until(
-            lambda: all(_is_writing(client) for client in [*leaving, *elsewhere]),
-            "all answers to start",
-            record,
-        )
-        for client, other in zip(leaving, staying, strict=True):
-            for screen in list(client.screens.values()):
-                other.show(screen)
-        await until(lambda: all(map(_is_writing, staying)), "the staying clients to show them", record)
+        await _start_answers(environment, leaving, elsewhere, streams)
+        await _show_answers(leaving, staying)
         # Any server may claim a question, so not every answer runs on the server that received it.
         epochs = environment.epochs_at(first)
         assert epochs, "no answer runs on the server that will be frozen"
@@ -258,6 +247,25 @@ async def freeze(environment: Environment, frozen_s: float, streams: int = 6) ->
         "streams": str(2 * streams),
     }
     return report
+
+
+async def _start_answers(
+    environment: Environment, leaving: list[Client], elsewhere: list[Client], streams: int
+) -> None:
+    for number in range(streams):
+        for client in (leaving[number % 2], elsewhere[number % 2]):
+            model = ("fake:plain", "fake:none")[number // 2 % 2]
+            client.ask(await environment.question(client, "[[deltas=300]]", model=model))
+    clients = [*leaving, *elsewhere]
+    await until(lambda: all(map(_is_writing, clients)), "all answers to start", clients[0].record)
+
+
+async def _show_answers(clients: list[Client], others: list[Client]) -> None:
+    """Show the answers of each client in another client of the same user."""
+    for client, other in zip(clients, others, strict=True):
+        for screen in list(client.screens.values()):
+            other.show(screen)
+    await until(lambda: all(map(_is_writing, others)), "the staying clients to show them", others[0].record)
 
 
 async def _taken_over(environment: Environment, record: Record, epochs: dict[int, int]) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from chat.local_model import child, supervisor
+from chat.local_model import child
 from chat.local_model.supervisor import LocalModel, ModelState
 
 OBEDIENT = "import sys; print('{\"port\": 7}', flush=True); sys.stdin.read()"
@@ -128,10 +128,6 @@ def test_the_child_imports_neither_django_nor_openai_nor_its_supervisor():
     unwanted = "{'django', 'openai', 'daphne', 'xllamacpp', 'chat.local_model.supervisor'}"
     script = f"import chat.local_model.child, sys; print(sorted({unwanted} & {{*sys.modules}}))"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
-
-
-def test_nothing_is_current_until_it_is_set():
-    assert supervisor.current() is None
 
 
 @pytest.mark.embedded

@@ -31,7 +31,7 @@ def refusal(verb):
     return caught.value.code
 
 
-def test_a_key_has_so_many_answers_at_once(key, model, settings):
+def test_a_key_has_a_limit_of_concurrent_requests(key, model, settings):
     settings.RUNNING_PER_KEY = 1
     accepted = ask(key, model, "one")
     assert refusal(lambda: ask(key, model, "two")) == "too_many_running"
@@ -42,14 +42,14 @@ def test_a_key_has_so_many_answers_at_once(key, model, settings):
     ask(key, model, "four")
 
 
-def test_a_persons_keys_have_so_many_together(key, user, model, settings):
+def test_the_keys_of_a_user_have_a_combined_limit(key, user, model, settings):
     settings.API_RUNNING_PER_USER = 1
     ask(key, model, "one")
     other = ApiKey.make(user, "another")[0]
     assert refusal(lambda: ask(other, model, "two")) == "too_many_running"
 
 
-def test_a_key_asks_so_often_in_a_minute(key, model, settings):
+def test_a_key_has_a_limit_of_requests_per_minute(key, model, settings):
     settings.ASKS_PER_MINUTE_PER_KEY = 1
     ask(key, model, "one")
     assert refusal(lambda: ask(key, model, "two")) == "too_many_asks"
@@ -57,7 +57,7 @@ def test_a_key_asks_so_often_in_a_minute(key, model, settings):
     ask(key, model, "two")
 
 
-def test_a_persons_programs_do_not_see_what_that_person_says_in_the_chat(key, model):
+def test_api_keys_do_not_give_access_to_chats(key, model):
     Conversation.ask(key.user, "a secret of mine", client_id="mine")
     accepted = ask(key, model, "one")
     assert [each.pk for each in Generation.objects.of_programs(key.user)] == [accepted.generation_id]

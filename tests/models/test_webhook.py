@@ -1,4 +1,4 @@
-"""Webhooks: when they are due, claimed and given up; their secrets; rows from before their rename."""
+"""Webhooks: due, claimed, given up; signing secrets; and rows from before the models were renamed."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The review desk and the operators' pages. Importing this registers them."""
+"""The admin: review of conversations, logs, and operation of processes. Importing it registers all pages."""
 
 from chat.admin import accounts, catalog, conversations, generations, processes, programs
 

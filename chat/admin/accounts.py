@@ -1,4 +1,4 @@
-"""People: Django's own pages, with a way to what they wrote."""
+"""Users: Django's own pages, with a link to the conversations of each user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import NOTHING
+from chat.admin.formatting import NOTHING
 
 admin.site.unregister(User)
 
@@ -38,7 +38,7 @@ class UserAdmin(auth_admin.UserAdmin):  # type: ignore[type-arg]  # not generic 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Let superusers delete a person with all they wrote, although logs are not deleted by hand."""
+        """Let superusers delete a user with all their rows, although logs have no delete permission."""
         listed, counts, missing, protected = super().get_deleted_objects(objs, request)
         if request.user.is_superuser:
             missing = set()

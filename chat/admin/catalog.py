@@ -1,4 +1,4 @@
-"""Endpoints and models: where answers come from. The rows that operators do change."""
+"""Endpoints and models, which staff manage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import NOTHING, Styled, number, state
+from chat.admin.formatting import NOTHING, number, state
+from chat.admin.logs import Styled
 from chat.models import Endpoint, Fallback, Model
 
 
@@ -32,13 +33,13 @@ class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         return found.annotate(models_count=Count("models"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> list[str]:
-        # The embedded model's address and key are made anew at each start.
+        # The embedded model's URL and key change with each start.
         embedded = ["base_url", "api_key_env"] if obj and obj.is_embedded else []
         return [*self.readonly_fields, *embedded]
 
-    @admin.display(description=_("key"))
+    @admin.display(description=_("API key"))
     def key(self, endpoint: Endpoint) -> str:
-        """Say whether the variable holds something; never what."""
+        """Show whether the variable is set, never its value."""
         if not endpoint.api_key_env:
             return NOTHING
         if os.environ.get(endpoint.api_key_env, "").strip():
@@ -60,7 +61,7 @@ class FallbackInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     fields = ["position", "fallback"]
     autocomplete_fields = ["fallback"]
-    verbose_name_plural = _("fallbacks: who answers when this model cannot, the lowest position first")
+    verbose_name_plural = _("fallbacks: models that answer if this one cannot, lowest position first")
 
 
 @admin.register(Model)
@@ -86,9 +87,9 @@ class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
             {"fields": ["context_tokens", "max_output_tokens", "continuation", "system_prompt"]},
         ),
         (
-            _("Time-outs"),
+            _("Timeouts"),
             {
-                "description": _("Empty: as the settings say."),
+                "description": _("Empty: the default from the settings."),
                 "fields": [
                     *("connect_timeout_s", "first_token_timeout_s"),
                     *("stall_timeout_s", "total_timeout_s"),
@@ -98,6 +99,6 @@ class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         (_("Prices"), {"fields": ["input_usd_per_million", "output_usd_per_million"]}),
     ]
 
-    @admin.display(description=_("context"), ordering="context_tokens")
+    @admin.display(description=_("context window"), ordering="context_tokens")
     def context(self, model: Model) -> str:
         return number(model.context_tokens)

@@ -1,90 +1,24 @@
-"""Conversations as their people see them, for review. Nothing here changes a word."""
+"""Conversations, read-only, for review."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
-from django.core.paginator import Page, Paginator
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import LogAdmin, ago, number
+from chat.admin.formatting import ago, number
+from chat.admin.logs import LogAdmin
+from chat.admin.transcript import transcript
 from chat.models import Conversation, Generation, Message
-
-MESSAGES_PER_PAGE = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A message in a transcript, and its place in the tree."""
-
-    message: Message
-    generation: Generation | None
-    is_shown: bool
-    version: int
-    versions: int
-    follows_previous: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    entries: list[Entry]
-    page: Page[int]
-
-
-def transcript(conversation: Conversation, page_number: str, message_id: str) -> Transcript:
-    """Return one page of all messages in the order they were written, or the page of a message.
-
-    The whole tree is read as pairs of ids; text is read for the page alone.
-    """
-    pairs = list(conversation.messages.order_by("pk").values_list("pk", "parent_id"))
-    parent_of: dict[int, int | None] = dict(pairs)
-    children: dict[int | None, list[int]] = {}
-    for pk, parent_id in pairs:
-        children.setdefault(parent_id, []).append(pk)
-    shown = _branch(parent_of, conversation.leaf_id)
-    order = list(parent_of)
-    pages = Paginator(order, MESSAGES_PER_PAGE)
-    if message_id.isdecimal() and int(message_id) in parent_of:
-        page = pages.get_page(order.index(int(message_id)) // MESSAGES_PER_PAGE + 1)
-    else:
-        page = pages.get_page(page_number)
-    messages = conversation.messages.in_bulk(list(page))
-    runs = Generation.objects.filter(message__in=list(page)).order_by("pk").defer("prefix", "request")
-    run_of = {run.message_id: run for run in runs}
-    entries: list[Entry] = []
-    previous: int | None = None
-    for pk in page:
-        siblings = children[parent_of[pk]]
-        entries.append(
-            Entry(
-                message=messages[pk],
-                generation=run_of.get(pk),
-                is_shown=pk in shown,
-                version=siblings.index(pk) + 1,
-                versions=len(siblings),
-                follows_previous=previous is None or parent_of[pk] == previous,
-            )
-        )
-        previous = pk
-    return Transcript(entries, page)
-
-
-def _branch(parent_of: dict[int, int | None], end: int | None) -> set[int]:
-    found: set[int] = set()
-    while end is not None and end not in found:
-        found.add(end)
-        end = parent_of.get(end)
-    return found
 
 
 class DeletedFilter(admin.SimpleListFilter):
-    title = _("deleted by its person")
+    title = _("deleted by user")
     parameter_name = "deleted"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -102,7 +36,7 @@ class ConversationAdmin(LogAdmin):
     list_filter = [DeletedFilter, "is_hidden", "updated_at", "model"]
     list_select_related = ["user", "model"]
     search_fields = ["title"]
-    search_help_text = _("Words of the title or of a message, or a user name.")
+    search_help_text = _("Search titles, messages and user names.")
     fields = [
         ("title", "user", "model"),
         ("created_at", "last_message", "deleted"),
@@ -134,7 +68,7 @@ class ConversationAdmin(LogAdmin):
         return queryset.filter(Q(user__username__icontains=term) | Q(pk__in=found)), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        # The way here from a person's own page.
+        # The link on the page of a user.
         return lookup == "user__id__exact" or super().lookup_allowed(lookup, value, request)
 
     def change_view(
@@ -146,19 +80,18 @@ class ConversationAdmin(LogAdmin):
     ) -> HttpResponse:
         conversation = self.get_object(request, object_id)
         if conversation is not None and self.has_view_permission(request, conversation):
-            read = transcript(conversation, request.GET.get("page", ""), request.GET.get("message", ""))
-            extra_context = {**(extra_context or {}), "transcript": read}
+            shown = transcript(conversation, request.GET.get("page", ""), request.GET.get("message", ""))
+            extra_context = {**(extra_context or {}), "transcript": shown}
         return super().change_view(request, object_id, form_url, extra_context)
 
-    # -- deleting: for good, and by superusers alone ----------------------------------------------
-
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let only superusers delete conversations, which is permanent."""
         return bool(request.user.is_active and request.user.is_superuser)
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Count what goes with them; Django would list each of 2,000 messages, and miss permissions."""
+        """Return counts. Django would list each of 2,000 messages, and require permissions for logs."""
         ids = [conversation.pk for conversation in objs]
         counts = {
             str(Conversation._meta.verbose_name_plural): len(ids),
@@ -168,8 +101,6 @@ class ConversationAdmin(LogAdmin):
             ).count(),
         }
         return [str(conversation) for conversation in objs], counts, set(), []
-
-    # -- columns ----------------------------------------------------------------------------------
 
     @admin.display(description=_("title"), ordering="title")
     def title_or_default(self, conversation: Conversation) -> str:

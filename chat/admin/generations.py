@@ -1,8 +1,9 @@
-"""Generations and their attempts: what was asked of which model, and what came of it."""
+"""Generations and their attempts: requests, models and outcomes."""
 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -13,10 +14,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin import operations
-from chat.admin.logs import NOTHING, LogAdmin, ReadOnly, ago, number, seconds, state
+from chat.admin.formatting import NOTHING, ago, number, seconds, state
+from chat.admin.logs import LogAdmin, ReadOnly
 from chat.models import Attempt, Generation, LargeRequest
 
-# Of the messages of a large request. The conversation shows more of the last one.
+# How much is shown of a large request's messages. The conversation shows more of the last one.
 LARGE_SHOWN_CHARS = 2_000
 
 
@@ -34,25 +36,24 @@ class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     def colour(self, attempt: Attempt) -> str:
         return state(attempt.outcome, attempt.get_outcome_display())
 
-    @admin.display(description=_("waited before"))
+    @admin.display(description=_("backoff"))
     def waited(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
 
-    @admin.display(description=_("in line"))
+    @admin.display(description=_("time in queue"))
     def queued(self, attempt: Attempt) -> str:
         return seconds(attempt.queued_s)
 
     @admin.display(description=_("first delta"))
     def first_delta(self, attempt: Attempt) -> str:
-        return seconds(_seconds(attempt, "first_delta_at"))
+        return seconds(_seconds_until(attempt.first_delta_at, attempt))
 
     @admin.display(description=_("duration"))
     def duration(self, attempt: Attempt) -> str:
-        return seconds(_seconds(attempt, "finished_at"))
+        return seconds(_seconds_until(attempt.finished_at, attempt))
 
 
-def _seconds(attempt: Attempt, until: str) -> float | None:
-    moment = getattr(attempt, until)
+def _seconds_until(moment: datetime | None, attempt: Attempt) -> float | None:
     return (moment - attempt.started_at).total_seconds() if moment else None
 
 
@@ -65,32 +66,32 @@ class GenerationAdmin(LogAdmin):
     list_filter = ["status", "source", "model", "created_at"]
     list_select_related = ["user"]
     search_fields = ["=id", "user__username", "model_name", "error_code"]
-    search_help_text = _("Number, user name, model or error.")
+    search_help_text = _("Search by number, user name, model or error.")
     inlines = [AttemptInline]
     actions = ["stop"]
     fieldsets = [
         (None, {"fields": [("colour", "model_name", "source"), ("user", "conversation")]}),
-        (_("How it ended"), {"fields": [("finish_reason", "error_code", "error_message")]}),
+        (_("Outcome"), {"fields": [("finish_reason", "error_code", "error_message")]}),
         (
-            _("Measures"),
+            _("Metrics"),
             {"fields": [("first_delta", "duration", "tokens"), ("cost", "left_out", "calls")]},
         ),
         (_("Times"), {"fields": [("created_at", "started_at"), ("first_delta_at", "finished_at")]}),
         (_("Run"), {"fields": [("owner", "epoch"), ("stop_requested_at", "client_id")]}),
-        (_("Request of a program"), {"fields": ["asked"]}),
+        (_("API request"), {"fields": ["api_request"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
-        # The conversation's id alone: its message may be a megabyte.
+        # Only the id of the conversation: the message may have a megabyte of text.
         return found.annotate(conversation_pk=F("message__conversation_id")).defer("prefix", "request")
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return operations.may_operate(request.user)
 
-    @admin.action(description=_("Stop those that are not over yet"), permissions=["operate"])
+    @admin.action(description=_("Stop running generations"), permissions=["operate"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Generation]) -> None:
-        self.message_user(request, operations.stop(*queryset.values_list("pk", flat=True)))
+        self.message_user(request, operations.request_stop(*queryset.values_list("pk", flat=True)))
 
     @admin.display(description=_("status"), ordering="status")
     def colour(self, generation: Generation) -> str:
@@ -104,25 +105,25 @@ class GenerationAdmin(LogAdmin):
     def duration(self, generation: Generation) -> str:
         return seconds(generation.duration_s)
 
-    @admin.display(description=_("tokens in, out"))
+    @admin.display(description=_("tokens (input, output)"))
     def tokens(self, generation: Generation) -> str:
         if generation.input_tokens is None and generation.output_tokens is None:
             return number(None)
         about = "≈ " if generation.is_usage_estimated else ""
         return number(f"{about}{generation.input_tokens or 0}, {generation.output_tokens or 0}")
 
-    @admin.display(description=_("cost, $"), ordering="cost_usd")
+    @admin.display(description=_("cost (USD)"), ordering="cost_usd")
     def cost(self, generation: Generation) -> str:
         return number(generation.cost_usd)
 
     @admin.display(description=_("messages and parameters"))
-    def asked(self, generation: Generation) -> str:
+    def api_request(self, generation: Generation) -> str:
         if generation.request is None:
             return NOTHING
-        asked = json.dumps(_shortened(generation.request), indent=2, ensure_ascii=False)
+        text = json.dumps(_shortened(generation.request), indent=2, ensure_ascii=False)
         if generation.request.get("large"):
-            asked += f"\n\n{LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS)}…"
-        return format_html("<pre>{}</pre>", asked)
+            text += f"\n\n{LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS)}…"
+        return format_html("<pre>{}</pre>", text)
 
     @admin.display(description=_("created"), ordering="id")
     def created(self, generation: Generation) -> str:
@@ -134,18 +135,18 @@ class GenerationAdmin(LogAdmin):
         if pk is None:
             return NOTHING
         url = reverse("admin:chat_conversation_change", args=[pk])
-        return format_html('<a href="{}?message={}#m{}">{}</a>', url, *[generation.message_id] * 2, _("read"))
+        return format_html('<a href="{}?message={}#m{}">{}</a>', url, *[generation.message_id] * 2, _("show"))
 
 
 def _shortened(value: Any) -> Any:
-    """Return a JSON value with what is in no language, such as an image, cut to its beginning."""
+    """Return a JSON value in which data URLs, such as images, are cut to their beginning."""
     match value:
         case str() if value.startswith("data:"):
             return f"{value[:40]}… ({len(value)})"
         case list():
-            return [_shortened(each) for each in value]
+            return [_shortened(item) for item in value]
         case dict():
-            return {key: _shortened(each) for key, each in value.items()}
+            return {key: _shortened(item) for key, item in value.items()}
     return value
 
 
@@ -158,7 +159,7 @@ class AttemptAdmin(LogAdmin):
     list_filter = ["outcome", "started_at"]
     ordering = ["-id"]
     search_fields = ["=generation__id", "model_name", "endpoint_name", "error_code"]
-    search_help_text = _("Number of a generation, model, endpoint or error.")
+    search_help_text = _("Search by generation number, model, endpoint or error.")
     fields = [
         *("generation_link", "number", "epoch", "model_name", "endpoint_name", "colour", "error_code"),
         *(
@@ -187,11 +188,11 @@ class AttemptAdmin(LogAdmin):
     def colour(self, attempt: Attempt) -> str:
         return state(attempt.outcome, attempt.get_outcome_display())
 
-    @admin.display(description=_("waited before"))
+    @admin.display(description=_("backoff"))
     def waited(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
 
-    @admin.display(description=_("in line"))
+    @admin.display(description=_("time in queue"))
     def queued(self, attempt: Attempt) -> str:
         return seconds(attempt.queued_s)
 

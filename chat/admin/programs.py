@@ -8,7 +8,8 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import NOTHING, LogAdmin, Styled, ago, number
+from chat.admin.formatting import NOTHING, ago, number
+from chat.admin.logs import LogAdmin, Styled
 from chat.models import ApiKey, Generation, Webhook, WebhookEndpoint
 
 

@@ -1,4 +1,4 @@
-"""Local bulk: many requests of one user, each a generation that waits in the database."""
+"""Local batches: many requests of one user, stored as generations that wait for a worker."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from chat.models.catalog import Model
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
 
-# Stored in one transaction: running answers wait for at most this many.
+# Rows per transaction. The writer cannot store deltas meanwhile, so it is short.
 SLICE_ROWS = 20
 
 
 async def store(
     writer: Writer, user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
 ) -> list[int]:
-    """Store `requests` as bulk generations; return their ids, in order.
+    """Store `requests` as bulk generations. Return their ids, in order.
 
-    The same `batch_id` again, of at most 50 characters, adds what is missing and nothing twice. Raises
-    RequestRefused: `conflict` if one of them was another request.
+    `batch_id` has at most 50 characters. A repeat with the same id stores only requests that are missing.
+    Raises RequestRefused `conflict` if a request differs from the one stored before.
     """
     ids: list[int] = []
     for start in range(0, len(requests), SLICE_ROWS):
-        part = requests[start : start + SLICE_ROWS]
-        ids += await writer.arun(partial(_store_slice, user, model, part, batch_id, start))
+        rows = requests[start : start + SLICE_ROWS]
+        ids += await writer.arun(partial(_store_slice, user, model, rows, batch_id, start))
     return ids
 
 
@@ -40,10 +40,10 @@ def _store_slice(
     return [
         Conversation.ask_once(
             user,
-            each.cleaned(),
+            request.cleaned(),
             model=model,
             client_id=f"{batch_id}.{number}",
             source=Generation.Source.BATCH,
         ).generation_id
-        for number, each in enumerate(requests, start)
+        for number, request in enumerate(requests, start)
     ]

@@ -1,4 +1,4 @@
-"""The admin: review of conversations, logs, and operation of processes. Importing it registers all pages."""
+"""The admin: pages for reviewers and operators. Importing this package registers them."""
 
 from chat.admin import accounts, catalog, conversations, generations, processes, programs
 

@@ -1,4 +1,4 @@
-"""Endpoints and models, which staff manage."""
+"""Endpoints, models and fallbacks, which staff add and change."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.formatting import NOTHING, number, state
-from chat.admin.logs import Styled
+from chat.admin.logs import EMPTY_VALUE, StyledAdmin, number, state
 from chat.models import Endpoint, Fallback, Model
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+class EndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["name", "base_url", "is_enabled", "key", "slots", "models_link"]
     list_filter = ["is_enabled"]
     search_fields = ["name", "base_url"]
@@ -33,7 +32,7 @@ class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         return found.annotate(models_count=Count("models"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> list[str]:
-        # The embedded model's URL and key change with each start.
+        # The embedded model gets a new address and key at each start.
         embedded = ["base_url", "api_key_env"] if obj and obj.is_embedded else []
         return [*self.readonly_fields, *embedded]
 
@@ -41,7 +40,7 @@ class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
     def key(self, endpoint: Endpoint) -> str:
         """Show whether the variable is set, never its value."""
         if not endpoint.api_key_env:
-            return NOTHING
+            return EMPTY_VALUE
         if os.environ.get(endpoint.api_key_env, "").strip():
             return state("completed", _("%(name)s is set") % {"name": endpoint.api_key_env})
         return state("failed", _("%(name)s is not set") % {"name": endpoint.api_key_env})
@@ -61,11 +60,11 @@ class FallbackInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     fields = ["position", "fallback"]
     autocomplete_fields = ["fallback"]
-    verbose_name_plural = _("fallbacks: models that answer if this one cannot, lowest position first")
+    verbose_name_plural = _("fallbacks, used in this order when the model is not available")
 
 
 @admin.register(Model)
-class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = [
         "name",
         "label",
@@ -91,8 +90,10 @@ class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
             {
                 "description": _("Empty: the default from the settings."),
                 "fields": [
-                    *("connect_timeout_s", "first_token_timeout_s"),
-                    *("stall_timeout_s", "total_timeout_s"),
+                    "connect_timeout_s",
+                    "first_token_timeout_s",
+                    "stall_timeout_s",
+                    "total_timeout_s",
                 ],
             },
         ),

@@ -1,20 +1,100 @@
-"""Conversations, read-only, for review."""
+"""Conversations for review: read-only, with a transcript of all branches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
+from django.core.paginator import Page, Paginator
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.formatting import ago, number
-from chat.admin.logs import LogAdmin
-from chat.admin.transcript import transcript
+from chat.admin.logs import LogAdmin, ago, number
 from chat.models import Conversation, Generation, Message
+
+MESSAGES_PER_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedMessage:
+    """A message of a transcript, and its position in the tree."""
+
+    message: Message
+    generation: Generation | None
+    is_shown: bool
+    version: int
+    versions: int
+    follows_previous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    messages: list[ReviewedMessage]
+    page: Page[int]
+
+
+class MessageTree:
+    """The ids of all messages of a conversation, in the order of creation, without their text."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        pairs = conversation.messages.order_by("pk").values_list("pk", "parent_id")
+        self.parent_of: dict[int, int | None] = dict(pairs)
+        self._children: dict[int | None, list[int]] = {}
+        for pk, parent_id in self.parent_of.items():
+            self._children.setdefault(parent_id, []).append(pk)
+
+    def siblings(self, pk: int) -> list[int]:
+        """Return all versions of a message, itself included, oldest first."""
+        return self._children[self.parent_of[pk]]
+
+    def branch(self, end: int | None) -> set[int]:
+        """Return the messages on the path from the root to `end`."""
+        found: set[int] = set()
+        while end is not None and end not in found:
+            found.add(end)
+            end = self.parent_of.get(end)
+        return found
+
+    def page(self, page_number: str, message_id: str) -> Page[int]:
+        """Return the page that shows a message, if there is one with that id, else the numbered page."""
+        order = list(self.parent_of)
+        pages = Paginator(order, MESSAGES_PER_PAGE)
+        if message_id.isdecimal() and int(message_id) in self.parent_of:
+            return pages.get_page(order.index(int(message_id)) // MESSAGES_PER_PAGE + 1)
+        return pages.get_page(page_number)
+
+
+def transcript(conversation: Conversation, page_number: str, message_id: str) -> Transcript:
+    """Return one page of the transcript: all messages in the order of creation.
+
+    The whole tree is read as pairs of ids; text is read only for the page.
+    """
+    tree = MessageTree(conversation)
+    page = tree.page(page_number, message_id)
+    messages = conversation.messages.in_bulk(list(page))
+    generations = Generation.objects.filter(message__in=list(page)).order_by("pk").defer("prefix", "request")
+    generation_of = {generation.message_id: generation for generation in generations}
+    shown = tree.branch(conversation.leaf_id)
+    reviewed: list[ReviewedMessage] = []
+    previous: int | None = None
+    for pk in page:
+        siblings = tree.siblings(pk)
+        reviewed.append(
+            ReviewedMessage(
+                message=messages[pk],
+                generation=generation_of.get(pk),
+                is_shown=pk in shown,
+                version=siblings.index(pk) + 1,
+                versions=len(siblings),
+                follows_previous=previous is None or tree.parent_of[pk] == previous,
+            )
+        )
+        previous = pk
+    return Transcript(reviewed, page)
 
 
 class DeletedFilter(admin.SimpleListFilter):
@@ -36,7 +116,7 @@ class ConversationAdmin(LogAdmin):
     list_filter = [DeletedFilter, "is_hidden", "updated_at", "model"]
     list_select_related = ["user", "model"]
     search_fields = ["title"]
-    search_help_text = _("Search titles, messages and user names.")
+    search_help_text = _("Words of the title or of a message, or a user name")
     fields = [
         ("title", "user", "model"),
         ("created_at", "last_message", "deleted"),
@@ -68,7 +148,7 @@ class ConversationAdmin(LogAdmin):
         return queryset.filter(Q(user__username__icontains=term) | Q(pk__in=found)), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        # The link on the page of a user.
+        # The link from the page of a user.
         return lookup == "user__id__exact" or super().lookup_allowed(lookup, value, request)
 
     def change_view(
@@ -80,18 +160,18 @@ class ConversationAdmin(LogAdmin):
     ) -> HttpResponse:
         conversation = self.get_object(request, object_id)
         if conversation is not None and self.has_view_permission(request, conversation):
-            shown = transcript(conversation, request.GET.get("page", ""), request.GET.get("message", ""))
-            extra_context = {**(extra_context or {}), "transcript": shown}
+            page = transcript(conversation, request.GET.get("page", ""), request.GET.get("message", ""))
+            extra_context = {**(extra_context or {}), "transcript": page}
         return super().change_view(request, object_id, form_url, extra_context)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let only superusers delete conversations, which is permanent."""
+        """Only superusers delete conversations here. It cannot be undone."""
         return bool(request.user.is_active and request.user.is_superuser)
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Return counts. Django would list each of 2,000 messages, and require permissions for logs."""
+        """Count the rows that are deleted too. Django would list each one, and find permissions missing."""
         ids = [conversation.pk for conversation in objs]
         counts = {
             str(Conversation._meta.verbose_name_plural): len(ids),

@@ -1,4 +1,4 @@
-"""The operations page: the status of every process and model, and actions that reach all processes."""
+"""The contents of the Operations page: models, the status of every process, and limits."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django import forms
-from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.conf import settings
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from chat.admin.formatting import NOTHING, ago, number, seconds, state
-from chat.admin.limits import LimitRow, limit_rows
-from chat.models import BreakerOverride, Generation, Model, Process
-from chat.runtime.process import current_runtime
+from chat.admin.logs import EMPTY_VALUE, ago, number, seconds, state
+from chat.generation import routing
+from chat.models import BreakerOverride, Endpoint, Generation, Model, Process
 
-# By (endpoint name, model name).
+# By endpoint name and model name.
 type Overrides = dict[tuple[str, str], BreakerOverride]
-
-
-def may_operate(user: AbstractUser | AnonymousUser) -> bool:
-    """Return whether a user may use the buttons: the permission to change processes."""
-    return user.has_perm("chat.change_process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +32,16 @@ class BreakerRow:
     model: str
     endpoint: str
     state: str
-    next_probe: str
+    wait: str
     waiting: str
-    held_by: str
+    override: str
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
     endpoint: str
     slots: str
-    queued: str
+    queue: str
     pause: str
 
 
@@ -62,7 +55,7 @@ class GenerationRow:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSection:
-    """A process, from its row. `more`: the number of running generations that the row does not list."""
+    """The status of one process. `more`: how many running generations its status leaves out."""
 
     id: str
     name: str
@@ -79,52 +72,110 @@ class ProcessSection:
 
 
 @dataclass(frozen=True, slots=True)
-class Operations:
+class LimitRow:
+    """One limit. `where`: the setting or the page that changes it."""
+
+    scope: str
+    name: str
+    value: str
+    where: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsPage:
     models: list[ModelRow]
     limits: list[LimitRow]
     processes: list[ProcessSection]
 
 
-def operations() -> Operations:
-    """Read the page. Five queries, for any number of processes, models and generations."""
-    overrides: Overrides = {
+def operations_page() -> OperationsPage:
+    """Read the page: five queries for any number of processes, models and generations."""
+    overrides = {
         (row.endpoint_name, row.model_name): row for row in BreakerOverride.objects.select_related("by")
     }
     processes = list(Process.objects.all())
-    running = [each["id"] for process in processes for each in process.status.get("generations", ())]
-    stopping = Generation.objects.filter(pk__in=running).exclude(stop_requested_at=None)
-    stopping_ids = set(stopping.values_list("pk", flat=True))
-    return Operations(
-        [_model_row(*key, overrides.get(key)) for key in sorted(_known_models(processes, overrides))],
-        limit_rows(),
-        [_process_section(process, overrides, stopping_ids) for process in processes],
+    running = [row["id"] for process in processes for row in process.status.get("generations", ())]
+    stopping = set(
+        Generation.objects.filter(pk__in=running).exclude(stop_requested_at=None).values_list("pk", flat=True)
+    )
+    models = sorted(_model_keys(processes, overrides))
+    return OperationsPage(
+        [_model_row(endpoint, model, overrides.get((endpoint, model))) for endpoint, model in models],
+        _limits(),
+        [_process_section(process, overrides, stopping) for process in processes],
     )
 
 
-def _known_models(processes: list[Process], overrides: Overrides) -> set[tuple[str, str]]:
-    """Return the enabled models, those with a breaker, and those that are forced open."""
-    known = set(Model.objects.filter(is_enabled=True).values_list("endpoint__name", "name"))
-    known |= {key for key, row in overrides.items() if row.is_held}
-    breakers = (each for process in processes for each in process.status.get("breakers", ()))
-    return known | {(each["endpoint"], each["model"]) for each in breakers}
+def _model_keys(processes: list[Process], overrides: Overrides) -> set[tuple[str, str]]:
+    """Return the enabled models, and those that have a breaker or are forced open."""
+    enabled = set(Model.objects.filter(is_enabled=True).values_list("endpoint__name", "name"))
+    held = {key for key, override in overrides.items() if override.is_held}
+    with_breaker = {
+        (breaker["endpoint"], breaker["model"])
+        for process in processes
+        for breaker in process.status.get("breakers", ())
+    }
+    return enabled | held | with_breaker
+
+
+def _limits() -> list[LimitRow]:
+    """Return the limits of concurrency and rate, and where each is changed."""
+    return [*_endpoint_limits(), *_user_limits(), *_key_limits()]
+
+
+def _endpoint_limits() -> list[LimitRow]:
+    scope = _("per endpoint")
+    slots = [
+        LimitRow(
+            scope,
+            _("slots of %(endpoint)s") % {"endpoint": endpoint},
+            number(endpoint.slots),
+            _("endpoint page"),
+            reverse("admin:chat_endpoint_change", args=[endpoint.pk]),
+        )
+        for endpoint in Endpoint.objects.filter(is_enabled=True)
+    ]
+    return [*slots, LimitRow(scope, _("queued calls"), number(routing.QUEUE_MAX), _("not configurable"))]
+
+
+def _user_limits() -> list[LimitRow]:
+    limits = [
+        (_("running answers"), "RUNNING_PER_USER"),
+        (_("messages per minute"), "ASKS_PER_MINUTE"),
+        (_("concurrent requests of all API keys"), "API_RUNNING_PER_USER"),
+    ]
+    return [_setting_limit(_("per user"), *limit) for limit in limits]
+
+
+def _key_limits() -> list[LimitRow]:
+    limits = [
+        (_("concurrent requests, unless the key has its own limit"), "RUNNING_PER_KEY"),
+        (_("requests per minute"), "ASKS_PER_MINUTE_PER_KEY"),
+    ]
+    return [_setting_limit(_("per API key"), *limit) for limit in limits]
+
+
+def _setting_limit(scope: str, name: str, setting: str) -> LimitRow:
+    return LimitRow(scope, name, number(getattr(settings, setting)), f"CHATSITE_{setting}")
 
 
 def _model_row(endpoint: str, model: str, override: BreakerOverride | None) -> ModelRow:
     if override is None:
-        return ModelRow(model, endpoint, is_held=False, override=NOTHING)
+        return ModelRow(model, endpoint, is_held=False, override=EMPTY_VALUE)
     label = _("forced open") if override.is_held else _("closed")
-    shown = state("open" if override.is_held else "closed", label)
-    return ModelRow(model, endpoint, override.is_held, format_html("{} {}", shown, _signature(override)))
+    badge = state("open" if override.is_held else "closed", label)
+    return ModelRow(model, endpoint, override.is_held, format_html("{} {}", badge, _by_and_when(override)))
 
 
-def _signature(override: BreakerOverride) -> str:
-    """Return the operator's name and the time of an override."""
+def _by_and_when(override: BreakerOverride) -> str:
     return ago(override.at, by=str(override.by or _("deleted user")))
 
 
-def _process_section(process: Process, overrides: Overrides, stopping_ids: set[int]) -> ProcessSection:
+def _process_section(process: Process, overrides: Overrides, stopping: set[int]) -> ProcessSection:
+    # A process of an older release may lack some of these.
     status: dict[str, Any] = process.status
-    listed = status.get("generations", [])
+    generations = status.get("generations", [])
     running = status.get("running", 0)
     return ProcessSection(
         id=process.pk,
@@ -135,89 +186,54 @@ def _process_section(process: Process, overrides: Overrides, stopping_ids: set[i
         seen=ago(process.seen_at),
         running=running,
         sockets=status.get("sockets", 0),
-        more=max(0, running - len(listed)),
-        breakers=[_breaker_row(each, overrides) for each in status.get("breakers", ())],
-        endpoints=[_endpoint_row(each) for each in status.get("endpoints", ())],
-        generations=[_generation_row(each, stopping_ids) for each in listed],
+        more=max(0, running - len(generations)),
+        breakers=[_breaker_row(breaker, overrides) for breaker in status.get("breakers", ())],
+        endpoints=[_endpoint_row(endpoint) for endpoint in status.get("endpoints", ())],
+        generations=[_generation_row(generation, stopping) for generation in generations],
     )
 
 
 def _breaker_row(breaker: dict[str, Any], overrides: Overrides) -> BreakerRow:
     labels = {"closed": _("closed"), "open": _("open"), "half_open": _("half open")}
+    value, wait_s = breaker["state"], breaker["wait_s"]
     override = overrides.get((breaker["endpoint"], breaker["model"]))
-    is_waiting = breaker["state"] != "closed" and breaker["wait_s"] is not None
     return BreakerRow(
         model=breaker["model"],
         endpoint=breaker["endpoint"],
-        state=state(breaker["state"], labels.get(breaker["state"], breaker["state"])),
-        next_probe=seconds(breaker["wait_s"]) if is_waiting else NOTHING,
+        state=state(value, labels.get(value, value)),
+        wait=EMPTY_VALUE if value == "closed" or wait_s is None else seconds(wait_s),
         waiting=number(breaker["waiting"]),
-        held_by=_signature(override) if breaker["is_held"] and override is not None else NOTHING,
+        override=_by_and_when(override) if breaker["is_held"] and override is not None else EMPTY_VALUE,
     )
 
 
 def _endpoint_row(endpoint: dict[str, Any]) -> EndpointRow:
+    # By priority. A JSON column of PostgreSQL does not keep the order of keys.
     labels = {"interactive": _("interactive"), "api": _("API"), "bulk": _("bulk")}
-    # By priority, highest first; a JSON column of PostgreSQL does not keep the order.
     waiting = endpoint["waiting"]
-    queued = ", ".join(f"{label} {waiting[name]}" for name, label in labels.items() if waiting.get(name))
+    queue = ", ".join(f"{label} {waiting[name]}" for name, label in labels.items() if waiting.get(name))
     return EndpointRow(
         endpoint=endpoint["endpoint"],
         slots=_slots(endpoint),
-        queued=queued or NOTHING,
-        pause=seconds(endpoint["paused_s"]) if endpoint["paused_s"] else NOTHING,
+        queue=queue or EMPTY_VALUE,
+        pause=seconds(endpoint["paused_s"]) if endpoint["paused_s"] else EMPTY_VALUE,
     )
 
 
 def _slots(endpoint: dict[str, Any]) -> str:
-    if endpoint.get("processes", 1) == 1:  # older releases do not report `processes`
+    if endpoint.get("processes", 1) == 1:
         return number(f"{endpoint['running']} / {endpoint['slots']}")
     if endpoint["in_use"] is None:
-        text = _("%(running)d of %(limit)d here; %(slots)d shared by %(processes)d processes")
-    else:
-        text = _("%(running)d here, %(in_use)d of %(slots)d in total, shared by %(processes)d processes")
-    return text % endpoint
-
-
-def _generation_row(generation: dict[str, Any], stopping_ids: set[int]) -> GenerationRow:
-    since = datetime.fromisoformat(generation["since"]) if generation["since"] else None
-    return GenerationRow(generation["id"], generation["model"], ago(since), generation["id"] in stopping_ids)
-
-
-class OperationForm(forms.Form):
-    """The data of one button of the page."""
-
-    action = forms.ChoiceField(choices=[(action, action) for action in ("hold_open", "close", "stop")])
-    endpoint = forms.CharField(max_length=80, required=False)
-    model = forms.CharField(max_length=200, required=False)
-    generation = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
-
-    def clean(self) -> dict[str, Any]:
-        data = self.cleaned_data
-        required = ["generation"] if data.get("action") == "stop" else ["endpoint", "model"]
-        for name in required:
-            if not data.get(name):
-                self.add_error(name, _("This field is required."))
-        return data
-
-    def apply(self, operator: AbstractUser) -> str:
-        """Carry out the action for all processes. Return a message for the operator."""
-        data = self.cleaned_data
-        if data["action"] == "stop":
-            return request_stop(data["generation"])
-        override = BreakerOverride.hold_open if data["action"] == "hold_open" else BreakerOverride.close
-        current_runtime().writer.run(lambda: override(data["endpoint"], data["model"], by=operator))
-        if data["action"] == "hold_open":
-            return _("Breaker of %(model)s forced open: no calls until it is closed.") % data
-        return _("Breaker of %(model)s closed: calls are allowed.") % data
-
-
-def request_stop(*ids: int) -> str:
-    """Request a stop of generations of any users. Return a message for the operator."""
-    count = current_runtime().writer.run(lambda: Generation.objects.filter(pk__in=ids).request_stop())
-    if not count:
-        return _("Already finished.")
-    message = ngettext(
-        "Stop requested for %(count)d generation.", "Stop requested for %(count)d generations.", count
+        return (
+            _("%(running)d of %(limit)d here; %(processes)d processes share %(slots)d slots, usage unknown")
+            % endpoint
+        )
+    return (
+        _("%(running)d here; %(processes)d processes use %(in_use)d of %(slots)d slots in total") % endpoint
     )
-    return message % {"count": count}
+
+
+def _generation_row(generation: dict[str, Any], stopping: set[int]) -> GenerationRow:
+    since = datetime.fromisoformat(generation["since"]) if generation["since"] else None
+    pk = generation["id"]
+    return GenerationRow(pk, generation["model"], ago(since), pk in stopping)

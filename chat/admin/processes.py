@@ -1,4 +1,4 @@
-"""Processes, and the pages for operators."""
+"""Processes: which are running, since when, and their status."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.formatting import ago, number, pretty
-from chat.admin.logs import LogAdmin
-from chat.admin.operations import OperationForm, may_operate, operations
-from chat.admin.patterns import pattern_table
+from chat.admin.logs import LogAdmin, ago, number, pretty
+from chat.admin.operations import operations_page
+from chat.admin.operator_actions import OperatorActionForm, may_operate
+from chat.admin.patterns import patterns_table
 from chat.models import Process
 
 
@@ -33,24 +33,25 @@ class ProcessAdmin(LogAdmin):
         ]
 
     def operations_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the status of all processes, or carry out an operator's action."""
+        """Show the status of all processes; apply the actions of operators."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
-            return self._apply(request)
+            return self._apply_action(request)
         context = {
             "title": _("Operations"),
-            "operations": operations(),
+            "operations": operations_page(),
             "may_operate": may_operate(request.user),
-            "is_paused": "still" in request.GET,
+            "is_refresh_paused": "still" in request.GET,
         }
         return self._page(request, "operations", context)
 
     def patterns_view(self, request: HttpRequest) -> HttpResponse:
-        """Show how the execution patterns performed in the last days."""
+        """Compare the execution patterns by the answers of the last days."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return self._page(request, "patterns", {"title": _("Patterns"), "table": pattern_table(request)})
+        context = {"title": _("Execution patterns"), "table": patterns_table(request)}
+        return self._page(request, "patterns", context)
 
     def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
         context |= {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
@@ -58,10 +59,10 @@ class ProcessAdmin(LogAdmin):
         page.headers["Cache-Control"] = "no-store"
         return page
 
-    def _apply(self, request: HttpRequest) -> HttpResponse:
+    def _apply_action(self, request: HttpRequest) -> HttpResponse:
         if not may_operate(request.user):
             raise PermissionDenied
-        form = OperationForm(request.POST)
+        form = OperatorActionForm(request.POST)
         if not form.is_valid():
             return HttpResponseBadRequest(_("Unknown action."))
         assert request.user.is_authenticated

@@ -1,4 +1,4 @@
-"""Local batches: many requests of one user, stored as generations that wait for a worker."""
+"""Local batches: many requests of one user, each stored as a queued generation."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from chat.models.catalog import Model
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
 
-# Rows per transaction. The writer cannot store deltas meanwhile, so it is short.
+# Requests stored in one transaction. Running answers wait for that long.
 SLICE_ROWS = 20
 
 
 async def store(
     writer: Writer, user: AbstractUser, model: Model, requests: Sequence[ApiRequest], *, batch_id: str
 ) -> list[int]:
-    """Store `requests` as bulk generations. Return their ids, in order.
+    """Store `requests` as bulk generations; return their ids, in order.
 
-    `batch_id` has at most 50 characters. A repeat with the same id stores only requests that are missing.
-    Raises RequestRefused `conflict` if a request differs from the one stored before.
+    A repeat with the same `batch_id` (at most 50 characters) stores only requests that are missing. Raises
+    RequestRefused: `conflict` if a stored request differs.
     """
     ids: list[int] = []
     for start in range(0, len(requests), SLICE_ROWS):
-        rows = requests[start : start + SLICE_ROWS]
-        ids += await writer.arun(partial(_store_slice, user, model, rows, batch_id, start))
+        part = requests[start : start + SLICE_ROWS]
+        operation = partial(_store_slice, user, model, part, batch_id, start)
+        ids += await writer.arun(operation, user_id=user.pk)
     return ids
 
 

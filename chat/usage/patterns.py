@@ -1,6 +1,6 @@
-"""Execution patterns: what each is best for, and its measured performance.
+"""The ways to run calls to a model side by side: what each is best for, and how it did.
 
-Measurements come from answers: from the clock of a command, or from the rows of generations.
+What is measured comes from answers, by a command's own clock or from the log's rows; the rest is text.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from chat.models.generation import Generation
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as StrPromise
 
-# A table from the log reads at most this many answers, the newest ones.
+# How many of the newest answers a table from the log looks at, however many there are.
 ROWS_MAX = 20_000
-# The prefix of client ids of the answers that `manage.py patterns` requests concurrently.
+# How the answers that `manage.py patterns` asks for at once are told from those of other commands.
 ASYNC_COMMAND = "patterns-async-"
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """An execution pattern and its description."""
+    """A way to run calls, in words."""
 
     name: str
     label: StrPromise
@@ -37,32 +37,32 @@ class Pattern:
     best_for: StrPromise
 
 
-SYNC = Pattern("sync", _("sync"), _("low: one call at a time"), _("scripts, command line"))
-ASYNC = Pattern("async", _("async"), _("medium: concurrent calls with a limit"), _("internal APIs, programs"))
-STREAMING = Pattern("streaming", _("streaming"), _("medium: text as it is generated"), _("chat with users"))
-BATCH = Pattern("batch", _("batch"), _("high: submit now, fetch later"), _("bulk work that can wait"))
+SYNC = Pattern("sync", _("sync"), _("low: one call after the other"), _("scripts, the command line"))
+ASYNC = Pattern("async", _("async"), _("medium: many calls, a limit"), _("internal APIs, programs"))
+STREAMING = Pattern("streaming", _("streaming"), _("medium: text while it comes"), _("people, chats"))
+BATCH = Pattern("batch", _("batch"), _("high: ask now, fetch later"), _("bulk that can wait"))
 ALL = (SYNC, ASYNC, STREAMING, BATCH)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The measurements of one answer, in seconds since the request.
+    """One answer as its reader had it, in seconds since it was asked.
 
-    `first_s`: until the client has the first text, which without streaming is the end. `generating_s`: from
-    the first delta to the last.
+    `first_s`: until the first text; a reader who takes the answer whole has it with the last.
+    `written_s`: from its first delta to its last.
     """
 
     is_complete: bool
     first_s: float
     end_s: float
-    generating_s: float | None = None
+    written_s: float | None = None
     output_tokens: int | None = None
     cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The measurements of a pattern. Times are those of complete answers. None: unknown."""
+    """What the answers of one pattern say; times are of the complete ones. None: not known."""
 
     answers: int
     failures: int
@@ -70,23 +70,23 @@ class Measured:
     first_p95_s: float | None
     end_median_s: float | None
     end_p95_s: float | None
-    # The median over single answers, while the model generates.
+    # Of one answer while it is written; the median.
     tokens_per_s: float | None
-    # None if the cost of any answer is unknown.
+    # None if the price of any of them is not known.
     cost_usd: Decimal | None
 
 
 def measure(samples: Sequence[Sample]) -> Measured | None:
-    """Aggregate samples. Return None if there are none."""
+    """Sum `samples` up; None if there are none."""
     if not samples:
         return None
     complete = [sample for sample in samples if sample.is_complete]
     first = sorted(sample.first_s for sample in complete)
     end = sorted(sample.end_s for sample in complete)
     speeds = sorted(
-        sample.output_tokens / sample.generating_s
+        sample.output_tokens / sample.written_s
         for sample in complete
-        if sample.output_tokens and sample.generating_s
+        if sample.output_tokens and sample.written_s
     )
     costs = [sample.cost_usd for sample in complete]
     known = [cost for cost in costs if cost is not None]
@@ -103,14 +103,14 @@ def measure(samples: Sequence[Sample]) -> Measured | None:
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float | None:
-    """Return the percentile of sorted values by the nearest-rank method. None if there are no values."""
+    """Return the smallest of `ordered` that `percent` of a hundred do not exceed; None of nothing."""
     return ordered[ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
 def from_logs(days: int) -> dict[Pattern, Measured | None]:
-    """Measure the final answers to requests of the last `days`. One query.
+    """Measure the answers that were asked for in the last `days` and are final: one query.
 
-    It reads only the newest ROWS_MAX rows, by primary key, so its time does not grow with the log.
+    It reads the newest ROWS_MAX rows by their key, so that it takes the same time in a large log.
     """
     samples: dict[str, list[Sample]] = {pattern.name: [] for pattern in ALL}
     for name, sample in _logged(days):
@@ -122,7 +122,7 @@ def _logged(days: int) -> Iterable[tuple[str, Sample]]:
     newest = Generation.objects.order_by("-pk").values("pk")[:ROWS_MAX]
     final = Generation.objects.filter(
         pk__in=newest, created_at__gte=timezone.now() - timedelta(days=days), finished_at__isnull=False
-    ).exclude(status=Generation.Status.STOPPED)  # its time depends on when the user pressed stop
+    ).exclude(status=Generation.Status.STOPPED)  # its time says when somebody had read enough
     fields = ("status", "created_at", "first_delta_at", "finished_at", "output_tokens", "cost_usd")
     rows = _by_pattern(final).order_by().values_list("pattern", *fields)
     for pattern, status, created_at, first_delta_at, finished_at, tokens, cost in rows.iterator():
@@ -134,7 +134,7 @@ def _logged(days: int) -> Iterable[tuple[str, Sample]]:
                 is_complete=status == Generation.Status.COMPLETED,
                 first_s=(first_delta_at - created_at).total_seconds() if is_streaming else end_s,
                 end_s=end_s,
-                generating_s=(finished_at - first_delta_at).total_seconds() if first_delta_at else None,
+                written_s=(finished_at - first_delta_at).total_seconds() if first_delta_at else None,
                 output_tokens=tokens,
                 cost_usd=cost,
             ),
@@ -142,7 +142,7 @@ def _logged(days: int) -> Iterable[tuple[str, Sample]]:
 
 
 def _by_pattern(found: QuerySet[Generation]) -> QuerySet[Generation]:
-    """Annotate each generation with the name of its pattern."""
+    """Say of each by which pattern it was asked for."""
     source = Generation.Source
     return found.annotate(
         pattern=Case(

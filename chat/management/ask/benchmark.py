@@ -136,7 +136,7 @@ async def _ask(runtime: Runtime, plan: Plan, pattern: Pattern, question: str) ->
         is_complete=answer.status == Generation.Status.COMPLETED,
         first_s=first_s if pattern is patterns.STREAMING and first_s is not None else end_s,
         end_s=end_s,
-        generating_s=end_s - first_s if first_s is not None else None,
+        written_s=end_s - first_s if first_s is not None else None,
         output_tokens=answer.output_tokens,
         cost_usd=answer.cost_usd,
     )

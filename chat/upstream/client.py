@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,6 +56,8 @@ class Client:
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
+        # A thread may prepare the client while the first request does.
+        self._preparing = Lock()
 
     def prepare(self) -> None:
         """Import the SDK, which takes most of a second, before the first request."""
@@ -62,12 +65,13 @@ class Client:
         import httpx2
         import openai
 
-        if self._http is None:
-            self._http = openai.DefaultAioHttpClient(
-                limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_S),
-                # The API key must not be sent to another host.
-                follow_redirects=False,
-            )
+        with self._preparing:
+            if self._http is None:
+                self._http = openai.DefaultAioHttpClient(
+                    limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_S),
+                    # The API key must not be sent to another host.
+                    follow_redirects=False,
+                )
 
     @asynccontextmanager
     async def open(self, request: UpstreamRequest) -> AsyncIterator[AsyncIterator[bytes]]:

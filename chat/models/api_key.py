@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.errors import RequestRefused
 from chat.models.generation import Generation
+from chat.models.limits import lock_user
 from chat.text import clean
 
 # `last_used_at` is updated at most this often.
@@ -81,6 +82,7 @@ class ApiKey(models.Model):
         return f"{self.name} ({self.prefix}…)"
 
     @classmethod
+    @transaction.atomic
     def make(cls, user: AbstractUser, name: str, *, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
         """Create a key; return its row and the key itself, which cannot be recovered later.
 
@@ -89,6 +91,7 @@ class ApiKey(models.Model):
         name = " ".join(clean(name).split())[:80]
         if not name:
             raise RequestRefused("empty", gettext("Enter a name that says what the key is for."))
+        lock_user(user.pk)
         if cls.objects.valid().filter(user_id=user.pk).count() >= cls.PER_USER:
             raise RequestRefused(
                 "too_many_keys",
@@ -137,7 +140,7 @@ class ApiKey(models.Model):
         return self.running_max or settings.RUNNING_PER_KEY
 
     def check_limits(self) -> None:
-        """Check the limits of this key and its user for one more request.
+        """Check the limits of this key and its user for one more request. The caller has called `lock_user`.
 
         Raises RequestRefused: `too_many_running`, `too_many_asks`.
         """

@@ -155,6 +155,14 @@ def test_two_keys_of_a_user_do_not_exceed_their_combined_limit(django_user_model
         assert (len(stored), refused) == (3, {"too_many_running": 7})
 
 
+def test_a_user_does_not_get_more_api_keys_than_the_limit(django_user_model, servers, monkeypatch):
+    monkeypatch.setattr(ApiKey, "PER_USER", 3)
+    for number in range(ROUNDS_OF_TEN):
+        user = django_user_model.objects.create(username=f"user{number}")
+        stored, refused = at_once(servers, [partial(ApiKey.make, user, "tests")] * 10)
+        assert (len(stored), refused) == (3, {"too_many_keys": 7})
+
+
 def test_of_two_messages_after_the_same_answer_one_is_refused(user, model, servers):
     first = ask(user)
     for number in range(ROUNDS):

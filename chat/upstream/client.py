@@ -6,6 +6,7 @@ of this program is in `stream.py`. The bytes of a stream are decoded by `sse.py`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Client:
 
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
+        # `prepare` runs on a thread while the first request may call it on the loop.
+        self._lock = threading.Lock()
+        self._is_closed = False
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
 
     def prepare(self) -> None:
@@ -62,12 +66,13 @@ class Client:
         import httpx2
         import openai
 
-        if self._http is None:
-            self._http = openai.DefaultAioHttpClient(
-                limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_S),
-                # The API key must not be sent to another host.
-                follow_redirects=False,
-            )
+        with self._lock:
+            if self._http is None and not self._is_closed:
+                self._http = openai.DefaultAioHttpClient(
+                    limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_S),
+                    # The API key must not be sent to another host.
+                    follow_redirects=False,
+                )
 
     @asynccontextmanager
     async def open(self, request: UpstreamRequest) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -113,10 +118,12 @@ class Client:
         return self._clients[key]
 
     async def close(self) -> None:
+        """Close all connections; the client makes no further ones."""
         self._clients.clear()
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        with self._lock:
+            http, self._http, self._is_closed = self._http, None, True
+        if http is not None:
+            await http.aclose()
 
 
 async def _sent(slices: Sequence[bytes]) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Attempts: the upstream calls of a generation, one row each."""
+"""Attempts: one row for each upstream call of a generation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ class Attempt(models.Model):
         COMPLETED = "completed", _("completed")
         STOPPED = "stopped", _("stopped")
         FAILED = "failed", _("failed")
-        LOST = "lost", _("lost with its process")
+        LOST = "lost", _("process died")
 
     class Recovery(models.TextChoices):
-        CONTINUE = "continue", _("continues the text")
-        RESTART = "restart", _("restarts")
+        CONTINUE = "continue", _("continue")
+        RESTART = "restart", _("restart")
 
     generation = models.ForeignKey("chat.Generation", models.CASCADE, related_name="attempts")
     number = models.PositiveSmallIntegerField(_("number"))
     epoch = models.PositiveIntegerField(_("epoch"), default=0)
     model_name = models.CharField(_("model"), max_length=200)
     endpoint_name = models.CharField(_("endpoint"), max_length=80, blank=True)
-    # How it follows the text of earlier attempts; empty: there was none.
+    # How this attempt treats the text of earlier ones. Empty: there was no text.
     recovery = models.CharField(_("recovery"), max_length=10, choices=Recovery, blank=True, db_default="")
     # Characters of the answer before this attempt.
     before_chars = models.PositiveIntegerField(_("characters before"), default=0, db_default=0)
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome, default=Outcome.RUNNING)
     error_code = models.CharField(_("error"), max_length=60, blank=True)
-    # The endpoint's own words, redacted: for staff, never for the user.
-    error_detail = models.TextField(_("detail"), blank=True)
-    wait_s = models.FloatField(_("backoff, s"), default=0)
-    # In the admission queue, just before this call.
-    queued_s = models.FloatField(_("time in queue, s"), default=0, db_default=0)
-    # Text that ended with this attempt, and that a restart removed from the answer.
-    abandoned_text = models.TextField(_("abandoned text"), blank=True)
+    # The endpoint's message, redacted. Staff see it, the user does not.
+    error_detail = models.TextField(_("error detail"), blank=True)
+    wait_s = models.FloatField(_("backoff (s)"), default=0)
+    # Time in the admission queue just before this call.
+    queued_s = models.FloatField(_("time in queue (s)"), default=0, db_default=0)
+    # Text up to the end of this attempt, which a restart then removed from the answer.
+    abandoned_text = models.TextField(_("discarded text"), blank=True)
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     first_delta_at = models.DateTimeField(_("first delta"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)

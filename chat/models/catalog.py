@@ -1,11 +1,10 @@
-"""What can be talked to: endpoints (a base URL and the name of a key) and the models behind them."""
+"""The catalog: endpoints (a base URL and the name of an API key), their models, and fallbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
@@ -17,24 +16,24 @@ from chat.errors import RequestRefused
 
 
 def validate_base_url(value: str) -> None:
-    """Accept http and https URLs with a host; credentials belong in the environment, not here."""
+    """Accept http and https URLs with a host and without credentials."""
     try:
         parts = urlsplit(value)
         is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise ValidationError(_("Give a URL such as https://api.openai.com/v1."))
+        raise ValidationError(_("Enter a URL such as https://api.openai.com/v1."))
     if parts.username or parts.password:
-        raise ValidationError(_("Leave the key out of the URL: name its environment variable instead."))
+        raise ValidationError(_("Do not put credentials into the URL. Name an environment variable instead."))
 
 
 class Endpoint(models.Model):
     """A server that speaks the OpenAI protocol."""
 
     class Kind(TextChoices):
-        REMOTE = "remote", _("a server at a URL")
-        EMBEDDED = "embedded", _("the demo model inside this program")
+        REMOTE = "remote", _("remote server")
+        EMBEDDED = "embedded", _("embedded demo model")
 
     name = models.CharField(_("name"), max_length=80, unique=True)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.REMOTE, editable=False)
@@ -43,15 +42,15 @@ class Endpoint(models.Model):
         max_length=500,
         blank=True,
         validators=[validate_base_url],
-        help_text=_("Up to and including /v1, as the OpenAI libraries take it."),
+        help_text=_("Up to and including /v1, as in OpenAI client libraries."),
     )
     api_key_env = models.CharField(
-        _("key's variable"),
+        _("API key variable"),
         max_length=80,
         blank=True,
         validators=[
             RegexValidator(
-                r"^[A-Z_][A-Z0-9_]*$", _("The name of an environment variable, such as OPENAI_API_KEY.")
+                r"^[A-Z_][A-Z0-9_]*$", _("Enter the name of an environment variable, such as OPENAI_API_KEY.")
             )
         ],
         help_text=_("The environment variable that holds the API key. The key itself is never stored."),
@@ -61,23 +60,25 @@ class Endpoint(models.Model):
         _("finish reason optional"),
         default=False,
         help_text=_(
-            "Take [DONE] without a finish reason for a complete answer. Only for servers that never send one."
+            "Accept [DONE] without a finish reason as the end of a complete answer. "
+            "Only for servers that never send a finish reason."
         ),
     )
     slots = models.PositiveIntegerField(
         _("slots"),
         default=32,
         validators=[MinValueValidator(1), MaxValueValidator(10_000)],
-        help_text=_("How many calls may run at once."),
+        help_text=_("Maximum number of concurrent calls."),
     )
 
     confidentiality = models.CharField(
-        _("confidentiality"),
+        _("confidentiality class"),
         max_length=40,
         blank=True,
         db_default="",
         help_text=_(
-            "Any word, such as “in house”. A question never falls over to an endpoint with another one."
+            "Any name, for example “in house”. "
+            "A request never falls back to an endpoint of a different class."
         ),
     )
 
@@ -93,12 +94,12 @@ class Endpoint(models.Model):
 
     def clean(self) -> None:
         if not self.is_embedded and not self.base_url:
-            raise ValidationError({"base_url": _("Give a URL such as https://api.openai.com/v1.")})
+            raise ValidationError({"base_url": _("Enter a URL such as https://api.openai.com/v1.")})
 
 
 class ModelQuerySet(models.QuerySet["Model"]):
     def offered(self) -> ModelQuerySet:
-        """Return what people can choose from, the default first."""
+        """Return the models that users can choose from, the default first."""
         return (
             self.filter(is_enabled=True, endpoint__is_enabled=True)
             .select_related("endpoint")
@@ -106,69 +107,77 @@ class ModelQuerySet(models.QuerySet["Model"]):
         )
 
     def named(self) -> dict[str, Model]:
-        """Return what programs can choose from, by name; a name that is taken has its endpoint before it."""
+        """Return the models that programs can choose from, by name, or full name if the name is taken."""
         found: dict[str, Model] = {}
         for model in self.offered():
             found[model.name if model.name not in found else model.full_name] = model
         return found
 
     def find(self, name: str) -> Model | None:
-        """Return the model that programs call `name`, or `endpoint/name`."""
+        """Return the model with this name or full name, or None."""
         offered = list(self.offered())
         by_full_name = (model for model in offered if model.full_name == name)
         return next((model for model in offered if model.name == name), next(by_full_name, None))
 
 
 class Model(models.Model):
-    """A model as its endpoint names it, and what we need to know to use it well."""
+    """A model of an endpoint, and its limits, timeouts and prices."""
 
     class Continuation(models.TextChoices):
-        NONE = "none", _("does not continue a partial answer")
-        PLAIN = "plain", _("continues when the last message is the assistant's")
-        VLLM = "vllm", _("continues with continue_final_message")
-        PREFIX = "prefix", _("continues with prefix: true on the message")
+        NONE = "none", _("not supported")
+        PLAIN = "plain", _("partial answer as the last message")
+        VLLM = "vllm", _("continue_final_message (vLLM)")
+        PREFIX = "prefix", _("prefix: true on the last message")
 
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="models")
-    name = models.CharField(_("name"), max_length=200, help_text=_("As the endpoint calls it."))
+    name = models.CharField(_("name"), max_length=200, help_text=_("The name that the endpoint uses."))
     label = models.CharField(
-        _("label"), max_length=80, blank=True, help_text=_("As people see it; empty: the name.")
+        _("label"), max_length=80, blank=True, help_text=_("The name that users see. Empty: the name above.")
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
     is_default = models.BooleanField(_("default"), default=False)
-    is_demo = models.BooleanField(_("demo"), default=False, help_text=_("Shown as small and often wrong."))
+    is_demo = models.BooleanField(
+        _("demo"), default=False, help_text=_("Users are told that it is small and often wrong.")
+    )
     context_tokens = models.PositiveIntegerField(
-        _("context"),
+        _("context window"),
         default=16_000,
         validators=[MinValueValidator(256)],
-        help_text=_("Tokens that prompt and answer may have together."),
+        help_text=_("Maximum number of tokens of prompt and answer together."),
     )
     max_output_tokens = models.PositiveIntegerField(
-        _("longest answer"),
+        _("output limit"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text=_("In tokens; empty: the endpoint's own limit."),
+        help_text=_("In tokens. Empty: the endpoint's own limit."),
     )
     continuation = models.CharField(
-        _("continuation"), max_length=10, choices=Continuation, default=Continuation.NONE
+        _("continuation"),
+        max_length=10,
+        choices=Continuation,
+        default=Continuation.NONE,
+        help_text=_("How the endpoint is asked to continue an answer that was interrupted."),
     )
     system_prompt = models.TextField(
-        _("system prompt"), blank=True, help_text=_("Used where a conversation has none.")
+        _("system prompt"),
+        blank=True,
+        help_text=_("Used for conversations without a system prompt of their own."),
     )
     connect_timeout_s = models.FloatField(
-        _("connect time-out, s"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+        _("connect timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
     )
     first_token_timeout_s = models.FloatField(
-        _("first-token time-out, s"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+        _("first-token timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
     )
     stall_timeout_s = models.FloatField(
-        _("stall time-out, s"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+        _("stall timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
     )
     total_timeout_s = models.FloatField(
-        _("total time-out, s"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+        _("total timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
     )
     input_usd_per_million = models.DecimalField(
-        _("input, $ per million tokens"),
+        _("input price (USD per million tokens)"),
         max_digits=10,
         decimal_places=4,
         null=True,
@@ -176,7 +185,7 @@ class Model(models.Model):
         validators=[MinValueValidator(0)],
     )
     output_usd_per_million = models.DecimalField(
-        _("output, $ per million tokens"),
+        _("output price (USD per million tokens)"),
         max_digits=10,
         decimal_places=4,
         null=True,
@@ -194,7 +203,7 @@ class Model(models.Model):
         return self.label or self.name
 
     def save(self, *args: object, **kwargs: object) -> None:
-        """Keep at most one default."""
+        """Save the row; a new default replaces the previous one."""
         with transaction.atomic():
             if self.is_default:
                 Model.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
@@ -202,36 +211,36 @@ class Model(models.Model):
 
     @property
     def full_name(self) -> str:
-        """Its name and where it is, as only one model has it."""
+        """The endpoint's name and its own, which together are unique."""
         return f"{self.endpoint.name}/{self.name}"
 
     def route(self) -> list[Model]:
-        """Return this model and those that may answer in its place, in order. One query.
+        """Return this model and its fallbacks, in order. One query.
 
-        Never one at an endpoint of another confidentiality, whatever the rows say: it may have changed
-        since they were made.
+        Endpoints of a different confidentiality class are left out: a class may change after a fallback
+        was saved.
         """
         usable = self.fallbacks.filter(
             fallback__is_enabled=True,
             fallback__endpoint__is_enabled=True,
             fallback__endpoint__confidentiality=self.endpoint.confidentiality,
         )
-        return [self, *(each.fallback for each in usable.select_related("fallback__endpoint"))]
+        return [self, *(row.fallback for row in usable.select_related("fallback__endpoint"))]
 
     def route_over(self, fallbacks: Sequence[int]) -> list[Model]:
-        """`route`, with the models of these ids, which a request named, instead of its own rows."""
+        """Return this model and the usable ones of these ids, which a request named, in order."""
         offered = Model.objects.offered().filter(endpoint__confidentiality=self.endpoint.confidentiality)
         usable = offered.exclude(pk=self.pk).in_bulk(fallbacks)
         return [self, *(usable[pk] for pk in dict.fromkeys(fallbacks) if pk in usable)]
 
 
 class Fallback(models.Model):
-    """A model that may answer in another one's place. Nothing falls over that has no such row."""
+    """A model that may answer in place of another one. Without such a row, a model has no fallback."""
 
     model = models.ForeignKey(Model, models.CASCADE, related_name="fallbacks")
     fallback = models.ForeignKey(Model, models.CASCADE, related_name="+", verbose_name=_("fallback"))
     position = models.PositiveSmallIntegerField(
-        _("position"), default=0, help_text=_("The lowest is asked first.")
+        _("position"), default=0, help_text=_("The lowest position is tried first.")
     )
 
     class Meta:
@@ -246,93 +255,26 @@ class Fallback(models.Model):
 
     def clean(self) -> None:
         if not self.fallback_id or not self.model.endpoint_id:
-            return  # the form says so itself
+            return  # the form reports the missing field
         if self.fallback_id == self.model.pk:
-            raise ValidationError({"fallback": _("A model cannot answer in its own place.")})
+            raise ValidationError({"fallback": _("A model cannot be its own fallback.")})
         if self.model.endpoint.confidentiality != self.fallback.endpoint.confidentiality:
             raise ValidationError(
-                {"fallback": _("Its endpoint has another confidentiality: questions must not go there.")}
+                {"fallback": _("The endpoint of this model has a different confidentiality class.")}
             )
-
-
-ENVIRONMENT_ENDPOINT = "environment"
-EMBEDDED_ENDPOINT = "embedded"
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-DEFAULT_MODEL = "gpt-4o-mini"
-
-
-@transaction.atomic
-def seed_from_environment() -> None:
-    """Make the rows say what the environment says; what staff added or tuned beside it stays.
-
-    The environment decides which server `environment` is and which of its models exist; time-outs,
-    prices, labels and every other endpoint belong to the admin. A default that staff chose is kept
-    while it is still offered.
-    """
-    if settings.OPENAI_IS_CONFIGURED:
-        endpoint, _is_new = Endpoint.objects.update_or_create(
-            name=ENVIRONMENT_ENDPOINT,
-            defaults={
-                "base_url": settings.OPENAI_BASE_URL or DEFAULT_BASE_URL,
-                "api_key_env": "OPENAI_API_KEY",
-                "is_enabled": True,
-            },
-        )
-        names = settings.OPENAI_MODELS or [DEFAULT_MODEL]
-        for name in names:
-            Model.objects.update_or_create(endpoint=endpoint, name=name, defaults={"is_enabled": True})
-        endpoint.models.exclude(name__in=names).update(is_enabled=False)
-    else:
-        Endpoint.objects.filter(name=ENVIRONMENT_ENDPOINT).update(is_enabled=False)
-    if settings.EMBEDDED_MODEL_IS_WANTED:
-        endpoint, _is_new = Endpoint.objects.update_or_create(
-            name=EMBEDDED_ENDPOINT,
-            defaults={"kind": Endpoint.Kind.EMBEDDED, "is_enabled": True},
-            create_defaults={"kind": Endpoint.Kind.EMBEDDED, "slots": 2},
-        )
-        Model.objects.get_or_create(
-            endpoint=endpoint,
-            name="SmolLM2-135M-Instruct",
-            defaults={
-                "label": "SmolLM2 135M (demo)",
-                "is_demo": True,
-                "context_tokens": 4096,
-                "max_output_tokens": 1024,
-                "continuation": Model.Continuation.PLAIN,
-                # On a slow processor, reading a long prompt takes it a minute.
-                "first_token_timeout_s": 120.0,
-                "stall_timeout_s": 60.0,
-                # The model's own template puts a line there that makes it answer worse.
-                "system_prompt": "You are a helpful assistant.",
-            },
-        )
-    else:
-        Endpoint.objects.filter(kind=Endpoint.Kind.EMBEDDED).update(is_enabled=False)
-    _ensure_default()
-
-
-def _ensure_default() -> None:
-    offered = Model.objects.offered()
-    if offered.filter(is_default=True).exists():
-        return
-    best = offered.filter(endpoint__name=ENVIRONMENT_ENDPOINT, name__in=settings.OPENAI_MODELS[:1]).first()
-    model = best or offered.filter(is_demo=False).first() or offered.first()
-    if model is not None:
-        model.is_default = True
-        model.save(update_fields=["is_default"])
 
 
 def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
     """Return the chosen model, else the one with `default_id`, else the site's default.
 
-    Raises RequestRefused `no_model` if the chosen one, or every one, is unavailable.
+    Raises RequestRefused `no_model` if the chosen one is unavailable or there is none at all.
     """
     offered = Model.objects.offered()
     if model_id is not None:
         model = offered.filter(pk=model_id).first()
         if model is None:
             raise RequestRefused(
-                "no_model", gettext("This model is not available any more. Choose another one.")
+                "no_model", gettext("This model is no longer available. Choose another one.")
             )
         return model
     model = (offered.filter(pk=default_id).first() if default_id is not None else None) or offered.first()

@@ -1,4 +1,4 @@
-"""Conversations. The verbs that change one are sync and make one transaction each."""
+"""Conversations. Each verb that changes one is sync and runs in one transaction."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
+from chat.models import client_id as client_ids
 from chat.models import limits
 from chat.models.api_key import ApiKey
 from chat.models.api_request import ApiRequest
@@ -24,7 +25,6 @@ from chat.models.catalog import Model, choose_model
 from chat.models.generation import Generation
 from chat.models.ids import uuid7
 from chat.models.large_request import LargeRequest, StoredMessages
-from chat.models.limits import SYSTEM_PROMPT_MAX_CHARS, TEMPERATURE_MAX, lock_user, not_found
 from chat.models.message import Message
 from chat.models.started_generation import StartedGeneration
 from chat.models.title import title_from
@@ -34,11 +34,11 @@ from chat.text import clean
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def of(self, user: AbstractUser) -> ConversationQuerySet:
-        """Return what `user` may see: their own, without the deleted ones."""
+        """Return the conversations of `user` that are not deleted."""
         return self.filter(user_id=user.pk, deleted_at=None)
 
     def visible(self) -> ConversationQuerySet:
-        """Return those that a user's pages show."""
+        """Return those that pages show, without those of programs."""
         return self.filter(is_hidden=False)
 
     def search(self, query: str) -> ConversationQuerySet:
@@ -60,21 +60,21 @@ class Conversation(models.Model):
     title = models.CharField(gettext_lazy("title"), max_length=200, blank=True)
     model = models.ForeignKey(Model, models.SET_NULL, null=True, blank=True, related_name="+")
     system_prompt = models.TextField(
-        gettext_lazy("system prompt"), blank=True, max_length=SYSTEM_PROMPT_MAX_CHARS
+        gettext_lazy("system prompt"), blank=True, max_length=limits.SYSTEM_PROMPT_MAX_CHARS
     )
     temperature = models.FloatField(
         gettext_lazy("temperature"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(0), MaxValueValidator(TEMPERATURE_MAX)],
+        validators=[MinValueValidator(0), MaxValueValidator(limits.TEMPERATURE_MAX)],
     )
-    # The end of the branch that is shown.
+    # The last message of the shown branch.
     leaf = models.ForeignKey(Message, models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now)
     updated_at = models.DateTimeField(gettext_lazy("last message"), default=timezone.now)
-    # When its owner last looked at it; the sidebar marks conversations with later answers.
+    # When the user last opened it. The sidebar marks conversations with newer answers.
     seen_at = models.DateTimeField(default=timezone.now)
-    # Conversations of programs, one per request, are for reviewers only.
+    # Each request of a program has a hidden conversation, which only reviewers see.
     is_hidden = models.BooleanField(gettext_lazy("hidden"), default=False, db_default=False, editable=False)
     deleted_at = models.DateTimeField(gettext_lazy("deleted"), null=True, blank=True)
 
@@ -87,8 +87,8 @@ class Conversation(models.Model):
     def __str__(self) -> str:
         return self.title or _("New conversation")
 
-    # -- asking -----------------------------------------------------------------------------------
-    # `_previous` locks the user's row: from there on, no other process can store the same client id.
+    # The next four verbs check their input and then lock the user's row (`find_previous`): until they
+    # commit, no other process can store the same client id or use up a limit of this user.
 
     @classmethod
     @transaction.atomic
@@ -106,24 +106,24 @@ class Conversation(models.Model):
         temperature: float | None = None,
         source: str = Generation.Source.WEBSOCKET,
     ) -> StartedGeneration:
-        """Store a user's message, an empty answer and a queued generation, all or nothing.
+        """Store a user's message, an empty answer and a queued generation.
 
-        `conversation_id` None creates a conversation. The message follows the end of the shown branch, or,
-        with `is_at_leaf` False, the message `parent_id` (None: it is a first message), which is how an edit
-        becomes a sibling. `system_prompt` and `temperature` are for a new conversation only.
+        `conversation_id` None creates a conversation. The message follows the end of the shown branch or,
+        if `is_at_leaf` is False, the message `parent_id` (None: it is a first message); an edit is stored
+        that way, as a sibling. `system_prompt` and `temperature` apply to a new conversation only.
 
-        The same `client_id` again returns what it stored the first time. Raises RequestRefused:
+        A repeat with the same `client_id` returns what the first call stored. Raises RequestRefused:
         `not_found`, `empty`, `too_long`, `conflict`, `busy`, `too_many_running`, `too_many_asks`,
         `no_model`, `bad_parent`, `bad_client_id`, `bad_settings`.
         """
         text = limits.checked_text(text)
-        previous = _previous(user, client_id)
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
-            question = previous.message.parent
-            return previous.as_repeat(question is not None and question.text == text)
+            user_message = previous.message.parent
+            return client_ids.repeat(previous, is_same=user_message is not None and user_message.text == text)
         conversation = None if conversation_id is None else cls.get_for(user, conversation_id)
         if conversation is None and parent_id is not None:
-            raise RequestRefused("bad_parent", _("A new conversation has no earlier message to answer."))
+            raise RequestRefused("bad_parent", _("A new conversation has no earlier messages."))
         parent = conversation._parent(parent_id, is_at_leaf) if conversation else None
         limits.check_ask_limits(user)
         model = conversation._use_model(model_id) if conversation else choose_model(model_id)
@@ -145,13 +145,13 @@ class Conversation(models.Model):
         model_id: int | None = None,
         source: str = Generation.Source.WEBSOCKET,
     ) -> StartedGeneration:
-        """Answer a user's message once more; the previous answers stay as siblings. Raises as `ask`."""
-        previous = _previous(user, client_id)
+        """Generate another answer to a user's message, as a sibling. Raises as `ask`."""
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
-            return previous.as_repeat(previous.message.parent_id == user_message_id)
+            return client_ids.repeat(previous, is_same=previous.message.parent_id == user_message_id)
         user_message = Message.get_for(user, user_message_id)
         if user_message.role != Message.Role.USER:
-            raise RequestRefused("bad_parent", _("Only an answer to a message can be regenerated."))
+            raise RequestRefused("bad_parent", _("Only the answer to a message can be regenerated."))
         limits.check_ask_limits(user)
         conversation = user_message.conversation
         model = conversation._use_model(model_id)
@@ -168,14 +168,14 @@ class Conversation(models.Model):
         client_id: str,
         source: str = Generation.Source.WEBSOCKET,
     ) -> StartedGeneration:
-        """Continue an answer that ended early, from the end of its text. Raises as `ask`."""
-        previous = _previous(user, client_id)
+        """Continue an answer that ended early. Raises as `ask`."""
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
-            return previous.as_repeat(previous.message_id == message_id)
+            return client_ids.repeat(previous, is_same=previous.message_id == message_id)
         message = Message.get_for(user, message_id)
         last = message.generations.order_by("-id").first()
         if last is None or not last.can_resume:
-            raise RequestRefused("bad_parent", _("This answer is complete; there is nothing to continue."))
+            raise RequestRefused("bad_parent", _("This answer is complete and cannot be continued."))
         limits.check_ask_limits(user)
         conversation = message.conversation
         generation = message.generations.create(
@@ -205,17 +205,17 @@ class Conversation(models.Model):
     ) -> StartedGeneration:
         """Store a program's request as a hidden conversation of its own, and a queued generation.
 
-        `api_key`: whose limits apply. `webhook_endpoint`: where a webhook reports the end. The same
-        `client_id` again returns what it stored the first time. Raises RequestRefused: `conflict` if that was
-        another request, `bad_client_id`, `too_many_running`, `too_many_asks`.
-
-        `request` is cleaned already: that can take a while, and this is a transaction. `messages`: where the
-        messages of a large request are stored.
+        The caller has cleaned `request`; inside a transaction that would take too long. `messages`: the
+        stored messages of a large request. The limits of `api_key` apply. `webhook_endpoint` is notified at
+        the end. A repeat with the same `client_id` returns what the first call stored. Raises
+        RequestRefused: `conflict` if that was a different request, `bad_client_id`, `too_many_running`,
+        `too_many_asks`.
         """
         stored = msgspec.to_builtins(request)
-        previous = _previous(user, client_id)
+        previous = client_ids.find_previous(user, client_id)
         if previous is not None:
-            return previous.as_repeat((previous.request, previous.model_id) == (stored, model.pk))
+            is_same = (previous.request, previous.model_id) == (stored, model.pk)
+            return client_ids.repeat(previous, is_same=is_same)
         if api_key is not None:
             api_key.check_limits()
         text = request.text if messages is None else messages.text
@@ -252,7 +252,7 @@ class Conversation(models.Model):
         return parent
 
     def _use_model(self, model_id: int | None) -> Model:
-        """Return the model to ask, and remember one that was chosen. Raises RequestRefused `no_model`."""
+        """Return the model to call, and store one that was chosen. Raises RequestRefused `no_model`."""
         model = choose_model(model_id, self.model_id)
         if model_id is not None and self.model_id != model.pk:
             self.model = model
@@ -288,24 +288,19 @@ class Conversation(models.Model):
         self.updated_at = timezone.now()
         self.save(update_fields=["leaf", "updated_at"])
 
-    # -- reading ----------------------------------------------------------------------------------
-
     @classmethod
     def get_for(
         cls, user: AbstractUser, conversation_id: uuid.UUID | str, *, or_deleted: bool = False
     ) -> Conversation:
-        """Return the user's conversation. Raises RequestRefused `not_found`, also for another user's."""
+        """Return a conversation of the user. Raises RequestRefused `not_found`, also for another user's."""
         own = cls.objects.filter(user_id=user.pk) if or_deleted else cls.objects.of(user)
         try:
-            found = own.filter(pk=conversation_id).first()
-        except (ValidationError, ValueError) as exc:  # not a UUID at all
-            raise not_found() from exc
-        if found is None:
-            raise not_found()
-        return found
+            return own.get(pk=conversation_id)
+        except (cls.DoesNotExist, ValidationError, ValueError) as exc:  # the last two: not a UUID
+            raise limits.not_found() from exc
 
     def mark_seen(self) -> None:
-        """Note that its owner looks at it now, which removes its mark from the sidebar."""
+        """Store that the user has opened it, which removes its mark in the sidebar."""
         now = timezone.now()
         unseen = Generation.objects.filter(message=self.leaf_id, finished_at__gt=self.seen_at)
         if self.leaf_id is not None and unseen.exists():
@@ -315,36 +310,30 @@ class Conversation(models.Model):
     def path(self, *, limit: int, before: int | None = None) -> list[Message]:
         """Return up to `limit` messages of the shown branch, oldest first.
 
-        They end at the leaf, or at the parent of the message with id `before`.
+        The last one is the leaf, or the parent of the message with id `before`.
         """
-        earlier = self.messages.filter(pk=before or 0).values_list("parent_id", flat=True)
-        end_id = self.leaf_id if before is None else earlier.first()
+        if before is None:
+            end_id = self.leaf_id
+        else:
+            end_id = self.messages.filter(pk=before).values_list("parent_id", flat=True).first()
         return self.messages.branch(end_id, limit=limit)
 
     def select(self, message: Message) -> None:
-        """Show the branch of `message`, down to its newest end."""
+        """Show the branch of `message`, down to its newest leaf."""
         self.leaf_id = self.messages.newest_end(message.pk)
         self.save(update_fields=["leaf"])
 
-    # -- deleting ---------------------------------------------------------------------------------
-
     @transaction.atomic
     def delete_softly(self) -> list[int]:
-        """Hide it from its owner until it is erased; return the ids of generations to stop."""
-        self.deleted_at = timezone.now()
+        """Hide it from the user until it is erased. Return the ids of generations to stop."""
+        now = timezone.now()
+        self.deleted_at = now
         self.save(update_fields=["deleted_at"])
         active = Generation.objects.active().filter(message__conversation=self)
         ids = list(active.values_list("pk", flat=True))
-        active.update(stop_requested_at=self.deleted_at)
+        active.update(stop_requested_at=now)
         return ids
 
     def restore(self) -> None:
         self.deleted_at = None
         self.save(update_fields=["deleted_at"])
-
-
-def _previous(user: AbstractUser, client_id: str) -> Generation | None:
-    """Check the client id, lock the user, and return what they stored with this id before."""
-    limits.check_client_id(client_id)
-    lock_user(user.pk)
-    return Generation.objects.made_by(user, client_id)

@@ -1,6 +1,6 @@
-"""Generations: one run each, which makes one assistant message.
+"""Generations. Each is one run that produces the text of one assistant message.
 
-A generation belongs to the process in `owner` at `epoch`; both guard every write of a run.
+`owner` is the process that runs a generation, `epoch` counts its owners. Both guard every write of a run.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from django.db import connection, models
 from django.db.models import F, Q, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chat.errors import RequestRefused
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.started_generation import StartedGeneration
@@ -31,12 +29,12 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         return self.filter(status__in=Generation.ACTIVE)
 
     def request_stop(self) -> int:
-        """Request a stop of those that are not final; return how many. Their processes see it at a tick."""
-        asked = self.active().values("pk")
-        return Generation.objects.filter(pk__in=asked).update(stop_requested_at=timezone.now())
+        """Request a stop of those that are not final; return how many. Their processes read it at a tick."""
+        active = self.active().values("pk")
+        return Generation.objects.filter(pk__in=active).update(stop_requested_at=timezone.now())
 
-    def made_by(self, user: AbstractUser, client_id: str) -> Generation | None:
-        """Return the generation that this user started with this client id, if any."""
+    def started_by(self, user: AbstractUser, client_id: str) -> Generation | None:
+        """Return the generation that this user started with this client id, or None."""
         return self.select_related("message__parent").filter(user_id=user.pk, client_id=client_id).first()
 
     def of(self, user: AbstractUser) -> GenerationQuerySet:
@@ -44,7 +42,7 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         return self.filter(message__conversation__user_id=user.pk, message__conversation__deleted_at=None)
 
     def of_programs(self, user: AbstractUser) -> GenerationQuerySet:
-        """Return those that this user's API keys started, without those of the chat."""
+        """Return those that this user's API keys started."""
         return self.of(user).filter(source=Generation.Source.API)
 
 
@@ -69,7 +67,7 @@ class Generation(models.Model):
 
     message = models.ForeignKey("chat.Message", models.CASCADE, related_name="generations")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="generations")
-    # The API key of the program that asked.
+    # The key that the program authenticated with.
     api_key = models.ForeignKey(
         "chat.ApiKey", models.SET_NULL, null=True, blank=True, related_name="generations"
     )
@@ -81,27 +79,27 @@ class Generation(models.Model):
 
     owner = models.CharField(_("owner"), max_length=32, blank=True)
     epoch = models.PositiveIntegerField(_("epoch"), default=0)
-    # Upstream calls made so far, over all epochs; counted before each call.
+    # Upstream calls so far, over all epochs. Counted before each call.
     calls = models.PositiveSmallIntegerField(_("calls"), default=0)
-    # Recoveries so far, counted likewise.
+    # Recoveries so far, counted in the same way.
     recoveries = models.PositiveSmallIntegerField(_("recoveries"), default=0, db_default=0)
     stop_requested_at = models.DateTimeField(null=True, blank=True)
 
-    # An `ApiRequest`; null: the conversation itself is sent.
+    # An `ApiRequest`. Null: the messages of the conversation are sent.
     request = models.JSONField(_("request"), null=True, blank=True, editable=False)
-    # The message's text from before this generation, which it continues.
+    # Text of the message before this generation, which continues it.
     prefix = models.TextField(blank=True)
-    # Whether rows of its log may still exist.
+    # Whether rows of its event log may still exist.
     has_log = models.BooleanField(default=True, editable=False)
-    # Earlier messages that did not fit the model's context.
+    # Earlier messages that did not fit into the model's context.
     left_out = models.PositiveIntegerField(_("messages left out"), default=0)
     finish_reason = models.CharField(_("finish reason"), max_length=40, blank=True)
     error_code = models.CharField(_("error"), max_length=60, blank=True)
     error_message = models.TextField(_("error message"), blank=True)
-    input_tokens = models.PositiveIntegerField(_("tokens in"), null=True, blank=True)
-    output_tokens = models.PositiveIntegerField(_("tokens out"), null=True, blank=True)
+    input_tokens = models.PositiveIntegerField(_("input tokens"), null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(_("output tokens"), null=True, blank=True)
     is_usage_estimated = models.BooleanField(default=False)
-    cost_usd = models.DecimalField(_("cost, $"), max_digits=12, decimal_places=6, null=True, blank=True)
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=12, decimal_places=6, null=True, blank=True)
 
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
@@ -134,12 +132,12 @@ class Generation(models.Model):
 
     @property
     def wire_id(self) -> str:
-        """Its id in the API."""
+        """The id of this generation in the API."""
         return f"{self.WIRE_PREFIX}{self.pk}"
 
     @classmethod
     def id_from(cls, wire_id: str) -> int | None:
-        """Return the id in `wire_id`; None if it has none that a row could have."""
+        """Return the primary key in `wire_id`, or None if there is no valid one."""
         digits = wire_id.removeprefix(cls.WIRE_PREFIX)
         is_id = digits != wire_id and digits.isascii() and digits.isdigit() and len(digits) <= 18
         return int(digits) if is_id else None
@@ -150,7 +148,7 @@ class Generation(models.Model):
 
     @property
     def can_resume(self) -> bool:
-        """Whether its answer is incomplete and has some text to continue."""
+        """Whether the answer ended early and has some text to continue."""
         ended_early = self.status in {self.Status.STOPPED, self.Status.INTERRUPTED} or (
             self.status == self.Status.COMPLETED and self.finish_reason == "length"
         )
@@ -158,12 +156,12 @@ class Generation(models.Model):
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the question to the end of the answer."""
+        """Seconds from the request to the end of the answer."""
         return (self.finished_at - self.created_at).total_seconds() if self.finished_at else None
 
     @property
     def queued_s(self) -> float | None:
-        """Seconds from the question to the claim by a process."""
+        """Seconds from the request to the claim by a process."""
         return (self.started_at - self.created_at).total_seconds() if self.started_at else None
 
     @property
@@ -171,12 +169,12 @@ class Generation(models.Model):
         """Tokens per second between the first delta and the end."""
         if not (self.first_delta_at and self.finished_at and self.output_tokens):
             return None
-        written_s = (self.finished_at - self.first_delta_at).total_seconds()
-        return self.output_tokens / written_s if written_s > 0 else None
+        generating_s = (self.finished_at - self.first_delta_at).total_seconds()
+        return self.output_tokens / generating_s if generating_s > 0 else None
 
     @property
     def first_delta_s(self) -> float | None:
-        """Seconds from the question to the first delta."""
+        """Seconds from the request to the first delta."""
         return (self.first_delta_at - self.created_at).total_seconds() if self.first_delta_at else None
 
     def as_started(self, *, is_repeat: bool = False, is_new_conversation: bool = False) -> StartedGeneration:
@@ -192,22 +190,13 @@ class Generation(models.Model):
             is_new_conversation=is_new_conversation,
         )
 
-    def as_repeat(self, is_same: bool) -> StartedGeneration:
-        """`as_started` for a client id that was used before. Raises RequestRefused `conflict`."""
-        if not is_same:
-            raise RequestRefused(
-                "conflict",
-                gettext("This id was used for another message. Reload the page and send it again."),
-            )
-        return self.as_started(is_repeat=True)
-
     @property
     def api_request(self) -> ApiRequest | None:
-        """The request of a program, or None."""
+        """The request of a program; None for messages of the chat."""
         return None if self.request is None else msgspec.convert(self.request, ApiRequest)
 
     def route(self) -> list[Model]:
-        """Return the models that may answer, in order; none if its model is gone. One query."""
+        """Return the models that may answer, in order. Empty if its model was deleted. One query."""
         if self.model is None:
             return []
         fallbacks = self.api_request.fallbacks if self.api_request is not None else None
@@ -217,42 +206,43 @@ class Generation(models.Model):
     def claim(cls, pk: int, *, owner: str, from_owner: str = "") -> Generation | None:
         """Make `owner` the owner of an active generation of `from_owner` (empty: it has no owner).
 
-        Return None if it is final, deleted, or owned by another process by now. Call in a transaction.
+        Return None if it is final, deleted or owned by a different process now. Call in a transaction.
         """
-        free = cls.objects.active().filter(pk=pk, owner=from_owner)
+        claimable = cls.objects.active().filter(pk=pk, owner=from_owner)
         if connection.features.has_select_for_update_skip_locked:
-            # Waiting for a row that another process claims, with rows claimed here, could be a deadlock.
-            free = cls.objects.filter(
-                pk__in=list(free.select_for_update(skip_locked=True).values_list("pk", flat=True))
-            )
-        won = free.update(
+            # Skip a locked row: waiting for it while holding locks on other claimed rows could deadlock.
+            unlocked = claimable.select_for_update(skip_locked=True)
+            claimable = cls.objects.filter(pk__in=list(unlocked.values_list("pk", flat=True)))
+        is_claimed = claimable.update(
             owner=owner,
             epoch=F("epoch") + 1,
             status=cls.Status.RUNNING,
             started_at=Coalesce("started_at", timezone.now()),
         )
-        if not won:
+        if not is_claimed:
             return None
         return cls.objects.select_related("model__endpoint", "message__conversation__model", "user").get(
             pk=pk
         )
 
     @classmethod
-    def waiting_bulk(cls, most: int) -> list[int]:
-        """Return the ids of bulk without an owner: round robin between users, the oldest first."""
+    def waiting_bulk(cls, limit: int) -> list[int]:
+        """Return ids of bulk generations without an owner: round robin by user, oldest first."""
         waiting = cls.objects.active().filter(owner="", source=cls.Source.BATCH)
-        turn = Window(RowNumber(), partition_by="user", order_by="pk")
-        return list(waiting.annotate(turn=turn).order_by("turn", "pk").values_list("pk", flat=True)[:most])
+        round_ = Window(RowNumber(), partition_by="user", order_by="pk")
+        return list(
+            waiting.annotate(round=round_).order_by("round", "pk").values_list("pk", flat=True)[:limit]
+        )
 
     @classmethod
     def request_stop(cls, user: AbstractUser, pk: int) -> bool:
-        """Request a stop of a user's own generation; False if it is final already, or not theirs."""
+        """Request a stop of the user's generation. Return False if it is final or not theirs."""
         return cls.objects.of(user).filter(pk=pk).request_stop() > 0
 
     def set_usage(
         self, input_tokens: int, output_tokens: int, *, is_estimated: bool, model: Model | None
     ) -> None:
-        """Set tokens and, if the model that answered has prices, the cost; does not save."""
+        """Set tokens and, if the model that answered has prices, the cost. Does not save."""
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
         self.is_usage_estimated = is_estimated

@@ -1,4 +1,4 @@
-"""What a question must satisfy: valid input, and a user's limits, guarded by the database."""
+"""Input checks and rate limits of a user's requests."""
 
 from __future__ import annotations
 
@@ -15,37 +15,25 @@ from chat.errors import RequestRefused
 from chat.models.generation import Generation
 from chat.text import clean
 
-CLIENT_ID_MAX_CHARS = 64
 SYSTEM_PROMPT_MAX_CHARS = 20_000
 TEMPERATURE_MAX = 2
 
 
 def lock_user(user_id: int) -> None:
-    """Make all questions of one user wait for each other until the transaction ends.
+    """Lock the user's row until the transaction ends, so that their requests are stored one at a time.
 
-    So a limit cannot be exceeded, and a client id cannot be used twice, by two processes at once. SQLite
-    needs no lock: its IMMEDIATE transactions are serial already.
+    Two processes can then neither exceed a limit together nor store the same client id twice. SQLite needs
+    no lock: its IMMEDIATE transactions already run one at a time.
     """
     if connection.features.has_select_for_no_key_update:
         get_user_model().objects.select_for_update(no_key=True).filter(pk=user_id).values_list("pk").first()
-
-
-def check_client_id(client_id: str) -> None:
-    """Raise RequestRefused `bad_client_id` unless it is 1 to 64 printable ASCII characters."""
-    if (
-        not client_id
-        or len(client_id) > CLIENT_ID_MAX_CHARS
-        or not client_id.isascii()
-        or not client_id.isprintable()
-    ):
-        raise RequestRefused("bad_client_id", _("client_id must be 1 to 64 printable ASCII characters."))
 
 
 def checked_text(text: str) -> str:
     """Return a cleaned message. Raises RequestRefused: `empty`, `too_long`."""
     text = clean(text)
     if not text.strip():
-        raise RequestRefused("empty", _("Write something first."))
+        raise RequestRefused("empty", _("The message is empty."))
     if len(text) > settings.MESSAGE_MAX_CHARS:
         raise RequestRefused(
             "too_long",
@@ -68,22 +56,22 @@ def checked_system_prompt(text: str) -> str:
 
 
 def checked_temperature(value: float | None) -> float | None:
-    """Return a temperature. Raises RequestRefused `bad_settings`."""
+    """Return a valid temperature. Raises RequestRefused `bad_settings`."""
     if value is not None and not 0 <= value <= TEMPERATURE_MAX:
         raise RequestRefused("bad_settings", _("The temperature must be a number from 0 to 2, or empty."))
     return value
 
 
 def check_ask_limits(user: AbstractUser) -> None:
-    """Raise RequestRefused if the user may not ask now: `too_many_running`, `too_many_asks`.
+    """Check a user's limits for one more message. The caller has called `lock_user`.
 
-    The caller holds `lock_user`.
+    Raises RequestRefused: `too_many_running`, `too_many_asks`.
     """
     own = Generation.objects.filter(user_id=user.pk, request__isnull=True)
     if own.active().count() >= settings.RUNNING_PER_USER:
         raise RequestRefused(
             "too_many_running",
-            _("%(limit)s of your answers are still running, which is the limit. Wait for one, or stop one.")
+            _("You have reached the limit of %(limit)s running answers. Wait for one to finish, or stop one.")
             % {"limit": settings.RUNNING_PER_USER},
         )
     window = timezone.now() - timedelta(minutes=1)
@@ -93,11 +81,11 @@ def check_ask_limits(user: AbstractUser) -> None:
         wait_s = max(1.0, (times[0] - window).total_seconds())
         raise RequestRefused(
             "too_many_asks",
-            _("The limit is %(limit)s messages per minute. Try again in %(wait)s s.")
+            _("You have reached the limit of %(limit)s messages per minute. Try again in %(wait)s s.")
             % {"limit": settings.ASKS_PER_MINUTE, "wait": round(wait_s)},
             retry_after_s=wait_s,
         )
 
 
 def not_found() -> RequestRefused:
-    return RequestRefused("not_found", _("There is no such conversation."))
+    return RequestRefused("not_found", _("This conversation does not exist."))

@@ -1,4 +1,4 @@
-"""The rows of the event log."""
+"""Logged events: the rows of the event log."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class LoggedEvent(models.Model):
     """One event of one generation. Only `chat.event_log` writes and reads these rows."""
 
     pk = models.CompositePrimaryKey("generation_id", "seq")
-    # No foreign key: a deleted generation must not fail the commit of fifty others.
+    # No foreign key: one deleted generation must not fail the commit of fifty others.
     generation_id = models.BigIntegerField()
     seq = models.PositiveIntegerField()
-    # JSON of one `chat.events.Event`.
+    # A `chat.events.Event` as JSON.
     payload = models.TextField()
 
     class Meta:

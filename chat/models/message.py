@@ -1,4 +1,4 @@
-"""Messages: a tree per conversation. An edit or a new answer is a sibling, and siblings are versions."""
+"""Messages: one tree per conversation. Edits and new answers are siblings, shown as versions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BRANCH_MAX_MESSAGES = 10_000
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
-    """Messages of one conversation, for the methods that read a branch."""
+    """Messages. The methods that read a branch need those of one conversation."""
 
     def get_or_refuse(self, message_id: int | None) -> Message | None:
-        """Return a message; None for None. Raises RequestRefused `not_found` if there is none."""
+        """Return a message, or None for None. Raises RequestRefused `not_found`."""
         if message_id is None:
             return None
         found = self.filter(pk=message_id).first()
@@ -33,8 +33,8 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def branch(self, end_id: int | None, *, limit: int, max_chars: int | None = None) -> list[Message]:
         """Return up to `limit` messages of the path from the root to the message `end_id`, oldest first.
 
-        `max_chars`: stop before the text of all of them is longer; the last message is always included.
-        A parent is always older than its child, so the path is read in slices of falling ids.
+        `max_chars`: limit of their total text; the last message is always included. A parent is always older
+        than its child, so the path is read in slices of descending ids.
         """
         found: list[Message] = []
         chars = 0
@@ -48,12 +48,12 @@ class MessageQuerySet(models.QuerySet["Message"]):
                     return found[::-1]
                 found.append(message)
                 end_id = message.parent_id
-            if end_id == first_of_slice:  # its row is gone
+            if end_id == first_of_slice:  # its row was deleted
                 break
         return found[::-1]
 
     def recent(self, end_id: int | None, *, max_chars: int) -> tuple[list[Message], int]:
-        """Return the end of a path, and how many messages lie before it."""
+        """Return the end of a path, and the number of messages before it."""
         found = self.branch(end_id, limit=BRANCH_MAX_MESSAGES, max_chars=max_chars)
         if not found or found[0].parent_id is None:
             return found, 0
@@ -64,7 +64,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return found, unread
 
     def newest_end(self, message_id: int) -> int:
-        """Return the id of the newest leaf below a message, or its own."""
+        """Return the id of the newest leaf below a message, or of the message itself."""
         newer = self.filter(pk__gt=message_id).order_by("pk")
         newest_child = dict(newer.values_list("parent_id", "pk"))
         while message_id in newest_child:
@@ -73,7 +73,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
 
 class Message(models.Model):
-    """One message of a user or of a model."""
+    """A message of a user or of a model."""
 
     class Role(models.TextChoices):
         USER = "user", gettext_lazy("user")
@@ -84,7 +84,7 @@ class Message(models.Model):
     role = models.CharField(gettext_lazy("role"), max_length=10, choices=Role)
     text = models.TextField(gettext_lazy("text"), blank=True)
     thinking = models.TextField(gettext_lazy("thinking"), blank=True)
-    # Rendered and sanitised once, when the text was final.
+    # Rendered and sanitised once, when the text is final.
     html = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now)
 
@@ -92,7 +92,7 @@ class Message(models.Model):
 
     class Meta:
         ordering = ["pk"]
-        # The first also finds a message's siblings; a branch is read by the second.
+        # The first also serves queries for siblings, the second those for a branch.
         indexes = [
             models.Index(fields=["conversation", "parent"]),
             models.Index(fields=["conversation", "id"]),
@@ -103,7 +103,7 @@ class Message(models.Model):
 
     @classmethod
     def get_for(cls, user: AbstractUser, message_id: int) -> Message:
-        """Return a message of the user's own conversations, or raise RequestRefused `not_found`."""
+        """Return a message of one of the user's conversations. Raises RequestRefused `not_found`."""
         try:
             found = (
                 cls.objects.select_related("conversation")
@@ -117,17 +117,17 @@ class Message(models.Model):
         return found
 
     def check_can_be_followed(self) -> None:
-        """Raise RequestRefused unless a user's message may follow this one: `bad_parent`, `busy`."""
+        """Check that a user's message can follow this one. Raises RequestRefused: `bad_parent`, `busy`."""
         if self.role != Message.Role.ASSISTANT:
-            raise RequestRefused(
-                "bad_parent", _("A message follows an answer, not another message. Reload the page.")
-            )
+            raise RequestRefused("bad_parent", _("A message must follow an answer. Reload the page."))
         if self.generations.active().exists():
-            raise RequestRefused("busy", _("The previous answer is still running. Wait for it, or stop it."))
+            raise RequestRefused(
+                "busy", _("The previous answer is still running. Wait for it to finish, or stop it.")
+            )
 
     @staticmethod
     def siblings(messages: Iterable[Message]) -> dict[int, list[int]]:
-        """Return, by message id, the ids of its versions (itself among them), oldest first: one query."""
+        """Map each message id to the ids of all its versions, itself included, oldest first. One query."""
         messages = list(messages)
         if not messages:
             return {}

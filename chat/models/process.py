@@ -1,8 +1,6 @@
-"""Processes that run answers and their heartbeat, and what operators tell all of them."""
+"""Processes that run answers, their heartbeats, and operators' overrides of breakers."""
 
 from __future__ import annotations
-
-import uuid
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -11,14 +9,12 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-# This process, in every row it owns.
-PROCESS_ID = uuid.uuid4().hex
-
 
 class Process(models.Model):
-    """One process that runs answers. `counter` moves each second while its event loop is alive.
+    """A process that runs answers. It increments `counter` once a second while its event loop responds.
 
-    Whoever watches judges by its own clock how long the counter stood still; `seen_at` is only shown.
+    Other processes measure on their own clocks how long the counter has not changed. `seen_at` is only for
+    display.
     """
 
     class Kind(models.TextChoices):
@@ -34,10 +30,10 @@ class Process(models.Model):
     pid = models.PositiveIntegerField(_("pid"))
     url = models.CharField(_("address"), max_length=200, blank=True)
     version = models.CharField(_("version"), max_length=40, blank=True)
-    counter = models.PositiveBigIntegerField(_("counter"), default=0)
+    counter = models.PositiveBigIntegerField(_("heartbeats"), default=0)
     status = models.JSONField(_("status"), default=dict)
     started_at = models.DateTimeField(_("started"), default=timezone.now)
-    seen_at = models.DateTimeField(_("seen"), default=timezone.now)
+    seen_at = models.DateTimeField(_("last seen"), default=timezone.now)
 
     class Meta:
         ordering = ["-started_at"]
@@ -48,17 +44,17 @@ class Process(models.Model):
 
 
 class BreakerOverride(models.Model):
-    """An operator's last word on the breaker of one model at one endpoint, for every process.
+    """The operator override of the breaker of one model at one endpoint, for all processes.
 
-    One row per pair, kept for good. `revision` moves with each word; a process applies a row when it has
-    not applied that revision yet. So `hold_open` is in force until `close`, also in a process that starts
-    later, while `close` opens the way once: after it the breaker is its own master again. Of two words
-    within one tick the later one counts. Names, not foreign keys: that is how a breaker is known.
+    There is one row per pair and it is never deleted. Each change increments `revision`; a process applies
+    every revision once. `hold_open` lasts until `close`, also in processes that start later. `close` closes
+    the breaker once; after that it opens by its own rules again. Of two changes within one tick, the later
+    one wins. The row has names instead of foreign keys because breakers are identified by names.
     """
 
     endpoint_name = models.CharField(_("endpoint"), max_length=80)
     model_name = models.CharField(_("model"), max_length=200)
-    is_held = models.BooleanField(_("held open"))
+    is_held = models.BooleanField(_("forced open"))
     revision = models.PositiveBigIntegerField(_("revision"), default=1)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(_("at"), default=timezone.now)
@@ -73,21 +69,23 @@ class BreakerOverride(models.Model):
 
     @classmethod
     def hold_open(cls, endpoint_name: str, model_name: str, *, by: AbstractUser) -> BreakerOverride:
-        """Let no process call a model until `close`."""
-        return cls._say(endpoint_name, model_name, is_held=True, by=by)
+        """Force the breaker open in all processes until `close`."""
+        return cls._override(endpoint_name, model_name, is_held=True, by=by)
 
     @classmethod
     def close(cls, endpoint_name: str, model_name: str, *, by: AbstractUser) -> BreakerOverride:
-        """Let every process call a model again, whatever was."""
-        return cls._say(endpoint_name, model_name, is_held=False, by=by)
+        """Close the breaker in all processes, whatever its state is."""
+        return cls._override(endpoint_name, model_name, is_held=False, by=by)
 
     @classmethod
-    def _say(cls, endpoint_name: str, model_name: str, *, is_held: bool, by: AbstractUser) -> BreakerOverride:
-        word = {"is_held": is_held, "by_id": by.pk, "at": timezone.now()}
+    def _override(
+        cls, endpoint_name: str, model_name: str, *, is_held: bool, by: AbstractUser
+    ) -> BreakerOverride:
+        override = {"is_held": is_held, "by_id": by.pk, "at": timezone.now()}
         row, _is_new = cls.objects.update_or_create(
             endpoint_name=endpoint_name,
             model_name=model_name,
-            defaults={**word, "revision": F("revision") + 1},
-            create_defaults=word,
+            defaults={**override, "revision": F("revision") + 1},
+            create_defaults=override,
         )
         return row

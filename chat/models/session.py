@@ -1,4 +1,4 @@
-"""Sessions: whether a user is still signed in."""
+"""Sessions: checks whether users are still signed in."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ type SessionPair = tuple[str, int]
 
 
 class SessionCheck:
-    """Checks many sessions at once, again and again: two queries, and nothing is decoded twice.
+    """Checks many sessions repeatedly: two queries per check, and unchanged sessions are not decoded again.
 
-    A session ends by signing out, by its age, by a changed password, or when its user is disabled.
+    A session ends when the user signs out, changes the password or is disabled, and when it expires.
     """
 
     def __init__(self) -> None:
-        # The session data and the password that were last found to belong together.
+        # Session data and password hash of each pair at its last successful check.
         self._verified: dict[SessionPair, tuple[str, str]] = {}
 
     def valid(self, pairs: set[SessionPair]) -> set[SessionPair]:
@@ -42,12 +42,12 @@ class SessionCheck:
 
 
 def valid_sessions(pairs: set[SessionPair]) -> set[SessionPair]:
-    """Return those of `pairs` that are still signed in: two queries for all."""
+    """Return those of `pairs` that are still signed in. Two queries."""
     return SessionCheck().valid(pairs)
 
 
 def user_of_session(session_key: str, user_id: int) -> AbstractUser | None:
-    """Return the user if this session of theirs is still valid."""
+    """Return the user if the session is valid and belongs to them, else None."""
     session = Session.objects.filter(session_key=session_key, expire_date__gt=timezone.now()).first()
     user = get_user_model().objects.filter(pk=user_id).first()
     if session is None or user is None or not _belongs(session.get_decoded(), user):

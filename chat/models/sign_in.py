@@ -1,4 +1,4 @@
-"""Signing in: links that work once, and failed attempts, which are throttled."""
+"""Signing in: one-time links, and failed attempts, which are throttled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chat.errors import RequestRefused
 
 
 class SigninLink(models.Model):
-    """A link that signs one person in once. Only a digest of its token is stored."""
+    """A link that signs a user in once. Only a digest of its token is stored."""
 
     LIFETIME = timedelta(minutes=15)
 
@@ -36,7 +36,7 @@ class SigninLink(models.Model):
 
     @classmethod
     def make(cls, user_id: int) -> str:
-        """Return the token of a new link; the person's older unused links end."""
+        """Create a link and return its token. Older unused links of the user become invalid."""
         cls.objects.filter(user_id=user_id, used_at=None).delete()
         token = secrets.token_urlsafe(24)
         cls.objects.create(user_id=user_id, digest=cls._digest(token))
@@ -44,7 +44,7 @@ class SigninLink(models.Model):
 
     @classmethod
     def find(cls, token: str) -> SigninLink | None:
-        """Return the link if it could still be used, without using it."""
+        """Return the link of a token if it is still valid. Does not use it."""
         return (
             cls.objects.select_related("user")
             .filter(
@@ -57,15 +57,15 @@ class SigninLink(models.Model):
         )
 
     def use(self) -> bool:
-        """Use the link up; False if somebody else was first."""
+        """Mark the link as used. Return False if it was used before."""
         now = timezone.now()
         return SigninLink.objects.filter(pk=self.pk, used_at=None).update(used_at=now) == 1
 
 
 class SigninFailure(models.Model):
-    """A sign-in with a password that did not succeed, or whose outcome is not known yet.
+    """A sign-in with a password that failed, or whose outcome is not known yet.
 
-    The name that was typed is kept as a keyed digest: people type passwords into that field, too.
+    The user name is stored as a keyed digest, because users sometimes type their password into that field.
     """
 
     WINDOW = timedelta(minutes=5)
@@ -88,20 +88,20 @@ class SigninFailure(models.Model):
 
     @classmethod
     def expect(cls, name: str, address: str) -> SigninFailure:
-        """Count an attempt as failed before its password is looked at; `forgive` it if it succeeds.
+        """Count an attempt as failed before its password is checked; `forgive` removes it on success.
 
-        Counted first, so that a hundred attempts at once are not each the first one. Holds for names
-        that do not exist as well. Raises RequestRefused `too_many_signins`; that attempt is not counted.
+        Counting first means that concurrent attempts count each other. Unknown names are counted as well.
+        Raises RequestRefused `too_many_signins`; that attempt is not counted.
         """
         now = timezone.now()
         cls.objects.filter(created_at__lt=now - cls.WINDOW).delete()
         digest = salted_hmac("chat.SigninFailure", _folded(name), algorithm="sha256").hexdigest()
         attempt = cls.objects.create(name_digest=digest, address=_network(address))
-        earlier = cls.objects.filter(created_at__gte=now - cls.WINDOW, pk__lt=attempt.pk)
-        limits = [(earlier.filter(name_digest=digest), cls.PER_NAME)]
-        # Behind a proxy that does not say who asks, nobody has an address.
+        previous = cls.objects.filter(created_at__gte=now - cls.WINDOW, pk__lt=attempt.pk)
+        limits = [(previous.filter(name_digest=digest), cls.PER_NAME)]
+        # The address is empty behind a proxy that does not forward it.
         if attempt.address:
-            limits.append((earlier.filter(address=attempt.address), cls.PER_ADDRESS))
+            limits.append((previous.filter(address=attempt.address), cls.PER_ADDRESS))
         free_at = [free for rows, limit in limits if (free := cls._free_at(rows, limit))]
         if free_at:
             attempt.delete()
@@ -109,12 +109,12 @@ class SigninFailure(models.Model):
         return attempt
 
     def forgive(self) -> None:
-        """The password was right: forget the failures of this name."""
+        """Delete the failures of this name, because the password was correct."""
         SigninFailure.objects.filter(name_digest=self.name_digest).delete()
 
     @classmethod
     def _free_at(cls, rows: models.QuerySet[SigninFailure], limit: int) -> datetime | None:
-        """Return when fewer than `limit` of `rows` will be left in the window; None: it is so already."""
+        """Return when fewer than `limit` of `rows` will be in the window. None: already fewer."""
         times = list(rows.order_by("-created_at").values_list("created_at", flat=True)[:limit])
         return times[-1] + cls.WINDOW if len(times) == limit else None
 
@@ -124,7 +124,7 @@ def _folded(name: str) -> str:
 
 
 def _network(address: str) -> str:
-    """Return the address, or for IPv6, where everybody has 2**64 of them, its network."""
+    """Return the address, or its /64 network for IPv6, where one client has 2**64 addresses."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -142,8 +142,8 @@ def _too_many(wait_s: float) -> RequestRefused:
     return RequestRefused(
         "too_many_signins",
         gettext(
-            "Too many sign-ins have failed. Wait %(wait)s and try again. If you forgot your password, "
-            "ask whoever runs this site for a sign-in link."
+            "Too many failed sign-ins. Wait %(wait)s and try again. If you forgot your password, "
+            "ask the operator of this site for a sign-in link."
         )
         % {"wait": wait},
         retry_after_s=wait_s,

@@ -1,4 +1,4 @@
-"""What the verbs that ask for an answer return."""
+"""The result of `Conversation.ask` and its siblings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class StartedGeneration:
     """The rows that `ask`, `regenerate`, `resume` or `ask_once` stored.
 
-    `is_repeat`: an earlier call with the same client id stored them. `is_hidden`: the conversation is a
-    program's and no page shows it. `is_new_conversation`: it was created by this call.
+    `is_repeat`: an earlier call with the same client id stored them. `is_hidden`: the conversation belongs to
+    a program and no page shows it. `is_new_conversation`: this call created the conversation.
     """
 
     conversation_id: uuid.UUID

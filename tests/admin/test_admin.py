@@ -258,8 +258,8 @@ def test_an_endpoint_that_makes_no_sense_is_refused_with_a_reason(desk):
     data = {"name": "e", "base_url": "ftp://x", "api_key_env": "sk-abc", "slots": 0}
     html = desk.post(reverse("admin:chat_endpoint_add"), data).content.decode()
 
-    assert "Give a URL such as" in html
-    assert "The name of an environment variable" in html
+    assert "Enter a URL such as" in html
+    assert "Enter the name of an environment variable" in html
     assert not Endpoint.objects.exists()
 
 

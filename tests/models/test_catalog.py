@@ -43,10 +43,10 @@ def test_a_route_leaves_out_what_is_switched_off(model, other, field):
 
 def test_a_form_refuses_a_fallback_of_another_confidentiality(model, other):
     other.endpoint.confidentiality = "public"
-    with pytest.raises(ValidationError, match="another confidentiality"):
+    with pytest.raises(ValidationError, match="different confidentiality class"):
         Fallback(model=model, fallback=other).full_clean()
 
 
 def test_a_form_refuses_a_model_as_its_own_fallback(model):
-    with pytest.raises(ValidationError, match="its own place"):
+    with pytest.raises(ValidationError, match="its own fallback"):
         Fallback(model=model, fallback=model).clean()

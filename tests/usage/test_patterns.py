@@ -22,7 +22,9 @@ def site(serve, provider):
 
 
 def set_prices(site, usd_per_million):
-    seed = "from chat.models import Model; from chat.models.catalog import seed_from_environment as s; s(); "
+    seed = (
+        "from chat.models import Model; from chat.models.environment import seed_from_environment as s; s(); "
+    )
     site.shell(seed + PRICES.format(usd_per_million))
 
 

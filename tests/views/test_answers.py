@@ -102,7 +102,7 @@ def test_continuing_a_complete_answer_is_refused_on_the_page(client, exchange):
     answer = exchange()
     response = client.post(reverse("resume", args=[answer.pk]), {"client_id": "b"})
     assert response.status_code == 422
-    assert "nothing to continue" in response.content.decode()
+    assert "cannot be continued" in response.content.decode()
 
 
 def test_stopping_redirects_to_the_end(client, exchange):

@@ -16,7 +16,8 @@ from django.db import DatabaseError
 from chat.local_model.supervisor import LocalModel
 from chat.management import owner
 from chat.management.exits import Exit
-from chat.models.catalog import Model, seed_from_environment
+from chat.models.catalog import Model
+from chat.models.environment import seed_from_environment
 from chat.models.process import Process
 from chat.runtime.process import Runtime
 

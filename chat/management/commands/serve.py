@@ -19,7 +19,8 @@ from django.db.migrations.executor import MigrationExecutor
 from chat.local_model.supervisor import LocalModel
 from chat.management import listening, owner, static_files
 from chat.management.server_lock import AlreadyRunning, ServerLock
-from chat.models.catalog import Endpoint, seed_from_environment
+from chat.models.catalog import Endpoint
+from chat.models.environment import seed_from_environment
 from chat.models.process import Process
 from chat.runtime import asgi_server
 from chat.runtime.process import Runtime

@@ -1,6 +1,6 @@
-# `make` alone lists what there is. Works with GNU make 3.81 and newer.
-# PYTHON=/path/to/python chooses the interpreter, VENV=folder another virtual environment,
-# ARGS="…" is passed on to the program that is run.
+# `make` alone lists the commands. Works with GNU make 3.81 and newer.
+# PYTHON=/path/to/python selects the interpreter, VENV=folder another virtual environment,
+# ARGS="…" is passed to the program.
 
 .DEFAULT_GOAL := help
 VENV ?= .venv
@@ -17,42 +17,42 @@ run: ## Start Chatsite on http://127.0.0.1:8000 (ARGS="--port 9000")
 	$(install) run
 	@exec $(python) manage.py serve $(ARGS)
 
-test: ## Run all tests; what needs a program that is missing is skipped, loudly (ARGS="-k name")
+test: ## Run all tests; those that need a missing program are skipped and reported (ARGS="-k name")
 	$(install) test
 	@$(python) -m pytest $(ARGS)
 
-check: ## Lint, format check, types, architecture: what pre-commit and CI check
+check: ## Lint, formatting, types, architecture: the checks of pre-commit and CI
 	$(install) test
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 	$(python) -m pytest -q tests/test_architecture.py
 
-browser-test: ## Only the tests that drive Chromium
+browser-test: ## Run the tests that use Chromium
 	$(install) test
 	@$(python) -m pytest -m browser $(ARGS)
 
-chaos: ## Chaos scenarios at full size on real servers; prints a table (docs/chaos.md; ARGS="kill --seed 7")
+chaos: ## Run the chaos scenarios at full size and print a table (docs/chaos.md; ARGS="kill --seed 7")
 	$(install) test
 	@$(python) -m tests.chaos $(ARGS)
 
-services-test: ## Only the tests with real nginx, PostgreSQL and Redis
+services-test: ## Run the tests that use nginx, PostgreSQL and Redis
 	$(install) test
 	@$(python) -m pytest -m services $(ARGS)
 
-postgres-test: ## The tests of the database, on a private PostgreSQL instead of SQLite
+postgres-test: ## Run the database tests on a private PostgreSQL instead of SQLite
 	$(install) test
 	@$(python) -m tests.support.services $(python) -m pytest -m "database and not browser and not services" $(ARGS)
 
-bench: ## Measure, and print tables (benchmarks/README.md)
+bench: ## Run the benchmarks and print tables (benchmarks/README.md)
 	$(install) test
 	@$(python) -m benchmarks $(ARGS)
 
-screenshots: ## Take the README's pictures anew
+screenshots: ## Take the screenshots of the README again
 	$(install) test
 	@$(python) docs/screenshots/take.py $(ARGS)
 
-lock: ## Resolve pyproject.toml into the lock files anew (ARGS=--upgrade)
+lock: ## Resolve pyproject.toml into the lock files (ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv, or pip install uv" >&2; exit 1; }
 	$(compile) pyproject.toml -o requirements/base.txt
 	$(compile) pyproject.toml --extra scale -o requirements/scale.txt
@@ -63,6 +63,6 @@ lock: ## Resolve pyproject.toml into the lock files anew (ARGS=--upgrade)
 compile := uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header $(ARGS)
 
-clean: ## Remove .venv and caches; your data stays
+clean: ## Remove .venv and caches; data is kept
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

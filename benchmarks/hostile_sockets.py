@@ -90,8 +90,12 @@ async def _one(
     session: Session, how: Callable[[ClientConnection, int], Awaitable[None]], generation: int
 ) -> None:
     url = session.base_url.replace("http", "ws") + SOCKET_PATH
-    with contextlib.suppress(ConnectionClosed, OSError):
-        async with connect(url, additional_headers=session.headers, max_size=None, close_timeout=1) as socket:
+    # A server that has stopped reading would hold the client in `send`.
+    with contextlib.suppress(ConnectionClosed, OSError, TimeoutError):
+        async with (
+            asyncio.timeout(ATTACK_S),
+            connect(url, additional_headers=session.headers, max_size=None, close_timeout=1) as socket,
+        ):
             await how(socket, generation)
 
 

@@ -1,4 +1,4 @@
-"""The admin's site: its name, and its door, which is the door of everybody else."""
+"""The admin site: its name, and the sign-in that it shares with the other pages."""
 
 from django.contrib import admin
 from django.contrib.auth import REDIRECT_FIELD_NAME
@@ -15,13 +15,13 @@ class AdminSite(admin.AdminSite):
     index_title = _("Administration")
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
-        """Send people to the sign-in page, the only one that looks at passwords, so that it can throttle."""
+        """Redirect to the sign-in page, the only one that checks passwords, so that it can throttle."""
         wanted = request.GET.get(REDIRECT_FIELD_NAME, "")
         if not url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure()):
             wanted = resolve_url("admin:index")
         if self.has_permission(request):
             return redirect(wanted)
         if request.user.is_authenticated:
-            # The sign-in page would send them straight back here.
+            # The sign-in page would redirect a signed-in user straight back here.
             raise PermissionDenied
         return redirect_to_login(wanted)

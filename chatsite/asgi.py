@@ -23,11 +23,11 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class SameOrigin:
-    """Let a websocket in only from pages of this very site: scheme, host and port.
+    """Accepts websockets only from pages of this site: the same scheme, host and port.
 
-    Browsers send cookies with a websocket to any site, so the Origin header is what keeps other sites'
-    pages out; a client that sends none is refused as well. Unlike Channels' own check, another port of
-    an allowed host is another site.
+    A browser sends the cookies of a site with every websocket to it, also from pages of other sites. Only the
+    Origin header tells them apart, so a client without one is refused. Unlike in Channels' own check, another
+    port of an allowed host is another site.
     """
 
     def __init__(self, application: Application) -> None:
@@ -39,7 +39,7 @@ class SameOrigin:
 
 
 def is_same_origin(scope: dict[str, Any]) -> bool:
-    """Say whether a websocket's Origin is the site that it was opened to."""
+    """Return whether the Origin of a websocket is the site that it connects to."""
     headers = dict(scope["headers"])
     origin = _site(headers.get(b"origin", b"").decode("latin-1"))
     if origin is None:

@@ -1,4 +1,4 @@
-"""Who really asks when a proxy stands in front: `X-Forwarded-For` and `-Proto`, from proxies we trust."""
+"""The client's address and scheme behind a proxy: `X-Forwarded-For` and `-Proto`, from trusted proxies."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ type Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# The same for a request and for a websocket.
+# The scheme of a request and of a websocket, by the header's value.
 SCHEMES = {b"http": {"http": "http", "websocket": "ws"}, b"https": {"http": "https", "websocket": "wss"}}
 
 
 class Forwarded:
-    """Give an application the client and the scheme that trusted proxies tell of.
+    """Sets the client and the scheme of a connection from the headers of trusted proxies.
 
-    Anybody can send these headers, so what anybody else says in them changes nothing.
+    Any client can send these headers, so they are ignored unless the peer is a trusted proxy.
     """
 
     def __init__(self, application: Application, trusted: Sequence[Network]) -> None:
@@ -25,21 +25,21 @@ class Forwarded:
         self._trusted = trusted
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await self._application(self._seen(scope), receive, send)
+        await self._application(self._corrected(scope), receive, send)
 
-    def _seen(self, scope: dict[str, Any]) -> dict[str, Any]:
+    def _corrected(self, scope: dict[str, Any]) -> dict[str, Any]:
         peer = _address((scope.get("client") or ("",))[0])
         if peer is None or not self._is_trusted(peer):
             return scope
         client = self._client(peer, _values(scope, b"x-forwarded-for"))
         schemes = SCHEMES.get(b"".join(_values(scope, b"x-forwarded-proto")).lower(), {})
-        seen = scope | {"client": [str(client), 0]}
+        corrected = scope | {"client": [str(client), 0]}
         if scope["type"] in schemes:
-            seen["scheme"] = schemes[scope["type"]]
-        return seen
+            corrected["scheme"] = schemes[scope["type"]]
+        return corrected
 
     def _client(self, peer: Address, hops: list[bytes]) -> Address:
-        """Return the last hop that is no proxy of ours: each proxy appends whom it saw."""
+        """Return the last hop that is not a trusted proxy; each proxy appends the peer that it saw."""
         while self._is_trusted(peer) and hops and (hop := _address(hops.pop().decode("latin-1"))):
             peer = hop
         return peer
@@ -49,7 +49,7 @@ class Forwarded:
 
 
 def _values(scope: dict[str, Any], name: bytes) -> list[bytes]:
-    """Return the values of a header that may come more than once and hold a list each."""
+    """Return the values of a header that may be repeated, each time with a list."""
     lines: Iterable[bytes] = (value for key, value in scope["headers"] if key == name)
     return [value.strip() for line in lines for value in line.split(b",")]
 

@@ -4,6 +4,6 @@ from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
 class ModuleManifestStorage(CompressedManifestStaticFilesStorage):
-    """Also rewrites `import "./x.js"` in modules, so that a changed module changes its importers' names."""
+    """Also rewrites the imports of ES modules, so that a changed module changes its importers' names."""
 
     support_js_module_import_aggregation = True

@@ -1,4 +1,4 @@
-"""Where requests go."""
+"""The URLs of the site: health probes, accounts, the admin, the API, the chat."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView

@@ -1,4 +1,4 @@
-"""What the documents say is so: the words of the wire, and the lines to run."""
+"""The documents are correct: the frames and events of the socket, exit codes, commands to run."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def test_every_exit_code_is_listed():
 
 
 def blocks_to_run(document):
-    """Return the blocks of a document that a reader is to run, marked so before them."""
+    """Return the shell blocks of a document that are marked to be run."""
     text = (ROOT / document).read_text()
     return re.findall(r"<!-- run -->\n```sh\n(.*?)```", text, re.S)
 
@@ -56,8 +56,8 @@ BLOCKS = [(name, block) for name in ("README.md", "docs/patterns.md") for block 
 
 
 @pytest.mark.parametrize(("document", "block"), BLOCKS)
-def test_the_lines_to_run_do_run(serve, provider, tmp_path, document, block):
-    """In a copy of nothing but links, so that they may write files; the paths are a reader's."""
+def test_a_block_to_run_works(serve, provider, tmp_path, document, block):
+    """Run it in a folder of links to the checkout, where it may write files."""
     server = serve(provider.env_for_server | {"OPENAI_MODEL": "gpt-4o-mini"})
     folder = tmp_path / "checkout"
     folder.mkdir()
@@ -82,3 +82,38 @@ def test_the_lines_to_run_do_run(serve, provider, tmp_path, document, block):
     assert done.returncode == 0, done.stderr
     assert "failed:" not in done.stdout, done.stderr
     assert "error" not in done.stderr.lower()
+
+
+def test_the_proofs_of_the_guarantees_exist():
+    """Each `make test` of the README's table names files that exist, and words of names of tests."""
+    readme = (ROOT / "README.md").read_text()
+    names = " ".join(
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    )
+    proofs = re.findall(r'`make test ARGS="(.*?)"`', readme)
+    assert len(proofs) == 7
+    for arguments in proofs:
+        for path in re.findall(r"tests/[\w/.]+", arguments):
+            assert (ROOT / path).exists(), path
+        for word in re.findall(r"\b[a-z]+_[a-z_]+\b", re.sub(r"tests/\S+", "", arguments)):
+            assert word in names, word
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_inside_the_repository_lead_somewhere(document):
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in target:
+            continue
+        path, _hash, anchor = target.partition("#")
+        linked = ((ROOT / document).parent / path).resolve() if path else ROOT / document
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, (
+                target
+            )

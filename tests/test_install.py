@@ -1,4 +1,4 @@
-"""The bootstrap: which Python it takes, what it installs when, and what a cut-off run leaves behind."""
+"""The installer: which Python it uses, what it installs when, and what an interrupted run leaves."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ REQUIREMENTS = Path(__file__).parent.parent / "requirements"
 
 
 class Checkout:
-    """A folder with the bootstrap and a `.venv` whose Python notes what pip is asked for."""
+    """A folder with the installer and a `.venv` whose Python records the calls of pip."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -69,7 +69,7 @@ def test_a_second_run_installs_nothing(checkout):
     assert checkout.installed() == []
 
 
-def test_tests_add_to_what_running_needs_and_not_the_other_way_round(checkout):
+def test_the_test_packages_include_those_for_running(checkout):
     checkout.install("run")
     checkout.install("test")
     assert checkout.installed() == ["dev.txt", "model.txt"]
@@ -98,7 +98,7 @@ def test_a_changed_lock_file_is_installed(checkout):
     assert checkout.installed() == ["base.txt", "model.txt"]
 
 
-def test_a_run_that_was_cut_off_is_taken_up_by_the_next(checkout):
+def test_an_interrupted_run_is_completed_by_the_next(checkout):
     checkout.broken.write_text("base.txt")
     assert checkout.install("run").returncode != 0
     checkout.broken.unlink()
@@ -106,7 +106,7 @@ def test_a_run_that_was_cut_off_is_taken_up_by_the_next(checkout):
     assert checkout.installed() == ["base.txt", "model.txt"]
 
 
-def test_without_wheels_for_the_model_it_says_so_and_goes_on(checkout):
+def test_without_packages_for_the_model_it_says_so_and_continues(checkout):
     checkout.broken.write_text("model.txt")
     first = checkout.install("run")
     again = checkout.install("run")
@@ -119,7 +119,7 @@ def test_without_wheels_for_the_model_it_says_so_and_goes_on(checkout):
     assert checkout.install("run").stderr == ""
 
 
-def test_shims_that_cannot_run_are_passed_over(checkout):
+def test_shims_that_cannot_run_are_skipped(checkout):
     shims, real = checkout.folder / "shims", checkout.folder / "real"
     script(shims / "python3.13", "echo no such version >&2; exit 127")
     script(shims / "python3.12", "exit 127")
@@ -130,14 +130,14 @@ def test_shims_that_cannot_run_are_passed_over(checkout):
     assert found.stdout.strip() == str(real / "python3")
 
 
-def test_version_managers_folders_are_looked_into(checkout):
+def test_the_folders_of_version_managers_are_searched(checkout):
     script(checkout.folder / ".pyenv/versions/3.13.9/bin/python3.13", f'exec {sys.executable} "$@"')
     script(checkout.folder / "bin/python3.13", "exit 127")
     found = checkout.install("python", PATH=f"{checkout.folder}/bin:{tools(checkout.folder)}")
     assert found.stdout.strip().endswith(".pyenv/versions/3.13.9/bin/python3.13")
 
 
-def test_a_python_that_is_asked_for_and_does_not_work_is_named_in_one_line(checkout):
+def test_a_requested_python_that_does_not_work_is_named_in_one_line(checkout):
     script(checkout.folder / "old", "exit 1")
     refused = checkout.install("python", PYTHON=str(checkout.folder / "old"))
     assert refused.returncode == 1
@@ -146,7 +146,7 @@ def test_a_python_that_is_asked_for_and_does_not_work_is_named_in_one_line(check
 
 
 def tools(folder: Path) -> Path:
-    """Return a folder with the few programs that the bootstrap uses, and no Python."""
+    """Return a folder with the few programs that the installer uses, and no Python."""
     for name in ("sh", "tr", "cat", "cksum", "grep", "sed", "dirname"):
         (folder / "tools").mkdir(exist_ok=True)
         (folder / "tools" / name).symlink_to(shutil.which(name) or "")

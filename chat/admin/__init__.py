@@ -1,4 +1,4 @@
-"""The review desk and the operators' pages. Importing this registers them."""
+"""The admin: pages for reviewers and operators. Importing this package registers them."""
 
 from chat.admin import accounts, catalog, conversations, generations, processes, programs
 

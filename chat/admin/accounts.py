@@ -1,4 +1,4 @@
-"""People: Django's own pages, with a way to what they wrote."""
+"""Users: Django's own pages, with a link to the user's conversations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import NOTHING
+from chat.admin.logs import EMPTY_VALUE
 
 admin.site.unregister(User)
 
@@ -31,15 +31,15 @@ class UserAdmin(auth_admin.UserAdmin):  # type: ignore[type-arg]  # not generic 
     @admin.display(description=_("conversations"))
     def conversations(self, user: User) -> str:
         if user.pk is None:
-            return NOTHING
+            return EMPTY_VALUE
         url = reverse("admin:chat_conversation_changelist")
         return format_html('<a href="{}?user__id__exact={}">{}</a>', url, user.pk, _("show"))
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Let superusers delete a person with all they wrote, although logs are not deleted by hand."""
-        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
+        """Let superusers delete a user with all rows that belong to the user, read-only logs included."""
+        names, counts, missing, protected = super().get_deleted_objects(objs, request)
         if request.user.is_superuser:
             missing = set()
-        return listed, counts, missing, protected
+        return names, counts, missing, protected

@@ -1,4 +1,4 @@
-"""Endpoints and models: where answers come from. The rows that operators do change."""
+"""Endpoints, models and fallbacks, which staff add and change."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import NOTHING, Styled, number, state
+from chat.admin.logs import EMPTY_VALUE, StyledAdmin, number, state
 from chat.models import Endpoint, Fallback, Model
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+class EndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["name", "base_url", "is_enabled", "key", "slots", "models_link"]
     list_filter = ["is_enabled"]
     search_fields = ["name", "base_url"]
@@ -32,15 +32,15 @@ class EndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
         return found.annotate(models_count=Count("models"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> list[str]:
-        # The embedded model's address and key are made anew at each start.
+        # The embedded model gets a new address and key at each start.
         embedded = ["base_url", "api_key_env"] if obj and obj.is_embedded else []
         return [*self.readonly_fields, *embedded]
 
-    @admin.display(description=_("key"))
+    @admin.display(description=_("API key"))
     def key(self, endpoint: Endpoint) -> str:
-        """Say whether the variable holds something; never what."""
+        """Show whether the variable is set, never its value."""
         if not endpoint.api_key_env:
-            return NOTHING
+            return EMPTY_VALUE
         if os.environ.get(endpoint.api_key_env, "").strip():
             return state("completed", _("%(name)s is set") % {"name": endpoint.api_key_env})
         return state("failed", _("%(name)s is not set") % {"name": endpoint.api_key_env})
@@ -60,11 +60,11 @@ class FallbackInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     fields = ["position", "fallback"]
     autocomplete_fields = ["fallback"]
-    verbose_name_plural = _("fallbacks: who answers when this model cannot, the lowest position first")
+    verbose_name_plural = _("fallbacks, used in this order when the model is not available")
 
 
 @admin.register(Model)
-class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = [
         "name",
         "label",
@@ -86,18 +86,20 @@ class ModelAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
             {"fields": ["context_tokens", "max_output_tokens", "continuation", "system_prompt"]},
         ),
         (
-            _("Time-outs"),
+            _("Timeouts"),
             {
-                "description": _("Empty: as the settings say."),
+                "description": _("Empty: the default from the settings."),
                 "fields": [
-                    *("connect_timeout_s", "first_token_timeout_s"),
-                    *("stall_timeout_s", "total_timeout_s"),
+                    "connect_timeout_s",
+                    "first_token_timeout_s",
+                    "stall_timeout_s",
+                    "total_timeout_s",
                 ],
             },
         ),
         (_("Prices"), {"fields": ["input_usd_per_million", "output_usd_per_million"]}),
     ]
 
-    @admin.display(description=_("context"), ordering="context_tokens")
+    @admin.display(description=_("context window"), ordering="context_tokens")
     def context(self, model: Model) -> str:
         return number(model.context_tokens)

@@ -1,4 +1,4 @@
-"""Conversations as their people see them, for review. Nothing here changes a word."""
+"""Conversations for review: read-only, with a transcript of all branches."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MESSAGES_PER_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A message in a transcript, and its place in the tree."""
+class ReviewedMessage:
+    """A message of a transcript, and its position in the tree."""
 
     message: Message
     generation: Generation | None
@@ -33,58 +33,72 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    entries: list[Entry]
+    messages: list[ReviewedMessage]
     page: Page[int]
 
 
-def transcript(conversation: Conversation, page_number: str, message_id: str) -> Transcript:
-    """Return one page of all messages in the order they were written, or the page of a message.
+class MessageTree:
+    """The ids of all messages of a conversation, in the order of creation, without their text."""
 
-    The whole tree is read as pairs of ids; text is read for the page alone.
+    def __init__(self, conversation: Conversation) -> None:
+        pairs = conversation.messages.order_by("pk").values_list("pk", "parent_id")
+        self.parent_of: dict[int, int | None] = dict(pairs)
+        self._children: dict[int | None, list[int]] = {}
+        for pk, parent_id in self.parent_of.items():
+            self._children.setdefault(parent_id, []).append(pk)
+
+    def siblings(self, pk: int) -> list[int]:
+        """Return all versions of a message, itself included, oldest first."""
+        return self._children[self.parent_of[pk]]
+
+    def branch(self, end: int | None) -> set[int]:
+        """Return the messages on the path from the root to `end`."""
+        found: set[int] = set()
+        while end is not None and end not in found:
+            found.add(end)
+            end = self.parent_of.get(end)
+        return found
+
+    def page(self, page_number: str, message_id: str) -> Page[int]:
+        """Return the page that shows a message, if there is one with that id, else the numbered page."""
+        order = list(self.parent_of)
+        pages = Paginator(order, MESSAGES_PER_PAGE)
+        if message_id.isdecimal() and int(message_id) in self.parent_of:
+            return pages.get_page(order.index(int(message_id)) // MESSAGES_PER_PAGE + 1)
+        return pages.get_page(page_number)
+
+
+def transcript(conversation: Conversation, page_number: str, message_id: str) -> Transcript:
+    """Return one page of the transcript: all messages in the order of creation.
+
+    The whole tree is read as pairs of ids; text is read only for the page.
     """
-    pairs = list(conversation.messages.order_by("pk").values_list("pk", "parent_id"))
-    parent_of: dict[int, int | None] = dict(pairs)
-    children: dict[int | None, list[int]] = {}
-    for pk, parent_id in pairs:
-        children.setdefault(parent_id, []).append(pk)
-    shown = _branch(parent_of, conversation.leaf_id)
-    order = list(parent_of)
-    pages = Paginator(order, MESSAGES_PER_PAGE)
-    if message_id.isdecimal() and int(message_id) in parent_of:
-        page = pages.get_page(order.index(int(message_id)) // MESSAGES_PER_PAGE + 1)
-    else:
-        page = pages.get_page(page_number)
+    tree = MessageTree(conversation)
+    page = tree.page(page_number, message_id)
     messages = conversation.messages.in_bulk(list(page))
-    runs = Generation.objects.filter(message__in=list(page)).order_by("pk").defer("prefix", "request")
-    run_of = {run.message_id: run for run in runs}
-    entries: list[Entry] = []
+    generations = Generation.objects.filter(message__in=list(page)).order_by("pk").defer("prefix", "request")
+    generation_of = {generation.message_id: generation for generation in generations}
+    shown = tree.branch(conversation.leaf_id)
+    reviewed: list[ReviewedMessage] = []
     previous: int | None = None
     for pk in page:
-        siblings = children[parent_of[pk]]
-        entries.append(
-            Entry(
+        siblings = tree.siblings(pk)
+        reviewed.append(
+            ReviewedMessage(
                 message=messages[pk],
-                generation=run_of.get(pk),
+                generation=generation_of.get(pk),
                 is_shown=pk in shown,
                 version=siblings.index(pk) + 1,
                 versions=len(siblings),
-                follows_previous=previous is None or parent_of[pk] == previous,
+                follows_previous=previous is None or tree.parent_of[pk] == previous,
             )
         )
         previous = pk
-    return Transcript(entries, page)
-
-
-def _branch(parent_of: dict[int, int | None], end: int | None) -> set[int]:
-    found: set[int] = set()
-    while end is not None and end not in found:
-        found.add(end)
-        end = parent_of.get(end)
-    return found
+    return Transcript(reviewed, page)
 
 
 class DeletedFilter(admin.SimpleListFilter):
-    title = _("deleted by its person")
+    title = _("deleted by user")
     parameter_name = "deleted"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -102,7 +116,7 @@ class ConversationAdmin(LogAdmin):
     list_filter = [DeletedFilter, "is_hidden", "updated_at", "model"]
     list_select_related = ["user", "model"]
     search_fields = ["title"]
-    search_help_text = _("Words of the title or of a message, or a user name.")
+    search_help_text = _("Words of the title or of a message, or a user name")
     fields = [
         ("title", "user", "model"),
         ("created_at", "last_message", "deleted"),
@@ -134,7 +148,7 @@ class ConversationAdmin(LogAdmin):
         return queryset.filter(Q(user__username__icontains=term) | Q(pk__in=found)), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        # The way here from a person's own page.
+        # The link from the page of a user.
         return lookup == "user__id__exact" or super().lookup_allowed(lookup, value, request)
 
     def change_view(
@@ -146,19 +160,18 @@ class ConversationAdmin(LogAdmin):
     ) -> HttpResponse:
         conversation = self.get_object(request, object_id)
         if conversation is not None and self.has_view_permission(request, conversation):
-            read = transcript(conversation, request.GET.get("page", ""), request.GET.get("message", ""))
-            extra_context = {**(extra_context or {}), "transcript": read}
+            page = transcript(conversation, request.GET.get("page", ""), request.GET.get("message", ""))
+            extra_context = {**(extra_context or {}), "transcript": page}
         return super().change_view(request, object_id, form_url, extra_context)
 
-    # -- deleting: for good, and by superusers alone ----------------------------------------------
-
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only superusers delete conversations here. It cannot be undone."""
         return bool(request.user.is_active and request.user.is_superuser)
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Count what goes with them; Django would list each of 2,000 messages, and miss permissions."""
+        """Count the rows that are deleted too. Django would list each one, and find permissions missing."""
         ids = [conversation.pk for conversation in objs]
         counts = {
             str(Conversation._meta.verbose_name_plural): len(ids),
@@ -168,8 +181,6 @@ class ConversationAdmin(LogAdmin):
             ).count(),
         }
         return [str(conversation) for conversation in objs], counts, set(), []
-
-    # -- columns ----------------------------------------------------------------------------------
 
     @admin.display(description=_("title"), ordering="title")
     def title_or_default(self, conversation: Conversation) -> str:

@@ -1,8 +1,7 @@
-"""Generations and their attempts: what was asked of which model, and what came of it."""
+"""Generations and their attempts: the request, the model, the outcome."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import admin
@@ -12,33 +11,33 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin import operations
-from chat.admin.logs import NOTHING, LogAdmin, ReadOnly, ago, number, seconds, state
+from chat.admin.logs import EMPTY_VALUE, LogAdmin, ReadOnlyAdmin, ago, number, pretty, seconds, state
+from chat.admin.operator_actions import may_operate, stop_generations
 from chat.models import Attempt, Generation, LargeRequest
 
-# Of the messages of a large request. The conversation shows more of the last one.
+# Characters of a large request that are shown.
 LARGE_SHOWN_CHARS = 2_000
 
 
-class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class AttemptInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-arg]
     model = Attempt
     extra = 0
     show_change_link = True
     fields = [
-        *("number", "model_name", "endpoint_name", "recovery", "before_chars", "colour", "error_code"),
+        *("number", "model_name", "endpoint_name", "recovery", "before_chars", "badge", "error_code"),
         *("error_detail", "waited", "queued", "first_delta", "duration"),
     ]
-    readonly_fields = ["colour", "waited", "queued", "first_delta", "duration"]
+    readonly_fields = ["badge", "waited", "queued", "first_delta", "duration"]
 
     @admin.display(description=_("outcome"))
-    def colour(self, attempt: Attempt) -> str:
+    def badge(self, attempt: Attempt) -> str:
         return state(attempt.outcome, attempt.get_outcome_display())
 
-    @admin.display(description=_("waited before"))
+    @admin.display(description=_("backoff"))
     def waited(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
 
-    @admin.display(description=_("in line"))
+    @admin.display(description=_("time in queue"))
     def queued(self, attempt: Attempt) -> str:
         return seconds(attempt.queued_s)
 
@@ -52,6 +51,7 @@ class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 
 def _seconds(attempt: Attempt, until: str) -> float | None:
+    """Return the seconds from the start of an attempt to the time in the field `until`."""
     moment = getattr(attempt, until)
     return (moment - attempt.started_at).total_seconds() if moment else None
 
@@ -59,41 +59,41 @@ def _seconds(attempt: Attempt, until: str) -> float | None:
 @admin.register(Generation)
 class GenerationAdmin(LogAdmin):
     list_display = [
-        *("id", "user", "model_name", "source", "colour", "error_code"),
+        *("id", "user", "model_name", "source", "badge", "error_code"),
         *("first_delta", "duration", "tokens", "cost", "created", "conversation"),
     ]
     list_filter = ["status", "source", "model", "created_at"]
     list_select_related = ["user"]
     search_fields = ["=id", "user__username", "model_name", "error_code"]
-    search_help_text = _("Number, user name, model or error.")
+    search_help_text = _("Id, user name, model or error")
     inlines = [AttemptInline]
     actions = ["stop"]
     fieldsets = [
-        (None, {"fields": [("colour", "model_name", "source"), ("user", "conversation")]}),
-        (_("How it ended"), {"fields": [("finish_reason", "error_code", "error_message")]}),
+        (None, {"fields": [("badge", "model_name", "source"), ("user", "conversation")]}),
+        (_("Result"), {"fields": [("finish_reason", "error_code", "error_message")]}),
         (
-            _("Measures"),
+            _("Measurements"),
             {"fields": [("first_delta", "duration", "tokens"), ("cost", "left_out", "calls")]},
         ),
         (_("Times"), {"fields": [("created_at", "started_at"), ("first_delta_at", "finished_at")]}),
         (_("Run"), {"fields": [("owner", "epoch"), ("stop_requested_at", "client_id")]}),
-        (_("Request of a program"), {"fields": ["asked"]}),
+        (_("API request"), {"fields": ["api_request_json"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
-        # The conversation's id alone: its message may be a megabyte.
+        # Only the id of the conversation: the message may be a megabyte.
         return found.annotate(conversation_pk=F("message__conversation_id")).defer("prefix", "request")
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        return operations.may_operate(request.user)
+        return may_operate(request.user)
 
-    @admin.action(description=_("Stop those that are not over yet"), permissions=["operate"])
+    @admin.action(description=_("Stop running generations"), permissions=["operate"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Generation]) -> None:
-        self.message_user(request, operations.stop(*queryset.values_list("pk", flat=True)))
+        self.message_user(request, stop_generations(*queryset.values_list("pk", flat=True)))
 
     @admin.display(description=_("status"), ordering="status")
-    def colour(self, generation: Generation) -> str:
+    def badge(self, generation: Generation) -> str:
         return state(generation.status, generation.get_status_display())
 
     @admin.display(description=_("first delta"))
@@ -104,25 +104,26 @@ class GenerationAdmin(LogAdmin):
     def duration(self, generation: Generation) -> str:
         return seconds(generation.duration_s)
 
-    @admin.display(description=_("tokens in, out"))
+    @admin.display(description=_("tokens (input, output)"))
     def tokens(self, generation: Generation) -> str:
         if generation.input_tokens is None and generation.output_tokens is None:
             return number(None)
-        about = "≈ " if generation.is_usage_estimated else ""
-        return number(f"{about}{generation.input_tokens or 0}, {generation.output_tokens or 0}")
+        prefix = "≈ " if generation.is_usage_estimated else ""
+        return number(f"{prefix}{generation.input_tokens or 0}, {generation.output_tokens or 0}")
 
-    @admin.display(description=_("cost, $"), ordering="cost_usd")
+    @admin.display(description=_("cost (USD)"), ordering="cost_usd")
     def cost(self, generation: Generation) -> str:
         return number(generation.cost_usd)
 
     @admin.display(description=_("messages and parameters"))
-    def asked(self, generation: Generation) -> str:
+    def api_request_json(self, generation: Generation) -> str:
         if generation.request is None:
-            return NOTHING
-        asked = json.dumps(_shortened(generation.request), indent=2, ensure_ascii=False)
-        if generation.request.get("large"):
-            asked += f"\n\n{LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS)}…"
-        return format_html("<pre>{}</pre>", asked)
+            return EMPTY_VALUE
+        request = pretty(_shortened(generation.request))
+        if not generation.request.get("large"):
+            return request
+        beginning = LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS)
+        return format_html('{}<pre class="json">{}…</pre>', request, beginning)
 
     @admin.display(description=_("created"), ordering="id")
     def created(self, generation: Generation) -> str:
@@ -132,35 +133,35 @@ class GenerationAdmin(LogAdmin):
     def conversation(self, generation: Generation) -> str:
         pk = getattr(generation, "conversation_pk", None)
         if pk is None:
-            return NOTHING
+            return EMPTY_VALUE
         url = reverse("admin:chat_conversation_change", args=[pk])
-        return format_html('<a href="{}?message={}#m{}">{}</a>', url, *[generation.message_id] * 2, _("read"))
+        return format_html('<a href="{}?message={}#m{}">{}</a>', url, *[generation.message_id] * 2, _("show"))
 
 
 def _shortened(value: Any) -> Any:
-    """Return a JSON value with what is in no language, such as an image, cut to its beginning."""
+    """Return a JSON value in which data URLs, such as images, are cut to their beginning."""
     match value:
         case str() if value.startswith("data:"):
-            return f"{value[:40]}… ({len(value)})"
+            return f"{value[:40]}… ({len(value)} characters)"
         case list():
-            return [_shortened(each) for each in value]
+            return [_shortened(item) for item in value]
         case dict():
-            return {key: _shortened(each) for key, each in value.items()}
+            return {key: _shortened(item) for key, item in value.items()}
     return value
 
 
 @admin.register(Attempt)
 class AttemptAdmin(LogAdmin):
     list_display = [
-        *("id", "generation_link", "number", "model_name", "endpoint_name", "colour", "error_code"),
+        *("id", "generation_link", "number", "model_name", "endpoint_name", "badge", "error_code"),
         *("waited", "queued", "started"),
     ]
     list_filter = ["outcome", "started_at"]
     ordering = ["-id"]
     search_fields = ["=generation__id", "model_name", "endpoint_name", "error_code"]
-    search_help_text = _("Number of a generation, model, endpoint or error.")
+    search_help_text = _("Id of a generation, model, endpoint or error")
     fields = [
-        *("generation_link", "number", "epoch", "model_name", "endpoint_name", "colour", "error_code"),
+        *("generation_link", "number", "epoch", "model_name", "endpoint_name", "badge", "error_code"),
         *(
             "error_detail",
             "recovery",
@@ -184,14 +185,14 @@ class AttemptAdmin(LogAdmin):
         return format_html('<a href="{}">{}</a>', url, attempt.generation_id)
 
     @admin.display(description=_("outcome"), ordering="outcome")
-    def colour(self, attempt: Attempt) -> str:
+    def badge(self, attempt: Attempt) -> str:
         return state(attempt.outcome, attempt.get_outcome_display())
 
-    @admin.display(description=_("waited before"))
+    @admin.display(description=_("backoff"))
     def waited(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
 
-    @admin.display(description=_("in line"))
+    @admin.display(description=_("time in queue"))
     def queued(self, attempt: Attempt) -> str:
         return seconds(attempt.queued_s)
 

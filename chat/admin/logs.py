@@ -1,4 +1,4 @@
-"""What the pages of this admin share: logs that are only read, and how times, numbers and states look."""
+"""Shared parts of the admin: read-only logs, and how times, numbers and states are shown."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from django.utils.html import format_html
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-NOTHING = "–"
+EMPTY_VALUE = "–"
 MINUTE = timedelta(minutes=1)
 
 
-class Styled:
+class StyledAdmin:
+    """Adds the style sheet of Chatsite to an admin page."""
+
     class Media:
         css = {"all": ["chat/admin.css"]}
 
 
-class ReadOnly:
-    """Rows that the program writes: people look, and change nothing."""
+class ReadOnlyAdmin:
+    """Denies all changes: only the program writes these rows."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -37,26 +39,26 @@ class ReadOnly:
         return False
 
 
-class LogAdmin(Styled, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class LogAdmin(StyledAdmin, ReadOnlyAdmin, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     actions: Sequence[str] | None = None
     list_per_page = 50
-    # Counting all rows of a big log, only to say how many a filter left out, takes seconds.
+    # Counting all rows of a large log takes seconds, and only the hint beside a filter needs it.
     show_full_result_count = False
 
 
 def ago(moment: datetime | None, by: str = "") -> str:
-    """Return how long ago that was, and whose doing, with the exact time on hover."""
+    """Return how long ago `moment` was, with the exact time on hover. `by`: the user who acted."""
     if moment is None:
-        return NOTHING
+        return EMPTY_VALUE
     now = timezone.now()
     if now - moment < MINUTE:
-        words = _("just now")
+        text = _("just now")
     else:
-        words = _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+        text = _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
     if by:
-        words = f"{by}, {words}"
+        text = f"{by}, {text}"
     exact = date_format(timezone.localtime(moment), "DATETIME_FORMAT")
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words)
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, text)
 
 
 def seconds(value: float | None) -> str:
@@ -64,14 +66,15 @@ def seconds(value: float | None) -> str:
 
 
 def number(value: object) -> str:
-    """Return a number that stands under its like, digit under digit."""
-    return format_html('<span class="number">{}</span>', NOTHING if value is None else value)
+    """Return a number in digits of equal width, aligned with those above and below it."""
+    return format_html('<span class="number">{}</span>', EMPTY_VALUE if value is None else value)
 
 
 def state(value: str, label: str) -> str:
-    """Return a state in its colour; the word says it, too."""
+    """Return the label of a state with a coloured dot."""
     return format_html('<span class="state state-{}">{}</span>', value, label)
 
 
 def pretty(value: object) -> str:
+    """Return a JSON value, indented."""
     return format_html('<pre class="json">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))

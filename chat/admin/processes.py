@@ -1,4 +1,4 @@
-"""Processes: who runs, since when, and what it says about itself."""
+"""Processes: which are running, since when, and their status."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import LogAdmin, ago, number, pretty
-from chat.admin.operations import WordForm, may_operate, operations
-from chat.admin.patterns import table
+from chat.admin.operations import operations_page
+from chat.admin.operator_actions import OperatorActionForm, may_operate
+from chat.admin.patterns import patterns_table
 from chat.models import Process
 
 
 @admin.register(Process)
 class ProcessAdmin(LogAdmin):
-    list_display = ["__str__", "kind", "url", "version", "started", "seen", "beats"]
-    fields = ["id", "kind", "host", "pid", "url", "version", "started", "seen", "beats", "observed"]
+    list_display = ["__str__", "kind", "url", "version", "started", "seen", "heartbeats"]
+    fields = ["id", "kind", "host", "pid", "url", "version", "started", "seen", "heartbeats", "status_json"]
     change_list_template = "admin/chat/process/change_list.html"
 
     def get_urls(self) -> list[URLPattern]:
@@ -32,24 +33,25 @@ class ProcessAdmin(LogAdmin):
         ]
 
     def operations_view(self, request: HttpRequest) -> HttpResponse:
-        """Show how all processes are; take an operator's word to them."""
+        """Show the status of all processes; apply the actions of operators."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
-            return self._say(request)
+            return self._apply_action(request)
         context = {
             "title": _("Operations"),
-            "operations": operations(),
+            "operations": operations_page(),
             "may_operate": may_operate(request.user),
-            "is_still": "still" in request.GET,
+            "is_refresh_paused": "still" in request.GET,
         }
         return self._page(request, "operations", context)
 
     def patterns_view(self, request: HttpRequest) -> HttpResponse:
-        """Show how the ways to ask did in the last days."""
+        """Compare the execution patterns by the answers of the last days."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return self._page(request, "patterns", {"title": _("Patterns"), "table": table(request)})
+        context = {"title": _("Execution patterns"), "table": patterns_table(request)}
+        return self._page(request, "patterns", context)
 
     def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
         context |= {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
@@ -57,14 +59,14 @@ class ProcessAdmin(LogAdmin):
         page.headers["Cache-Control"] = "no-store"
         return page
 
-    def _say(self, request: HttpRequest) -> HttpResponse:
+    def _apply_action(self, request: HttpRequest) -> HttpResponse:
         if not may_operate(request.user):
             raise PermissionDenied
-        form = WordForm(request.POST)
+        form = OperatorActionForm(request.POST)
         if not form.is_valid():
-            return HttpResponseBadRequest(_("That is none of this page's buttons."))
+            return HttpResponseBadRequest(_("Unknown action."))
         assert request.user.is_authenticated
-        messages.success(request, form.say(request.user))
+        messages.success(request, form.apply(request.user))
         return HttpResponseRedirect(request.get_full_path())
 
     @admin.display(description=_("started"), ordering="started_at")
@@ -76,9 +78,9 @@ class ProcessAdmin(LogAdmin):
         return ago(process.seen_at)
 
     @admin.display(description=_("heartbeats"))
-    def beats(self, process: Process) -> str:
+    def heartbeats(self, process: Process) -> str:
         return number(process.counter)
 
     @admin.display(description=_("status"))
-    def observed(self, process: Process) -> str:
+    def status_json(self, process: Process) -> str:
         return pretty(process.status)

@@ -8,12 +8,12 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import NOTHING, LogAdmin, Styled, ago, number
+from chat.admin.logs import EMPTY_VALUE, LogAdmin, StyledAdmin, ago, number
 from chat.models import ApiKey, Generation, Webhook, WebhookEndpoint
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+class ApiKeyAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["name", "user", "prefix", "running", "used", "expires_at", "revoked"]
     list_filter = ["revoked_at", "last_used_at"]
     list_select_related = ["user"]
@@ -51,7 +51,7 @@ class ApiKeyAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
+class WebhookEndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["url", "is_enabled", "created_at"]
     fields = ["url", "is_enabled", "signing_secret"]
     readonly_fields = ["signing_secret"]
@@ -59,7 +59,7 @@ class WebhookEndpointAdmin(Styled, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("signing secret"))
     def signing_secret(self, endpoint: WebhookEndpoint) -> str:
-        return endpoint.secret if endpoint.pk else NOTHING
+        return endpoint.secret if endpoint.pk else EMPTY_VALUE
 
     @admin.action(description=_("Replace the signing secret"), permissions=["change"])
     def renew(self, request: HttpRequest, queryset: QuerySet[WebhookEndpoint]) -> None:
@@ -84,4 +84,4 @@ class WebhookAdmin(LogAdmin):
     @admin.display(description=_("next attempt"), ordering="next_try_at")
     def next_try(self, webhook: Webhook) -> str:
         is_over = webhook.delivered_at or webhook.given_up_at
-        return NOTHING if is_over else webhook.next_try_at.isoformat(" ", "seconds")
+        return EMPTY_VALUE if is_over else webhook.next_try_at.isoformat(" ", "seconds")

@@ -90,7 +90,11 @@ async def discard(stored: StoredMessages) -> None:
 
 async def _receive_large(request: HttpRequest, head: bytes) -> ReceivedBody:
     try:
-        async with current_runtime().body_parsers, asyncio.timeout(CHILD_TIME_LIMIT_S), _child() as child:
+        async with (
+            current_runtime().connections.body_parsers,
+            asyncio.timeout(CHILD_TIME_LIMIT_S),
+            _child() as child,
+        ):
             return await _pass_through(request, head, child)
     except TimeoutError as exc:
         message = _("The server is too busy to read this request. Try again later.")

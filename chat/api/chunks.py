@@ -45,9 +45,9 @@ class ChunkFormat:
                 self._model = model
             case events.Delta(text):
                 self._has_text = True
-                return self._delta(wire.Delta(content=text))
+                return self._delta(wire.ChunkDelta(content=text))
             case events.Thinking(text):
-                return self._delta(wire.Delta(reasoning_content=text))
+                return self._delta(wire.ChunkDelta(reasoning_content=text))
             case events.Restarted() if self._has_text:
                 # Text that was sent cannot be taken back, so the rest is of no use to this client.
                 self._follower.stop_on_release = True
@@ -72,10 +72,10 @@ class ChunkFormat:
             raise error
         generation = await database_sync_to_async(serializers.find)(self._key, self._follower.generation_id)
         self._model = serializers.answered_by(generation)
-        delta = wire.Delta(content=event.text, reasoning_content=event.thinking or None)
+        delta = wire.ChunkDelta(content=event.text, reasoning_content=event.thinking or None)
         return [*self._delta(delta), *await self._end(event.finish_reason)]
 
-    def _delta(self, delta: wire.Delta) -> list[bytes]:
+    def _delta(self, delta: wire.ChunkDelta) -> list[bytes]:
         return [*self._role(), self._chunk(delta)]
 
     def _role(self) -> list[bytes]:
@@ -83,21 +83,21 @@ class ChunkFormat:
         if self._has_role:
             return []
         self._has_role = True
-        return [self._chunk(wire.Delta(role="assistant", content=""))]
+        return [self._chunk(wire.ChunkDelta(role="assistant", content=""))]
 
     async def _end(self, finish_reason: str) -> list[bytes]:
-        chunks = [*self._role(), self._chunk(wire.Delta(), finish_reason)]
+        chunks = [*self._role(), self._chunk(wire.ChunkDelta(), finish_reason)]
         if self._has_usage:
             find = database_sync_to_async(serializers.find)
             generation = await find(self._key, self._follower.generation_id)
             chunks.append(self._data([], serializers.usage(generation)))
         return [*chunks, DONE]
 
-    def _chunk(self, delta: wire.Delta, finish_reason: str | None = None) -> bytes:
+    def _chunk(self, delta: wire.ChunkDelta, finish_reason: str | None = None) -> bytes:
         usage = None if self._has_usage else UNSET
         return self._data([wire.ChunkChoice(0, delta, finish_reason)], usage)
 
-    def _data(self, choices: list[wire.ChunkChoice], usage: wire.Usage | UnsetType | None) -> bytes:
+    def _data(self, choices: list[wire.ChunkChoice], usage: wire.CompletionUsage | UnsetType | None) -> bytes:
         return _data(
             wire.Chunk(id=self._id, created=self._created, model=self._model, choices=choices, usage=usage)
         )

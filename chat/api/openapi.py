@@ -40,7 +40,7 @@ def document() -> bytes:
     """Return the OpenAPI 3.1 document as JSON."""
     structs = [
         *(wire.CompletionRequest, wire.Completion, wire.Chunk, wire.ModelList, wire.ModelCard),
-        *(wire.Generation, wire.ErrorReply),
+        *(wire.GenerationState, wire.ErrorReply),
     ]
     _refs, components = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     return msgspec.json.encode(
@@ -71,11 +71,11 @@ def _paths() -> dict[str, Any]:
             "get": _reading("showModel", "Describe a model.", "ModelCard", _path_id("model", minLength=1))
         },
         "/generations/{id}": {
-            "get": _reading("showGeneration", "Get the state of a generation.", "Generation", generation)
+            "get": _reading("showGeneration", "Get the state of a generation.", "GenerationState", generation)
         },
         "/generations/{id}/events": {"get": _events(generation)},
         "/generations/{id}/cancel": {
-            "post": _reading("cancelGeneration", "Stop it; its text is kept.", "Generation", generation)
+            "post": _reading("cancelGeneration", "Stop it; its text is kept.", "GenerationState", generation)
         },
     }
 
@@ -93,7 +93,7 @@ def _completions() -> dict[str, Any]:
             },
             "202": {
                 "description": "The answer is generated in the background.",
-                "content": _json("Generation"),
+                "content": _json("GenerationState"),
             },
             **_errors(*CREATE_ERRORS),
         },

@@ -21,7 +21,7 @@ class Part(msgspec.Struct, frozen=True):
     text: str | None = None
 
 
-class Message(msgspec.Struct, frozen=True):
+class RequestMessage(msgspec.Struct, frozen=True):
     """A message of the prompt. Other fields are passed on unchanged."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -88,7 +88,7 @@ class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class CompletionRequest(CompletionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request for a completion. Unknown parameters are rejected."""
 
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
+    messages: Annotated[list[RequestMessage], Meta(min_length=1, max_length=10_000)]
 
 
 PASSED_ON = (
@@ -112,7 +112,7 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Usage(msgspec.Struct, frozen=True):
+class CompletionUsage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
@@ -142,10 +142,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     choices: list[Choice]
-    usage: Usage | None = None
+    usage: CompletionUsage | None = None
 
 
-class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
@@ -153,7 +153,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class ChunkChoice(msgspec.Struct, frozen=True):
     index: int
-    delta: Delta
+    delta: ChunkDelta
     finish_reason: str | None = None
     logprobs: None = None
 
@@ -166,7 +166,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+    usage: CompletionUsage | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ModelCard(msgspec.Struct, frozen=True):
@@ -195,7 +195,7 @@ class ErrorReply(msgspec.Struct, frozen=True):
     error: Error
 
 
-class Generation(msgspec.Struct, frozen=True, kw_only=True):
+class GenerationState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a generation. `text` is complete once `status` is final."""
 
     id: str
@@ -208,7 +208,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
-    usage: Usage | None = None
+    usage: CompletionUsage | None = None
     error: Error | None = None
     completion: Completion | None = None
 

@@ -42,9 +42,9 @@ def answered_by(generation: Generation) -> str:
     return getattr(generation, "last_model_name", None) or generation.model_name
 
 
-def usage(generation: Generation) -> wire.Usage | None:
+def usage(generation: Generation) -> wire.CompletionUsage | None:
     read, written = generation.input_tokens, generation.output_tokens
-    return None if read is None or written is None else wire.Usage(read, written, read + written)
+    return None if read is None or written is None else wire.CompletionUsage(read, written, read + written)
 
 
 def completion(generation: Generation) -> wire.Completion | None:
@@ -62,10 +62,10 @@ def completion(generation: Generation) -> wire.Completion | None:
     )
 
 
-def as_wire(generation: Generation) -> wire.Generation:
+def as_wire(generation: Generation) -> wire.GenerationState:
     """Return the full state of a generation."""
     error = _error(generation.status, generation.error_code, generation.error_message, generation.wire_id)
-    return wire.Generation(
+    return wire.GenerationState(
         id=generation.wire_id,
         status=generation.status,
         model=answered_by(generation),

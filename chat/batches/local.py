@@ -1,4 +1,4 @@
-"""Local bulk: many requests of one user, each a generation that waits in the database."""
+"""Local batches: many requests of one user, each stored as a queued generation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chat.models.catalog import Model
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
 
-# Stored in one transaction: running answers wait for at most this many.
+# Requests stored in one transaction. Running answers wait for that long.
 SLICE_ROWS = 20
 
 
@@ -23,13 +23,14 @@ async def store(
 ) -> list[int]:
     """Store `requests` as bulk generations; return their ids, in order.
 
-    The same `batch_id` again, of at most 50 characters, adds what is missing and nothing twice. Raises
-    RequestRefused: `conflict` if one of them was another request.
+    A repeat with the same `batch_id` (at most 50 characters) stores only requests that are missing. Raises
+    RequestRefused: `conflict` if a stored request differs.
     """
     ids: list[int] = []
     for start in range(0, len(requests), SLICE_ROWS):
         part = requests[start : start + SLICE_ROWS]
-        ids += await writer.arun(partial(_store_slice, user, model, part, batch_id, start))
+        operation = partial(_store_slice, user, model, part, batch_id, start)
+        ids += await writer.arun(operation, user_id=user.pk)
     return ids
 
 
@@ -40,10 +41,10 @@ def _store_slice(
     return [
         Conversation.ask_once(
             user,
-            each.cleaned(),
+            request.cleaned(),
             model=model,
             client_id=f"{batch_id}.{number}",
             source=Generation.Source.BATCH,
         ).generation_id
-        for number, each in enumerate(requests, start)
+        for number, request in enumerate(requests, start)
     ]

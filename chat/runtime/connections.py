@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 CHECK_EVERY_TICKS = 2
 # A client that reads nothing does not answer a close frame either.
 CLOSE_TIMEOUT_S = 5.0
+# Each parser of a large request body is a child process, with several times the size of its body.
+BODY_PARSERS_MAX = 2
 
 
 @dataclass(eq=False, slots=True)
@@ -47,6 +49,8 @@ class Connections:
     def __init__(self, background: BackgroundTasks) -> None:
         self.sockets: set[OpenSocket] = set()
         self.streams: set[OpenStream] = set()
+        # Held while a connection's large request body is parsed.
+        self.body_parsers = asyncio.Semaphore(BODY_PARSERS_MAX)
         self._background = background
         self._session_check = SessionCheck()
         self._ticks = 0

@@ -49,10 +49,6 @@ TASKS_STOP_S = 1.0
 COMMAND_DRAIN_S = 2.0
 
 
-# How many large request bodies are parsed at a time, each in a child process with several times their size.
-BODY_PARSERS_MAX = 2
-
-
 class Runtime:
     """The runtime of one process. Belongs to the event loop that starts it."""
 
@@ -84,7 +80,6 @@ class Runtime:
         self.tasks = BackgroundTasks(max_tasks=TASKS_MAX)
         self.connections = Connections(self.background)
         self.cleanup = Cleanup()
-        self.body_parsers = asyncio.Semaphore(BODY_PARSERS_MAX)
         redis = _redis_slots(self.id)
         self.upstream_state = routing.new_upstream_state(redis)
         layer = get_channel_layer() if settings.REDIS_URL else None

@@ -1,4 +1,4 @@
-"""The admin: one door, logs that are only read, no query a row, and no style that its CSP would refuse."""
+"""The admin: its sign-in, read-only logs, few queries, and no inline styles, which its CSP would block."""
 
 import re
 
@@ -19,14 +19,14 @@ def desk(client_of, staff):
 
 @pytest.fixture
 def reviewer(db, client_of):
-    """Staff who may look at everything, and are not superusers."""
-    person = User.objects.create_user("vera", password="x", is_staff=True)
-    person.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    return client_of(person)
+    """Return a client of staff who may view everything and are not superusers."""
+    vera = User.objects.create_user("vera", password="x", is_staff=True)
+    vera.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return client_of(vera)
 
 
-def converse(person, model, number=1, **kwargs):
-    conversation = Conversation.objects.create(user=person, title=f"Talk {number}", model=model, **kwargs)
+def converse(user, model, number=1, **kwargs):
+    conversation = Conversation.objects.create(user=user, title=f"Talk {number}", model=model, **kwargs)
     question = conversation.messages.create(role=Message.Role.USER, text=f"<b>question {number}</b>")
     answer = conversation.messages.create(
         role=Message.Role.ASSISTANT,
@@ -35,7 +35,7 @@ def converse(person, model, number=1, **kwargs):
         html=f'<p dir="auto"><em>answer</em> {number}</p>',
     )
     generation = answer.generations.create(
-        user=person, client_id=f"c{number}", model=model, model_name=model.name, status="completed"
+        user=user, client_id=f"c{number}", model=model, model_name=model.name, status="completed"
     )
     generation.attempts.create(number=1, model_name=model.name, outcome="completed")
     conversation.leaf = answer
@@ -50,9 +50,9 @@ def conversation(user, model):
 
 @pytest.fixture
 def many(model):
-    """Rows that share nothing: each of its own person."""
+    """Store many rows, each of a different user."""
     for number in range(ROWS):
-        converse(User.objects.create(username=f"person{number}"), model, number)
+        converse(User.objects.create(username=f"user{number}"), model, number)
         Process.objects.create(id=f"p{number}", host="host", pid=number + 1, status={"running": number})
         endpoint = Endpoint.objects.create(name=f"endpoint {number}", base_url="http://127.0.0.1:9/v1")
         Model.objects.create(endpoint=endpoint, name=f"model {number}")
@@ -67,10 +67,10 @@ def page(client, name, *args, **query):
 OURS = [Attempt, Conversation, Endpoint, Generation, Model, Process, User]
 
 
-# -- the door -------------------------------------------------------------------------------------
+# -- sign-in --------------------------------------------------------------------------------------
 
 
-def test_the_admin_sends_people_to_the_throttled_sign_in(client, db):
+def test_the_admin_redirects_to_the_throttled_sign_in_page(client, db):
     url = reverse("admin:chat_conversation_changelist")
     response = client.get(url, follow=True)
 
@@ -78,7 +78,7 @@ def test_the_admin_sends_people_to_the_throttled_sign_in(client, db):
     assert response.context["next"] == url
 
 
-def test_a_password_posted_to_the_admin_is_not_looked_at(client, staff):
+def test_a_password_posted_to_the_admin_is_not_checked(client, staff):
     response = client.post(reverse("admin:login"), {"username": "grace", "password": "nanoseconds"})
 
     assert response.headers["Location"].startswith(reverse("signin"))
@@ -86,7 +86,7 @@ def test_a_password_posted_to_the_admin_is_not_looked_at(client, staff):
     assert not SigninFailure.objects.exists()
 
 
-def test_who_is_not_staff_is_told_so_and_not_sent_in_circles(client_of, user):
+def test_users_who_are_not_staff_are_refused_without_a_redirect_loop(client_of, user):
     response = client_of(user).get(reverse("admin:index"), follow=True)
 
     assert response.status_code == 403
@@ -94,7 +94,7 @@ def test_who_is_not_staff_is_told_so_and_not_sent_in_circles(client_of, user):
 
 
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example"])
-def test_the_admins_door_leads_to_no_other_site(desk, elsewhere):
+def test_the_admins_sign_in_does_not_redirect_to_other_sites(desk, elsewhere):
     response = desk.get(reverse("admin:login"), {"next": elsewhere})
 
     assert response.headers["Location"] == reverse("admin:index")
@@ -112,8 +112,8 @@ def test_a_list_of_fifty_rows_makes_few_queries(desk, many, kind, django_assert_
     assert html.count('class="action-select"') >= ROWS or html.count("<tr>") >= ROWS
 
 
-@pytest.mark.parametrize("words", ["Talk 7", "question 7", "person7"])
-def test_conversations_are_found_by_title_text_and_person(desk, many, words):
+@pytest.mark.parametrize("words", ["Talk 7", "question 7", "user7"])
+def test_conversations_are_found_by_title_text_and_user(desk, many, words):
     assert "Talk 7<" in page(desk, "chat_conversation_changelist", q=words)
 
 
@@ -121,7 +121,7 @@ def test_a_search_that_finds_nothing_shows_nothing(desk, conversation):
     assert "Talk 1<" not in page(desk, "chat_conversation_changelist", q="no such words")
 
 
-def test_a_persons_page_leads_to_their_conversations(desk, conversation, other_user, model):
+def test_the_page_of_a_user_links_to_their_conversations(desk, conversation, other_user, model):
     converse(other_user, model, 2)
 
     link = re.search(
@@ -133,7 +133,7 @@ def test_a_persons_page_leads_to_their_conversations(desk, conversation, other_u
     assert "Talk 2<" not in html
 
 
-def test_deleted_conversations_can_be_told_apart(desk, conversation):
+def test_conversations_can_be_filtered_by_deletion(desk, conversation):
     conversation.delete_softly()
 
     assert "Talk 1<" in page(desk, "chat_conversation_changelist", deleted="yes")
@@ -151,7 +151,7 @@ def test_a_transcript_shows_rendered_answers_and_escaped_questions(reviewer, con
     assert "<b>question 1</b>" not in html
 
 
-def test_a_transcript_tells_versions_and_what_is_not_shown(reviewer, conversation):
+def test_a_transcript_shows_versions_and_marks_other_branches(reviewer, conversation):
     first = conversation.leaf
     conversation.leaf = conversation.messages.create(
         role=Message.Role.ASSISTANT, parent=first.parent, text="another answer"
@@ -162,7 +162,7 @@ def test_a_transcript_tells_versions_and_what_is_not_shown(reviewer, conversatio
 
     assert "version 1 of 2" in html
     assert "version 2 of 2" in html
-    assert html.count("not on the branch that is shown") == 1
+    assert html.count("not on the shown branch") == 1
     assert "Another branch" in html
 
 
@@ -200,11 +200,11 @@ def test_a_link_to_a_message_opens_its_page(reviewer, long):
 @pytest.mark.parametrize(
     "query", [{"page": "x"}, {"page": "-1"}, {"page": "999"}, {"message": "x"}, {"message": "9" * 40}]
 )
-def test_a_page_that_does_not_exist_is_answered_by_one_that_does(reviewer, conversation, query):
+def test_a_page_that_does_not_exist_is_replaced_by_one_that_does(reviewer, conversation, query):
     assert "question 1" in page(reviewer, "chat_conversation_change", conversation.pk, **query)
 
 
-# -- what may be changed --------------------------------------------------------------------------
+# -- changes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", [Generation, Attempt, Process])
@@ -219,7 +219,7 @@ def test_logs_cannot_be_added_changed_or_deleted_even_by_superusers(rf, staff, m
     assert not log.has_delete_permission(request)
 
 
-def test_a_superuser_deletes_a_conversation_with_all_that_is_in_it(desk, conversation):
+def test_a_superuser_deletes_a_conversation_with_all_its_rows(desk, conversation):
     url = reverse("admin:chat_conversation_delete", args=[conversation.pk])
     assert desk.get(url).status_code == 200
 
@@ -229,7 +229,7 @@ def test_a_superuser_deletes_a_conversation_with_all_that_is_in_it(desk, convers
     assert not Attempt.objects.exists()
 
 
-def test_a_reviewer_deletes_and_changes_nothing(reviewer, conversation):
+def test_a_reviewer_cannot_delete_or_change_anything(reviewer, conversation):
     assert reviewer.get(reverse("admin:chat_conversation_delete", args=[conversation.pk])).status_code == 403
     reviewer.post(reverse("admin:chat_conversation_change", args=[conversation.pk]), {"title": "Changed"})
 
@@ -237,7 +237,7 @@ def test_a_reviewer_deletes_and_changes_nothing(reviewer, conversation):
     assert conversation.title == "Talk 1"
 
 
-def test_a_superuser_deletes_a_person_with_all_they_wrote(desk, conversation):
+def test_a_superuser_deletes_a_user_with_all_their_rows(desk, conversation):
     desk.post(reverse("admin:auth_user_delete", args=[conversation.user_id]), {"post": "yes"})
 
     assert not Conversation.objects.exists()
@@ -254,7 +254,7 @@ def test_an_endpoint_shows_whether_its_key_is_set_and_never_the_key(desk, monkey
         assert "sk-very-secret" not in html
 
 
-def test_an_endpoint_that_makes_no_sense_is_refused_with_a_reason(desk):
+def test_an_invalid_endpoint_is_refused_with_a_reason(desk):
     data = {"name": "e", "base_url": "ftp://x", "api_key_env": "sk-abc", "slots": 0}
     html = desk.post(reverse("admin:chat_endpoint_add"), data).content.decode()
 
@@ -277,13 +277,13 @@ def test_a_model_is_added_with_its_fallback(desk, model):
         "continuation": "none",
     }
     assert desk.post(reverse("admin:chat_model_add"), data).status_code == 302
-    assert [each.name for each in Model.objects.get(is_default=True).route()] == ["other", "test-model"]
+    assert [model.name for model in Model.objects.get(is_default=True).route()] == ["other", "test-model"]
 
 
 # -- every page -----------------------------------------------------------------------------------
 
 
-def test_every_page_opens_and_carries_no_inline_style(desk, conversation, model):
+def test_every_page_opens_without_inline_styles_and_handlers(desk, conversation, model):
     Process.objects.create(id="p", host="host", pid=1, status={"running": 1})
     pages = [page(desk, "index"), page(desk, "auth_user_add"), page(desk, "chat_model_add")]
     for kind in OURS:
@@ -299,7 +299,7 @@ def test_every_page_opens_and_carries_no_inline_style(desk, conversation, model)
         assert not re.search(r"<[^>]+\son\w+=", html)
 
 
-def test_a_generation_leads_to_its_conversation_and_lists_its_attempts(reviewer, conversation):
+def test_a_generation_links_to_its_conversation_and_lists_its_attempts(reviewer, conversation):
     generation = Generation.objects.get()
 
     html = page(reviewer, "chat_generation_change", generation.pk)

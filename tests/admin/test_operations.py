@@ -1,4 +1,4 @@
-"""The operators' page: what it shows of every process, and who may say what to all of them."""
+"""The Operations page: the status of every process, and the actions of operators."""
 
 import re
 from datetime import timedelta
@@ -19,10 +19,10 @@ def desk(client_of, staff):
     return client_of(staff)
 
 
-def staff_who_may(client_of, *codenames):
-    person = User.objects.create_user("vera", password="x", is_staff=True)
-    person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    return client_of(person)
+def staff_with_permissions(client_of, *codenames):
+    reviewer = User.objects.create_user("vera", password="x", is_staff=True)
+    reviewer.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return client_of(reviewer)
 
 
 def breaker(model="m", endpoint="e", state="open", is_held=False, wait_s=7.5, waiting=3):
@@ -53,14 +53,14 @@ def text_of(html):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
-def test_the_list_of_processes_leads_to_it(desk):
+def test_the_list_of_processes_links_to_it(desk):
     assert f'href="{URL}"' in desk.get(reverse("admin:chat_process_changelist")).content.decode()
 
 
-def test_it_shows_breakers_slots_lines_and_running_answers_of_every_process(desk, user, model):
+def test_it_shows_breakers_slots_queues_and_running_generations_of_every_process(desk, user, model):
     generation = running_generation(user, model)
-    line = {"interactive": 5, "api": 0, "bulk": 2}
-    endpoint = {"endpoint": "e", "slots": 8, "running": 6, "waiting": line, "paused_s": 3.5}
+    waiting = {"interactive": 5, "api": 0, "bulk": 2}
+    endpoint = {"endpoint": "e", "slots": 8, "running": 6, "waiting": waiting, "paused_s": 3.5}
     process(1, breakers=[breaker()], endpoints=[endpoint])
     process(2, breakers=[breaker(state="half_open")], generations=[generation.pk], running=60)
 
@@ -75,13 +75,13 @@ def test_it_shows_breakers_slots_lines_and_running_answers_of_every_process(desk
     assert not re.search(r"<[^>]+\s(style|on\w+)=", html)
 
 
-def test_a_process_that_has_told_nothing_yet_is_shown(desk, db):
+def test_a_process_without_a_status_yet_is_shown(desk, db):
     Process.objects.create(id="p", host="old", pid=1, status={"running": 3})
 
     assert "old:1" in desk.get(URL).content.decode()
 
 
-def test_it_refreshes_itself_until_it_is_asked_to_hold_still(desk):
+def test_it_refreshes_automatically_until_that_is_paused(desk):
     assert b'http-equiv="refresh"' in desk.get(URL).content
     assert b'http-equiv="refresh"' not in desk.get(URL, {"still": "1"}).content
 
@@ -101,13 +101,13 @@ def test_it_makes_as_many_queries_for_twenty_processes_as_for_one(
     assert "operator19" in html
 
 
-def test_holding_open_and_closing_are_said_to_all_processes_and_signed(desk, staff, model):
+def test_forcing_open_and_closing_are_stored_for_all_processes_with_the_operator(desk, staff, model):
     where = {"endpoint": "nowhere", "model": "test-model"}
 
     response = desk.post(URL, {"action": "hold_open", **where}, follow=True)
     row = BreakerOverride.objects.get()
     assert (row.endpoint_name, row.model_name, row.is_held, row.by) == (*where.values(), True, staff)
-    assert "no call is made to test-model" in response.content.decode()
+    assert "Breaker forced open: no calls to test-model" in response.content.decode()
     assert "&lt;" not in response.content.decode()
     assert "grace, just now" in response.content.decode()
 
@@ -116,13 +116,13 @@ def test_holding_open_and_closing_are_said_to_all_processes_and_signed(desk, sta
     assert (closed.is_held, closed.revision) == (False, row.revision + 1)
 
 
-def test_what_is_held_open_can_be_closed_after_its_model_was_deleted(desk, staff):
+def test_a_breaker_that_is_forced_open_can_be_closed_after_its_model_was_deleted(desk, staff):
     BreakerOverride.hold_open("gone", "old-model", by=staff)
 
     assert 'value="old-model"' in desk.get(URL).content.decode()
 
 
-def test_anybodys_answer_can_be_stopped_and_is_shown_as_stopping(desk, user, model):
+def test_generations_of_any_user_can_be_stopped_and_are_shown_as_stopping(desk, user, model):
     generation = running_generation(user, model)
     process(generations=[generation.pk])
 
@@ -130,10 +130,11 @@ def test_anybodys_answer_can_be_stopped_and_is_shown_as_stopping(desk, user, mod
 
     generation.refresh_from_db()
     assert generation.stop_requested_at is not None
-    assert "stopping …" in html
+    assert "Stop requested for 1 generation." in html
+    assert "Stopping …" in html
 
 
-def test_an_answer_that_ended_is_left_alone(desk, user, model):
+def test_a_final_generation_is_not_stopped(desk, user, model):
     generation = running_generation(user, model)
     Generation.objects.update(status="completed")
 
@@ -141,42 +142,43 @@ def test_an_answer_that_ended_is_left_alone(desk, user, model):
 
     generation.refresh_from_db()
     assert generation.stop_requested_at is None
-    assert "Nothing to stop" in html
+    assert "Already finished." in html
 
 
 @pytest.mark.parametrize(
     "data",
     [{}, {"action": "explode"}, {"action": "hold_open", "model": "m"}, {"action": "stop", "generation": "x"}],
 )
-def test_a_post_that_is_none_of_its_buttons_is_refused(desk, data):
-    assert desk.post(URL, data).status_code == 400
+def test_an_unknown_action_is_refused(desk, data):
+    response = desk.post(URL, data)
+    assert (response.status_code, response.content) == (400, b"Unknown action.")
     assert not BreakerOverride.objects.exists()
 
 
-def test_who_may_only_look_sees_no_button_and_is_refused(client_of, model):
-    reviewer = staff_who_may(client_of, "view_process")
+def test_staff_who_may_only_view_see_no_buttons_and_are_refused(client_of, model):
+    reviewer = staff_with_permissions(client_of, "view_process")
     process(breakers=[breaker()])
 
     page = reviewer.get(URL)
     assert page.status_code == 200
     assert 'value="hold_open"' not in page.content.decode()
-    said = reviewer.post(URL, {"action": "hold_open", "endpoint": "e", "model": "m"})
-    assert said.status_code == 403
+    response = reviewer.post(URL, {"action": "hold_open", "endpoint": "e", "model": "m"})
+    assert response.status_code == 403
     assert not BreakerOverride.objects.exists()
 
 
-def test_staff_who_may_change_processes_operate_them(client_of, model):
-    operator = staff_who_may(client_of, "view_process", "change_process")
+def test_staff_who_may_change_processes_can_use_the_actions(client_of, model):
+    operator = staff_with_permissions(client_of, "view_process", "change_process")
 
     assert 'value="hold_open"' in operator.get(URL).content.decode()
     assert operator.post(URL, {"action": "hold_open", "endpoint": "e", "model": "m"}).status_code == 302
 
 
-def test_staff_without_a_right_to_processes_are_refused(client_of, db):
-    assert staff_who_may(client_of, "view_generation").get(URL).status_code == 403
+def test_staff_without_a_permission_for_processes_are_refused(client_of, db):
+    assert staff_with_permissions(client_of, "view_generation").get(URL).status_code == 403
 
 
-def test_who_is_not_staff_never_gets_there(client, client_of, user):
+def test_users_who_are_not_staff_are_refused(client, client_of, user):
     data = {"action": "hold_open", "endpoint": "e", "model": "m"}
     for browser in (client, client_of(user)):
         assert browser.get(URL).status_code in {302, 403}
@@ -185,24 +187,24 @@ def test_who_is_not_staff_never_gets_there(client, client_of, user):
 
 
 def test_generations_are_stopped_from_their_list(desk, user, other_user, model):
-    active, over = running_generation(user, model), running_generation(other_user, model)
-    Generation.objects.filter(pk=over.pk).update(status="completed")
+    active, final = running_generation(user, model), running_generation(other_user, model)
+    Generation.objects.filter(pk=final.pk).update(status="completed")
 
     url = reverse("admin:chat_generation_changelist")
-    desk.post(url, {"action": "stop", "_selected_action": [active.pk, over.pk]})
+    desk.post(url, {"action": "stop", "_selected_action": [active.pk, final.pk]})
 
     assert list(Generation.objects.exclude(stop_requested_at=None)) == [active]
 
 
-def test_a_reviewer_is_offered_no_way_to_stop_generations(client_of, user, model):
+def test_a_reviewer_has_no_action_to_stop_generations(client_of, user, model):
     running_generation(user, model)
-    reviewer = staff_who_may(client_of, "view_generation")
+    reviewer = staff_with_permissions(client_of, "view_generation")
 
     url = reverse("admin:chat_generation_changelist")
     assert 'value="stop"' not in reviewer.get(url).content.decode()
 
 
-def test_an_attempt_tells_its_time_in_line_apart_from_its_wait(desk, user, model):
+def test_an_attempt_shows_time_in_queue_and_backoff_separately(desk, user, model):
     generation = running_generation(user, model)
     started = timezone.now() - timedelta(seconds=5)
     generation.attempts.create(number=1, model_name="m", wait_s=1.25, queued_s=8.5, started_at=started)
@@ -216,11 +218,11 @@ def test_an_attempt_tells_its_time_in_line_apart_from_its_wait(desk, user, model
 @pytest.mark.parametrize(
     ("in_use", "expected"),
     [
-        (12, "5 here, 12 of 32 in all; shared by 3 processes"),
-        (None, "5 of 10 here; 32 are shared by 3 processes"),
+        (12, "5 here; 3 processes use 12 of 32 slots in total"),
+        (None, "5 of 10 here; 3 processes share 32 slots, usage unknown"),
     ],
 )
-def test_it_shows_how_slots_are_shared(desk, in_use, expected):
+def test_it_shows_how_processes_share_slots(desk, in_use, expected):
     shares = {"slots": 32, "limit": 10, "running": 5, "in_use": in_use, "processes": 3}
     process(endpoints=[{"endpoint": "e", **shares, "waiting": {}, "paused_s": 0}])
     assert expected in text_of(desk.get(URL).content.decode())

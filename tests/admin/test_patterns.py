@@ -1,4 +1,4 @@
-"""The admin's table of patterns, from the log, and the limits on the operators' page."""
+"""The table of execution patterns, and the limits on the Operations page."""
 
 import re
 from datetime import timedelta
@@ -21,7 +21,7 @@ def desk(client_of, staff):
 
 
 def logged(user, model, source, *, end_s=2.0, first_s=0.5, age=timedelta(0), client_id="", **fields):
-    """Store one answer as its run would have left it."""
+    """Store a final answer."""
     asked_at = timezone.now() - age
     accepted = Conversation.ask(
         user, "?", client_id=client_id or f"c{Generation.objects.count()}", model_id=model.pk, source=source
@@ -47,7 +47,7 @@ def row_of(html, label):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip()
 
 
-def test_an_empty_log_says_that_there_are_no_records(desk):
+def test_without_answers_it_shows_that_there_are_no_records(desk):
     html = desk.get(URL).content.decode()
 
     for pattern in patterns.ALL:
@@ -81,7 +81,7 @@ def test_stopped_running_and_old_answers_do_not_count(desk, user, model, free_of
     assert row_of(desk.get(URL, {"days": "x"}).content.decode(), "streaming").startswith("no records yet")
 
 
-def test_a_cost_is_not_told_when_one_price_is_unknown(desk, user, model):
+def test_a_cost_is_not_shown_if_one_price_is_unknown(desk, user, model):
     logged(user, model, "form")
     logged(user, model, "form", cost_usd=None)
 
@@ -100,14 +100,14 @@ def test_only_the_newest_answers_are_read(monkeypatch, user, model, django_asser
     assert (found.answers, found.end_p95_s) == (2, 1)
 
 
-def test_who_may_not_see_processes_sees_no_patterns(client_of, db):
-    person = User.objects.create_user("vera", password="x", is_staff=True)
-    assert client_of(person).get(URL).status_code == 403
-    person.user_permissions.set(Permission.objects.filter(codename="view_process"))
-    assert client_of(person).get(URL).status_code == 200
+def test_staff_who_may_not_view_processes_are_refused(client_of, db):
+    reviewer = User.objects.create_user("vera", password="x", is_staff=True)
+    assert client_of(reviewer).get(URL).status_code == 403
+    reviewer.user_permissions.set(Permission.objects.filter(codename="view_process"))
+    assert client_of(reviewer).get(URL).status_code == 200
 
 
-def test_operations_lead_to_it_and_show_the_limits_with_where_to_change_them(desk, model, settings):
+def test_the_operations_page_links_to_it_and_shows_where_each_limit_is_set(desk, model, settings):
     settings.RUNNING_PER_USER, settings.RUNNING_PER_KEY = 17, 29
     Endpoint.objects.update(slots=23)
 
@@ -117,8 +117,8 @@ def test_operations_lead_to_it_and_show_the_limits_with_where_to_change_them(des
     limits = html[html.index('id="limits"') :]
     assert reverse("admin:chat_endpoint_change", args=[model.endpoint.pk]) in limits
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", limits))
-    assert "slots of nowhere 23 its page" in text
-    assert "answers at once 17 CHATSITE_RUNNING_PER_USER" in text
+    assert "slots of nowhere 23 endpoint page" in text
+    assert "running answers 17 CHATSITE_RUNNING_PER_USER" in text
     assert "29 CHATSITE_RUNNING_PER_KEY" in text
 
 
@@ -127,6 +127,6 @@ def test_a_percentile_is_one_of_the_values(percent, expected):
     assert patterns.percentile(range(1, 21), percent) == expected
 
 
-def test_nothing_measured_is_none():
+def test_without_samples_there_is_no_result():
     assert patterns.measure([]) is None
     assert patterns.percentile([], 50) is None

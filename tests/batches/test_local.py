@@ -1,4 +1,4 @@
-"""Bulk is stored once, in order, out of everybody's way, and begun at once where it is enqueued."""
+"""Local batches: requests are stored once, in order, hidden from pages, and picked up at once."""
 
 import asyncio
 
@@ -26,6 +26,19 @@ async def test_bulk_waits_in_order_and_on_no_page(user, model):
     assert [row.api_request.text for row in stored] == [f"question {n}" for n in range(45)]
     assert {(row.source, row.status, row.owner) for row in stored} == {("batch", "queued", "")}
     assert not await Conversation.objects.visible().aexists()
+
+
+async def test_bulk_locks_its_user_before_its_transaction_locks_anything_else(user, model):
+    """Writers of two servers lock the users of a group in one order; a lock taken later could deadlock."""
+    locked = []
+
+    class RecordingWriter(InlineWriter):
+        def submit(self, operation, *, user_id=None):
+            locked.append(user_id)
+            return super().submit(operation, user_id=user_id)
+
+    await local.store(RecordingWriter(), user, model, questions(25), batch_id="b")
+    assert locked == [user.pk] * 2
 
 
 async def test_a_batch_that_is_stored_again_adds_what_is_missing_and_nothing_twice(user, model):

@@ -20,7 +20,7 @@ def scope(host: str, origin: str | None) -> dict:
         ("localhost:80", "http://localhost"),
         ("[::1]:8000", "http://[::1]:8000"),
         ("LOCALHOST:8000", "http://localhost:8000"),
-        ("127.0.0.1:8000", "https://chat.example.org"),  # PUBLIC_URL: a proxy in front ends TLS
+        ("127.0.0.1:8000", "https://chat.example.org"),  # PUBLIC_URL: a proxy in front terminates TLS
         ("chat.example.org", "https://chat.example.org:443"),
     ],
 )
@@ -43,7 +43,7 @@ def test_a_page_of_this_site_may_connect(settings, host, origin):
         ("127.0.0.1:8000", "http://evil.example"),
         ("127.0.0.1:8000", "http://127.0.0.1:8000.evil.example"),
         ("127.0.0.1:8000", "http://127.0.0.1:99999"),
-        ("evil.example:8000", "http://evil.example:8000"),  # a name that was pointed at this machine
+        ("evil.example:8000", "http://evil.example:8000"),  # a foreign name that resolves to this machine
         ("", "http://"),
     ],
 )

@@ -4,10 +4,10 @@ import re
 import subprocess
 import sys
 
+from django.conf import settings
 from django.core.checks import run_checks
 
 from chatsite import checks
-from tests.chatsite.test_settings import ROOT, VARIABLES
 from tests.support import environment
 
 
@@ -16,7 +16,7 @@ def warnings():
 
 
 def test_a_correct_environment_has_no_warning(monkeypatch):
-    for name in VARIABLES:
+    for name in settings.ENVIRONMENT_VARIABLES:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("CHATSITE_TEST_DATABASE_URL", "postgres://here/x")
     assert warnings() == []
@@ -45,7 +45,7 @@ def test_every_removed_setting_says_that_it_is_a_constant_now(monkeypatch):
 
 
 def test_no_removed_setting_is_read():
-    assert not checks.REMOVED & set(VARIABLES)
+    assert not checks.REMOVED & settings.ENVIRONMENT_VARIABLES
 
 
 def test_the_environment_is_checked_without_the_value_being_shown(monkeypatch):
@@ -56,7 +56,11 @@ def test_the_environment_is_checked_without_the_value_being_shown(monkeypatch):
 def test_manage_py_prints_the_warning():
     environ = environment.cleaned({"PATH": "/usr/bin:/bin"}) | {"CHATSITE_BREAKER_OPEN_S": "5"}
     done = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environ, capture_output=True, text=True
+        [sys.executable, "manage.py", "check"],
+        cwd=settings.BASE_DIR,
+        env=environ,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0
     assert re.search(r"\(chatsite\.W001\) CHATSITE_BREAKER_OPEN_S has no effect", done.stderr)

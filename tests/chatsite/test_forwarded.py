@@ -1,4 +1,4 @@
-"""Whose word about the client counts."""
+"""Forwarded headers are believed only from trusted proxies."""
 
 import asyncio
 import ipaddress
@@ -32,9 +32,9 @@ async def seen(scope, trusted=TRUSTED):
     [
         ("127.0.0.1", "192.0.2.7", "192.0.2.7"),
         ("127.0.0.1", "2001:db9::7", "2001:db9::7"),
-        ("127.0.0.1", "198.51.100.1, 192.0.2.7", "192.0.2.7"),  # the left one is the client's own invention
+        ("127.0.0.1", "198.51.100.1, 192.0.2.7", "192.0.2.7"),  # the client can send the left one itself
         ("127.0.0.1", "198.51.100.1, 192.0.2.7, 10.1.1.1", "192.0.2.7"),
-        ("127.0.0.1", "10.2.2.2, 10.1.1.1", "10.2.2.2"),  # somebody of our own network
+        ("127.0.0.1", "10.2.2.2, 10.1.1.1", "10.2.2.2"),  # a client in our own network
         ("::ffff:127.0.0.1", "192.0.2.7", "192.0.2.7"),
         ("127.0.0.1", "::ffff:10.1.1.1", "10.1.1.1"),
         ("127.0.0.1", "192.0.2.7, unknown, 10.1.1.1", "10.1.1.1"),
@@ -44,7 +44,7 @@ async def seen(scope, trusted=TRUSTED):
         (None, "192.0.2.7", None),
     ],
 )
-async def test_the_client_is_the_last_hop_that_is_no_proxy_of_ours(peer, forwarded, client):
+async def test_the_client_is_the_last_hop_that_is_not_a_trusted_proxy(peer, forwarded, client):
     assert await seen(scope_of(peer, f"x-forwarded-for: {forwarded}")) == (client, "http")
 
 
@@ -53,25 +53,25 @@ async def test_a_list_may_come_in_several_lines():
     assert (await seen(scope_of("127.0.0.1", *lines)))[0] == "192.0.2.7"
 
 
-async def test_nobody_is_trusted_unless_named():
+async def test_no_proxy_is_trusted_by_default():
     scope = scope_of("127.0.0.1", "x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https")
     assert await seen(scope, trusted=[]) == ("127.0.0.1", "http")
 
 
 @pytest.mark.parametrize(
-    ("peer", "kind", "scheme", "said", "expected"),
+    ("peer", "kind", "scheme", "sent", "expected"),
     [
         ("127.0.0.1", "http", "http", "https", "https"),
         ("127.0.0.1", "http", "http", "HTTPS", "https"),
         ("127.0.0.1", "websocket", "ws", "https", "wss"),
         ("127.0.0.1", "http", "https", "http", "http"),
-        ("127.0.0.1", "http", "http", "https, http", "http"),  # not one word
+        ("127.0.0.1", "http", "http", "https, http", "http"),  # two values
         ("127.0.0.1", "http", "http", "gopher", "http"),
         ("192.0.2.9", "http", "http", "https", "http"),
     ],
 )
-async def test_the_scheme_is_what_a_trusted_proxy_says(peer, kind, scheme, said, expected):
-    scope = scope_of(peer, f"x-forwarded-proto: {said}", kind=kind, scheme=scheme)
+async def test_the_scheme_is_the_one_that_a_trusted_proxy_sends(peer, kind, scheme, sent, expected):
+    scope = scope_of(peer, f"x-forwarded-proto: {sent}", kind=kind, scheme=scheme)
     assert (await seen(scope))[1] == expected
 
 

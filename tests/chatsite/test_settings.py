@@ -1,4 +1,4 @@
-"""The configuration: documented completely, and never silently misread."""
+"""The configuration is documented completely, and an invalid value is never accepted."""
 
 import ast
 import re
@@ -43,7 +43,7 @@ FREE = {
     "OPENAI_API_KEY",
     "OPENAI_MODEL",
 }
-NONSENSE = {
+INVALID = {
     "CHATSITE_DATA_DIR": ["/dev/null/here"],
     "CHATSITE_SQLITE_SYNCHRONOUS": ["sometimes"],
     "CHATSITE_LOG_LEVEL": ["loud"],
@@ -91,11 +91,11 @@ def test_the_readme_names_no_variable_that_is_not_read():
     "name",
     [name for name, (kind, default) in VARIABLES.items() if kind == "number" and default is not None],
 )
-def test_the_readme_tells_the_default(name):
+def test_the_readme_has_the_default(name):
     assert float(ROWS[name].strip("`").replace(",", "")) == VARIABLES[name][1]
 
 
-def test_without_any_configuration_it_is_complete(load):
+def test_the_defaults_are_a_complete_configuration(load):
     settings = load({})
     assert settings["DATABASES"]["default"]["ENGINE"] == "django.db.backends.sqlite3"
     assert settings["EMBEDDED_MODEL_IS_WANTED"] is True
@@ -116,16 +116,16 @@ def test_the_secret_key_survives_a_restart(load):
     [
         (name, value)
         for name, (kind, _) in VARIABLES.items()
-        for value in NONSENSE.get(name, BY_KIND.get(kind, []))
+        for value in INVALID.get(name, BY_KIND.get(kind, []))
     ],
 )
-def test_nonsense_stops_the_program_and_names_the_variable(load, name, value):
+def test_an_invalid_value_stops_the_program_and_names_the_variable(load, name, value):
     with pytest.raises(ImproperlyConfigured, match=name):
         load({name: value})
 
 
-def test_every_variable_is_checked_for_nonsense():
-    checked = {name for name, (kind, _) in VARIABLES.items() if kind in BY_KIND} | set(NONSENSE)
+def test_every_variable_is_tested_with_invalid_values():
+    checked = {name for name, (kind, _) in VARIABLES.items() if kind in BY_KIND} | set(INVALID)
     assert set(VARIABLES) - checked == FREE
 
 
@@ -135,7 +135,7 @@ def test_a_password_in_a_wrong_url_is_not_shown(load):
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_frozen_process_loses_its_locks_on_postgresql_when_it_is_taken_for_dead(load):
+def test_a_hanging_process_loses_its_locks_on_postgresql_when_it_counts_as_dead(load):
     url = "postgres://here/x?sslmode=require&options=-c%20jit%3Doff"
     settings = load({"DATABASE_URL": url, "CHATSITE_PROCESS_DEAD_AFTER_S": "3"})
     options = settings["DATABASES"]["default"]["OPTIONS"]
@@ -153,7 +153,7 @@ def test_the_message_is_one_line():
     assert "CHATSITE_DEBUG='perhaps'" in done.stderr
 
 
-def test_the_example_holds_only_variables_that_exist_and_sets_none():
+def test_the_example_has_only_existing_variables_and_sets_none():
     lines = (ROOT / ".env.example").read_text().splitlines()
     assert [line for line in lines if line and not line.startswith("#")] == []
     assert set(re.findall(r"^# ?([A-Z_]+)=", "\n".join(lines), re.M)) <= set(VARIABLES)

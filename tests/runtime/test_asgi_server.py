@@ -1,4 +1,4 @@
-"""The server, over real sockets: its reaper survives, slow readers are waited for, signals drain."""
+"""The web server over real sockets: the reaper survives errors, sending waits for readers, signals drain."""
 
 import http.client
 import signal
@@ -40,7 +40,7 @@ def get(program: ToyServer, path: str) -> http.client.HTTPResponse:
 
 
 def read_lines_until(program: ToyServer, path: str, words: str) -> str:
-    """Ask until the answer is `words`, for at most some seconds; return the last answer."""
+    """Repeat the request until the reply is `words`, for up to ten seconds; return the last reply."""
     until = time.monotonic() + 10
     while (text := get(program, path).read().decode()) != words and time.monotonic() < until:
         pass
@@ -82,18 +82,18 @@ def test_a_frame_of_two_megabytes_reaches_the_application(server: ToyServer) -> 
         assert websocket.recv(timeout=10) == "2000000 characters"
 
 
-def test_a_client_that_does_not_read_holds_the_application_back(server: ToyServer) -> None:
+def test_a_client_that_does_not_read_makes_the_application_wait(server: ToyServer) -> None:
     client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     client.sendall(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
     server.wait_for_line("flooding")
-    assert get(server, "/").read() == b"end"  # it had its turns
+    assert get(server, "/").read() == b"end"  # the event loop has run
     assert "flooded" not in server.log  # 13 MB do not fit into the kernel's buffers
     while "flooded" not in server.log:
         assert client.recv(1 << 20)
     client.close()
 
 
-def test_a_socket_that_does_not_read_holds_its_application_back_and_nobody_else(server: ToyServer) -> None:
+def test_a_socket_that_does_not_read_makes_only_its_own_application_wait(server: ToyServer) -> None:
     address = f"ws://127.0.0.1:{server.port}/"
     with connect(address, max_queue=1) as stuck, connect(address) as other:
         stuck.send("flood")
@@ -107,7 +107,7 @@ def test_a_socket_that_does_not_read_holds_its_application_back_and_nobody_else(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sends_sockets_away_and_lets_a_stream_finish(server: ToyServer, number: int) -> None:
+def test_a_signal_closes_sockets_and_lets_a_stream_finish(server: ToyServer, number: int) -> None:
     stream = get(server, "/stream")
     server.wait_for_line("streaming")
     with connect(f"ws://127.0.0.1:{server.port}/") as websocket:
@@ -121,7 +121,7 @@ def test_a_signal_sends_sockets_away_and_lets_a_stream_finish(server: ToyServer,
     assert "disconnected 1012" in server.log
 
 
-def test_nobody_is_accepted_while_it_drains(server: ToyServer) -> None:
+def test_no_connection_is_accepted_during_the_drain(server: ToyServer) -> None:
     get(server, "/endless")
     server.wait_for_line("endless")
     server.send(signal.SIGTERM)
@@ -130,14 +130,14 @@ def test_nobody_is_accepted_while_it_drains(server: ToyServer) -> None:
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
 
-def test_a_request_that_works_on_after_its_response_does_not_hinder_the_drain(server: ToyServer) -> None:
+def test_a_request_that_continues_after_its_response_does_not_delay_the_drain(server: ToyServer) -> None:
     assert get(server, "/works-on").read() == b"end"
     server.send(signal.SIGTERM)
     assert server.wait() == 0
     assert "Error" not in server.log
 
 
-def test_what_does_not_finish_is_cut_after_the_drain(server: ToyServer) -> None:
+def test_a_response_that_does_not_finish_is_cut_after_the_drain(server: ToyServer) -> None:
     endless = get(server, "/endless")
     server.wait_for_line("endless")
     began = time.monotonic()
@@ -148,7 +148,7 @@ def test_what_does_not_finish_is_cut_after_the_drain(server: ToyServer) -> None:
         endless.read()
 
 
-def test_a_second_signal_ends_at_once(server: ToyServer) -> None:
+def test_a_second_signal_exits_at_once(server: ToyServer) -> None:
     get(server, "/endless")
     server.wait_for_line("endless")
     server.send(signal.SIGINT)
@@ -157,7 +157,7 @@ def test_a_second_signal_ends_at_once(server: ToyServer) -> None:
     assert server.wait() == 130
 
 
-def test_a_startup_that_fails_ends_with_code_1_and_still_shuts_down(tmp_path: Path) -> None:
+def test_a_startup_that_fails_exits_with_code_1_and_still_shuts_down(tmp_path: Path) -> None:
     with running(ToyServer(tmp_path, "fails")) as program:
         assert program.wait() == 1
         assert "shut down" in program.log

@@ -1,4 +1,4 @@
-"""Pages that stop reading in the middle of a flood cost the others nothing, and lose nothing themselves."""
+"""Pages that stop reading during a long answer delay no other page, and lose no text."""
 
 import json
 from contextlib import ExitStack
@@ -8,12 +8,12 @@ from tests.support.serving import stored
 from tests.support.socket_client import FINAL, ask, whole
 
 STUCK = 3
-# Two million characters as fast as they can be sent, far more than a page may be behind; then a gate.
+# Two million characters as fast as possible, far more than the flow control window; then a gate.
 FLOOD = "flood {n} [[hold=gate{n} after=499]] [[deltas=500 chars=4000 rate=0]]"
 
 
 def read_and_acknowledge(socket, generation):
-    """Return the text of an answer, read as a page does that is not stuck."""
+    """Read and acknowledge an answer like a page that draws; return its text."""
     texts = []
     for message in socket:
         frame = json.loads(message)
@@ -26,11 +26,11 @@ def read_and_acknowledge(socket, generation):
     raise AssertionError("the socket ended before the answer")
 
 
-def test_sockets_that_are_stuck_in_a_flood_hold_nobody_up_and_read_all_of_it_later(serve, provider):
+def test_sockets_that_do_not_read_delay_no_other_and_receive_everything_later(serve, provider):
     env = {"CHATSITE_ANSWER_MAX_CHARS": "10000000", "CHATSITE_RUNNING_PER_USER": "100"}
     server = serve(provider.env_for_server | env)
     with ExitStack() as stack:
-        # A queue of one frame: the rest stays in the kernel, and then in the server.
+        # A queue of one frame: the rest waits in the kernel and in the server.
         session = server.sign_in()
         stuck = [stack.enter_context(session.socket(max_queue=1)) for _ in range(STUCK)]
         flooded = [ask(socket, FLOOD.format(n=n))["generation"] for n, socket in enumerate(stuck)]

@@ -1,4 +1,4 @@
-"""Behind a real nginx with the very deploy/nginx.conf: only its addresses and folders are the tests' own."""
+"""A server behind a real nginx with deploy/nginx.conf; only its addresses and folders are changed."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.browser.test_chat import HALF, WORDS, composer, last_answer, send
+from tests.support.chat_page import HALF, WORDS, composer, last_answer, send
 from tests.support.programs import Program, free_port, until
 from tests.support.provider_control import provider_text, release
 from tests.support.serving import BASE_DIR, SOCKET_PATH, Provider, Server, Session
@@ -26,12 +26,12 @@ from tests.support.socket_client import ask, read, whole
 
 pytestmark = pytest.mark.services
 
-# What the provider would say, held in the middle until the gate is released.
+# The provider stops in the middle of this answer until the gate is released.
 HELD = f"[[hold=gate after=20 chars=8 on=1]] [[text={WORDS}]]"
 
 
 def configured(port, server, changes=()):
-    """Return deploy/nginx.conf with this test's addresses and folders, and `changes` of its text."""
+    """Return deploy/nginx.conf with the addresses and folders of this test, after `changes` to its text."""
     text = (BASE_DIR / "deploy" / "nginx.conf").read_text()
     own = (
         ("listen 80;", f"listen 127.0.0.1:{port};"),
@@ -48,7 +48,7 @@ def configured(port, server, changes=()):
 
 @dataclass(frozen=True)
 class Site:
-    """A server behind nginx; `url` is where people reach it."""
+    """A server behind nginx, which clients reach at `url`."""
 
     server: Server
     provider: Provider
@@ -64,7 +64,7 @@ class Site:
 
 @pytest.fixture
 def site(serve, provider, nginx):
-    """Return a function that starts a site, with changes to the configuration if need be."""
+    """Return a function that starts a site: `site(*changes)`, with changes to the configuration."""
 
     def start(*changes):
         port = free_port()
@@ -84,21 +84,21 @@ def workers(program):
 # -- without a browser -----------------------------------------------------------------------------
 
 
-def test_a_person_signs_in_by_form_and_has_a_conversation_whose_text_comes_as_it_is_written(site):
+def test_a_user_signs_in_by_form_and_receives_text_while_it_is_generated(site):
     site = site()
     site.server.shell(
         "from django.contrib.auth.models import User;"
         "User.objects.create_user('ada', password='correct horse')"
     )
-    person = site.visitor()
-    assert person.get("/signin/").status == 200
-    assert person.post("/signin/", {"username": "ada", "password": "correct horse"}).status == 302
-    assert person.get("/").status == 200
+    user = site.visitor()
+    assert user.get("/signin/").status == 200
+    assert user.post("/signin/", {"username": "ada", "password": "correct horse"}).status == 302
+    assert user.get("/").status == 200
     question = "hello [[hold=gate after=10]] [[deltas=40]]"
-    with person.socket() as websocket:
+    with user.socket() as websocket:
         accepted = ask(websocket, question)
         for text, _last in read(websocket, accepted["generation"]):
-            if len(text) == 40:  # ten deltas, and the provider says no more before the gate opens
+            if len(text) == 40:  # ten deltas; the provider sends no more before the gate is released
                 release(site.provider, "gate")
         assert text == provider_text(site.provider, question)
         assert whole(websocket, ask(websocket, "and more")["generation"])
@@ -115,7 +115,7 @@ def test_static_files_need_no_server_and_never_change(site):
     assert "immutable" in reply.headers["Cache-Control"]
 
 
-def test_a_server_that_is_away_is_told_of_in_words_that_fit_who_asks(site):
+def test_while_the_server_is_down_each_kind_of_client_gets_a_fitting_reply(site):
     site = site()
     site.server.terminate()
     visitor = site.visitor()
@@ -132,13 +132,13 @@ def test_a_server_that_is_away_is_told_of_in_words_that_fit_who_asks(site):
     assert program.json()["error"]["code"] == "restarting"
 
 
-def test_what_the_server_says_itself_is_passed_on(site):
+def test_an_error_page_of_the_server_is_forwarded_unchanged(site):
     reply = site().visitor().get("/nowhere/")
     assert reply.status == 404
     assert "Content-Security-Policy" in reply.headers
 
 
-def test_a_body_that_is_too_large_is_refused_in_words(site):
+def test_a_body_that_is_too_large_is_refused_with_an_explanation(site):
     site = site()
     body = b"x" * (2560 * 1024 + 1)
     reply = site.visitor().request("POST", "/ask/", body=body)
@@ -150,7 +150,7 @@ def test_a_body_that_is_too_large_is_refused_in_words(site):
     assert reply.json()["error"]["code"] == "too_large"
 
 
-def test_how_the_server_is_may_be_seen_from_the_network_that_is_named_alone(site):
+def test_only_the_configured_network_may_read_readyz(site):
     inside = site()
     assert inside.visitor().get("/readyz").json()["ready"] is True
     outside = site(("allow 127.0.0.1;", "allow 192.0.2.0/24;"))
@@ -161,29 +161,29 @@ def test_how_the_server_is_may_be_seen_from_the_network_that_is_named_alone(site
 
 def test_another_name_or_origin_is_refused(site):
     site = site()
-    person = site.sign_in()
-    assert person.get("/", headers={"Host": "evil.example"}).status == 400
+    user = site.sign_in()
+    assert user.get("/", headers={"Host": "evil.example"}).status == 400
     address = "ws" + site.url.removeprefix("http") + SOCKET_PATH
-    cookies = {"Cookie": person.headers["Cookie"]}
+    cookies = {"Cookie": user.headers["Cookie"]}
     with pytest.raises(InvalidStatus, match="403"):
         connect(address, origin="http://evil.example", additional_headers=cookies, proxy=None)
     evil_form = {"Origin": "http://evil.example"}
-    assert person.post("/preferences/", {"theme": "dark"}, headers=evil_form).status == 403
+    assert user.post("/preferences/", {"theme": "dark"}, headers=evil_form).status == 403
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is this machine")
-def test_failed_sign_ins_are_counted_by_the_address_that_nginx_saw(site):
+def test_failed_sign_ins_are_counted_by_the_address_that_nginx_sees(site):
     site = site()
     headers = site.visitor().headers | {"X-Forwarded-For": "192.0.2.7"}
-    stranger = HTTPConnection(site.url.removeprefix("http://"), source_address=("127.0.0.2", 0), timeout=20)
+    other = HTTPConnection(site.url.removeprefix("http://"), source_address=("127.0.0.2", 0), timeout=20)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    stranger.request("POST", "/signin/", "username=ada&password=wrong", headers | form)
-    assert stranger.getresponse().status == 200
+    other.request("POST", "/signin/", "username=ada&password=wrong", headers | form)
+    assert other.getresponse().status == 200
     code = "from chat.models.sign_in import SigninFailure; print(SigninFailure.objects.get().address)"
     assert site.server.shell(code) == "127.0.0.2"
 
 
-def test_a_stream_is_passed_on_as_it_comes_with_a_request_id(nginx, tmp_path):
+def test_a_stream_is_forwarded_without_buffering_and_with_a_request_id(nginx, tmp_path):
     port = free_port()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
@@ -237,7 +237,7 @@ def test_the_lines_for_tls_work_when_they_are_uncommented(serve, nginx, tmp_path
     assert (moved.status, moved.headers["Location"]) == (301, "https://127.0.0.1/c/1?x=y")
 
 
-# -- as people see it ------------------------------------------------------------------------------
+# -- in a browser ----------------------------------------------------------------------------------
 
 
 def ask_in(page, site, question):
@@ -248,7 +248,7 @@ def ask_in(page, site, question):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("old_worker", ["lives on", "is ended"])
+@pytest.mark.parametrize("old_worker", ["lives on", "is stopped"])
 def test_an_answer_survives_a_reload_of_nginx(site, page, old_worker):
     site = site()
     site.sign_in().enter(page.context)
@@ -256,7 +256,7 @@ def test_an_answer_survives_a_reload_of_nginx(site, page, old_worker):
     before = workers(site.nginx)
     site.nginx.send(signal.SIGHUP)
     until(lambda: workers(site.nginx) - before, "new workers of nginx")
-    if old_worker == "is ended":
+    if old_worker == "is stopped":
         for pid in before & workers(site.nginx):
             os.kill(pid, signal.SIGTERM)
         until(lambda: not before & workers(site.nginx), "the end of the old workers")
@@ -265,7 +265,7 @@ def test_an_answer_survives_a_reload_of_nginx(site, page, old_worker):
 
 
 @pytest.mark.browser
-def test_a_restart_shows_a_kind_page_that_ends_by_itself_and_costs_no_word(site, page):
+def test_a_restart_shows_a_page_that_reloads_itself_and_no_text_is_lost(site, page):
     site = site()
     site.sign_in().enter(page.context)
     ask_in(page, site, HELD)

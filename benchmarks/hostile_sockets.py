@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -16,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks import environment, report
-from benchmarks.client import open_client
+from benchmarks.client import TERMINAL
 from tests.support.serving import SOCKET_PATH, Server, Session
 
 SOCKETS = 64
@@ -59,58 +60,72 @@ async def _flood(socket: ClientConnection, frame: str) -> None:
 
 
 async def _discard(socket: ClientConnection) -> None:
-    async for _message in socket:
-        pass
+    with contextlib.suppress(ConnectionClosed):
+        async for _message in socket:
+            pass
 
 
 async def attack(
     site: Server, session: Session, how: Callable[[ClientConnection, int], Awaitable[None]]
 ) -> float:
     """Attack with SOCKETS sockets, delete the session in the middle, return the longest gap between ticks."""
-    async with open_client(session) as client:
-        answer = await client.ask(LONG)
-    watching = asyncio.create_task(_longest_gap_s(site))
-    sockets = [asyncio.create_task(_one(session, how, answer.ids["generation"])) for _ in range(SOCKETS)]
+    generation = await _store_long_answer(session)
+    is_over = threading.Event()
+    watching = asyncio.create_task(asyncio.to_thread(_longest_gap_s, site, is_over))
+    sockets = [asyncio.create_task(_one(session, how, generation)) for _ in range(SOCKETS)]
     await asyncio.sleep(ATTACK_S / 2)
     await asyncio.to_thread(
         site.shell, "from django.contrib.sessions.models import Session; Session.objects.all().delete()"
     )
     await asyncio.gather(*sockets)
     await asyncio.sleep(ATTACK_S / 2)  # what the closing of the sockets costs belongs to the attack
-    watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await watching
-    return _gaps[site.base_url]
+    is_over.set()
+    return await watching
 
 
-_gaps: dict[str, float] = {}
+async def _store_long_answer(session: Session) -> int:
+    """Ask for a long answer, and acknowledge every event until its end."""
+    async with connect(_url(session), additional_headers=session.headers, max_size=None) as socket:
+        await socket.send(json.dumps({"type": "ask", "client_id": "long", "text": LONG}))
+        async for message in socket:
+            frame = json.loads(message)
+            if frame["type"] in TERMINAL:
+                return int(frame["generation"])
+            if "seq" in frame:
+                ack = {"type": "ack", "generation": frame["generation"], "seq": frame["seq"]}
+                await socket.send(json.dumps(ack))
+    raise RuntimeError("the socket was closed before the answer ended")
+
+
+def _url(session: Session) -> str:
+    return "ws" + session.base_url.removeprefix("http") + SOCKET_PATH
 
 
 async def _one(
     session: Session, how: Callable[[ClientConnection, int], Awaitable[None]], generation: int
 ) -> None:
-    url = session.base_url.replace("http", "ws") + SOCKET_PATH
     # A server that has stopped reading would hold the client in `send`.
     with contextlib.suppress(ConnectionClosed, OSError, TimeoutError):
         async with (
             asyncio.timeout(ATTACK_S),
-            connect(url, additional_headers=session.headers, max_size=None, close_timeout=1) as socket,
+            connect(
+                _url(session), additional_headers=session.headers, max_size=None, close_timeout=1
+            ) as socket,
         ):
             await how(socket, generation)
 
 
-async def _longest_gap_s(site: Server) -> None:
-    """Sample the counter in the server's row; keep the longest time between two changes."""
+def _longest_gap_s(site: Server, is_over: threading.Event) -> float:
+    """Sample the counter in the server's row; return the longest time between two changes."""
+    longest_s, counter, since_s = 0.0, None, time.monotonic()
     with contextlib.closing(sqlite3.connect(site.data_dir / "db.sqlite3")) as database:
-        counter, since_s = None, time.monotonic()
-        while True:
-            (now,) = await asyncio.to_thread(lambda: database.execute(COUNTER).fetchone())
-            gap_s = time.monotonic() - since_s
+        while not is_over.wait(SAMPLE_S):
+            (now,) = database.execute(COUNTER).fetchone()
             if counter is not None:
-                _gaps[site.base_url] = max(_gaps.get(site.base_url, 0.0), gap_s)
+                longest_s = max(longest_s, time.monotonic() - since_s)
             if now != counter:
                 counter, since_s = now, time.monotonic()
-            await asyncio.sleep(SAMPLE_S)
+    return longest_s
 
 
 def main() -> None:

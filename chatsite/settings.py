@@ -236,8 +236,8 @@ MESSAGE_MAX_CHARS = env.number("CHATSITE_MESSAGE_MAX_CHARS", 50_000, minimum=100
 # A websocket frame. The longest message fits in any script, for UTF-8 has at most four bytes a character;
 # 60 KiB remain for a system prompt and ids.
 FRAME_MAX_BYTES = max(256 * 1024, 4 * MESSAGE_MAX_CHARS + 60 * 1024)
-# Flow control of a websocket: the server sends at most so much that the page has not acknowledged. That is
-# a second of the fastest answers, and little enough for a thousand stalled sockets to fit in memory.
+# Flow control of a websocket: the server sends at most this much unacknowledged text. It is enough for the
+# fastest answers, which pages acknowledge each second, and a thousand stalled sockets still fit in memory.
 ACK_WINDOW_BYTES = 1024 * 1024
 ANSWER_MAX_CHARS = env.number("CHATSITE_ANSWER_MAX_CHARS", 1_000_000, minimum=1_000, maximum=100_000_000)
 ASKS_PER_MINUTE = env.number("CHATSITE_ASKS_PER_MINUTE", 30, minimum=1, maximum=100_000)
@@ -264,9 +264,9 @@ STALL_TIMEOUT_S = env.number("CHATSITE_STALL_TIMEOUT_S", 20.0, minimum=0.1, maxi
 TOTAL_TIMEOUT_S = env.number("CHATSITE_TOTAL_TIMEOUT_S", 600.0, minimum=1, maximum=86_400)
 # What happens to an answer that is interrupted after its first text; see README.
 RECOVERY = env.choice("CHATSITE_RECOVERY", "complete", "continue", "keep")
-# One answer makes at most so many calls, fallbacks included: a bound of its cost.
+# The calls of one answer, fallbacks included: this bounds its cost.
 CALLS_PER_GENERATION = 8
-# Each recovery bills the prompt again; a third interruption is no coincidence.
+# Each recovery bills the prompt again. A third interruption is unlikely to be a coincidence.
 RECOVERIES_PER_GENERATION = 2
 # Changes to the defaults of upstream.Policy and upstream.BreakerPolicy. No environment variable sets them,
 # because the defaults suit every provider we know. A settings module that extends this one can.

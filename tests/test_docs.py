@@ -33,7 +33,9 @@ def test_every_field_of_an_event_is_described():
 
 
 def test_every_code_of_a_refusal_over_the_socket_is_listed():
-    sources = ["chat/websocket/frames.py", "chat/websocket/consumer.py", "chat/models/conversation.py"]
+    names = ("conversation", "message", "limits", "client_id", "catalog")
+    sources = ["chat/websocket/frames.py", "chat/websocket/consumer.py"]
+    sources += [f"chat/models/{name}.py" for name in names]
     code = "".join((ROOT / source).read_text() for source in sources)
     for name in re.findall(r'RequestRefused\(\s*"(\w+)"', code):
         assert f"`{name}`" in SOCKET, name

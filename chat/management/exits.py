@@ -1,4 +1,4 @@
-"""The exit codes of commands that ask: each tells a class of failure, so that a script can decide."""
+"""Exit codes of commands that call a model. Each stands for a class of failure that scripts can act on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chat.models.generation import Generation
 
 
 class Exit(IntEnum):
-    """How a question ended."""
+    """How a command ended."""
 
     COMPLETE = 0
     FAULT = 1
@@ -28,19 +28,19 @@ class Exit(IntEnum):
 
 
 _MEANINGS = {
-    Exit.COMPLETE: "the answer is complete, or as long as the model may write (said on stderr)",
-    Exit.FAULT: "a fault of this program or its database",
-    Exit.USAGE: "the command line makes no sense",
-    Exit.REFUSED: "refused here: no such model, too many in line, the account is disabled",
-    Exit.REJECTED: "the provider said no, and would again: key, unknown model, credit, content filter",
-    Exit.UNAVAILABLE: "no answer for now: rate limit, outage, time-out; try again later",
-    Exit.INTERRUPTED: "the answer was cut and could not be completed; its text so far is printed",
-    Exit.CTRL_C: "stopped by Ctrl-C; its text so far is kept",
-    Exit.PIPE_CLOSED: "whoever read the answer has left; it was stopped",
-    Exit.TERMINATED: "stopped by SIGTERM; its text so far is kept",
+    Exit.COMPLETE: "the answer is complete, or ends at the length limit (reported on stderr)",
+    Exit.FAULT: "an internal error, or the database cannot be used",
+    Exit.USAGE: "invalid command line",
+    Exit.REFUSED: "refused by Chatsite: unknown model, full queue, disabled account",
+    Exit.REJECTED: "rejected by the provider: API key, unknown model, no credit, content filter",
+    Exit.UNAVAILABLE: "temporarily unavailable: rate limit, outage, timeout; try again later",
+    Exit.INTERRUPTED: "the answer was interrupted and could not be completed; the text so far is printed",
+    Exit.CTRL_C: "stopped by Ctrl-C; the text so far is kept",
+    Exit.PIPE_CLOSED: "standard output was closed; the answer was stopped",
+    Exit.TERMINATED: "stopped by SIGTERM; the text so far is kept",
 }
 
-# What ends an answer before its first word, by its code. What is in neither set may be over in a minute.
+# Codes of failures before the first text. All others may succeed later.
 OUR_REFUSALS = {"queue_full", "not_asked", "demo_model_unavailable"}
 REJECTIONS = {
     "rejected",
@@ -56,7 +56,7 @@ REJECTIONS = {
 
 
 def exit_of(last: events.Terminal | events.Snapshot) -> Exit:
-    """Return the exit code that says how an answer ended, if nobody stopped it from here."""
+    """Return the exit code for the end of an answer that this command did not stop itself."""
     match last:
         case events.Snapshot(status=Generation.Status.COMPLETED) | events.Completed():
             return Exit.REJECTED if last.finish_reason == "content_filter" else Exit.COMPLETE
@@ -74,5 +74,5 @@ def _exit_of_failure(code: str) -> Exit:
 
 
 def table() -> str:
-    """Return all codes and what they mean, a line each."""
-    return "\n".join(f"  {each:>3}  {each.meaning}" for each in Exit)
+    """Return all exit codes with their meanings, one per line."""
+    return "\n".join(f"  {code:>3}  {code.meaning}" for code in Exit)

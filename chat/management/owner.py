@@ -1,4 +1,4 @@
-"""The owner of a new installation, and the links by which people sign in without a password."""
+"""The owner of an installation, and sign-in links."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def owner() -> AbstractUser:
-    """Return the first superuser, made if there is none: without a password, to be entered by a link."""
+    """Return the first active superuser. If there is none, create one without a password."""
     users = get_user_model().objects
-    found = users.filter(is_superuser=True, is_active=True).order_by("pk").first()
-    if found is not None:
-        return found
+    superuser = users.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if superuser is not None:
+        return superuser
     user = users.model(username=_free_name(), is_staff=True, is_superuser=True)
     user.set_unusable_password()
     user.save()
@@ -26,18 +26,18 @@ def owner() -> AbstractUser:
 
 
 def can_sign_in() -> bool:
-    """Say whether a superuser has a password."""
+    """Return whether any active superuser has a password."""
     users = get_user_model().objects.filter(is_superuser=True, is_active=True)
     return any(user.has_usable_password() for user in users)
 
 
 def link_for(user: AbstractUser, base_url: str) -> str:
-    """Return a new sign-in link; the person's older unused ones end."""
+    """Return a new sign-in link. Older unused links of the user become invalid."""
     return f"{base_url}/signin/{SigninLink.make(user.pk)}/"
 
 
 def base_url() -> str:
-    """Return where people reach the server that runs, or would run."""
+    """Return the URL of the running server, or else the default one."""
     if settings.PUBLIC_URL:
         return str(settings.PUBLIC_URL)
     holder = server_lock.holder()

@@ -1,6 +1,6 @@
-"""One server per SQLite database: an advisory lock beside it, with the address of the server that holds it.
+"""One server per SQLite database: an advisory lock on a file beside it, which contains the server's URL.
 
-The kernel gives the lock back however the holder died, so holding it proves that no other server runs.
+The kernel releases the lock whenever its holder exits, so the lock proves that no other server runs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from django.db import connection
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """The process that holds the lock; `url` is empty while it is still starting."""
+class LockHolder:
+    """The process that holds the lock. `url` is empty while it starts."""
 
     pid: int
     url: str = ""
@@ -26,14 +26,14 @@ class Holder:
 class AlreadyRunning(Exception):
     """Another process holds the lock."""
 
-    def __init__(self, holder: Holder | None) -> None:
+    def __init__(self, holder: LockHolder | None) -> None:
         where = f" at {holder.url}" if holder and holder.url else ""
         process = f" (process {holder.pid})" if holder else ""
-        super().__init__(f"Chatsite already runs{where}{process}.")
+        super().__init__(f"Chatsite is already running{where}{process}.")
 
 
 class ServerLock:
-    """Held from `take` to the end of the process. Where the database is no file, there is nothing to lock."""
+    """Held from `take` until the process exits. Does nothing if the database is not a file."""
 
     def __init__(self) -> None:
         self._path = path()
@@ -49,26 +49,26 @@ class ServerLock:
         except BlockingIOError:
             os.close(self._file)
             raise AlreadyRunning(_read(self._path)) from None
-        self.tell("")
+        self.publish_url("")
 
-    def tell(self, url: str) -> None:
-        """Write down where this server runs."""
+    def publish_url(self, url: str) -> None:
+        """Write the URL of this server into the file."""
         if self._path is not None:
-            said = json.dumps(asdict(Holder(os.getpid(), url))).encode()
-            os.pwrite(self._file, said, 0)
-            os.ftruncate(self._file, len(said))
+            content = json.dumps(asdict(LockHolder(os.getpid(), url))).encode()
+            os.pwrite(self._file, content, 0)
+            os.ftruncate(self._file, len(content))
 
 
 def path() -> Path | None:
-    """Return where the lock of this database is, None if its database needs none."""
+    """Return the path of the lock file; None if the database is not a file."""
     name = str(connection.settings_dict["NAME"])
     if connection.vendor != "sqlite" or ":memory:" in name or "mode=memory" in name:
         return None
     return Path(f"{name}.lock")
 
 
-def holder() -> Holder | None:
-    """Return the server that runs on this database now."""
+def holder() -> LockHolder | None:
+    """Return the server that is running on this database, or None."""
     lock = path()
     if lock is None or not lock.exists():
         return None
@@ -77,10 +77,10 @@ def holder() -> Holder | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _read(lock)
-    return None  # what it says was written by a server that has ended
+    return None  # not locked: the content is of a server that has exited
 
 
-def _read(lock: Path) -> Holder | None:
+def _read(lock: Path) -> LockHolder | None:
     with suppress(OSError, ValueError, TypeError):
-        return Holder(**json.loads(lock.read_text()))
+        return LockHolder(**json.loads(lock.read_text()))
     return None

@@ -1,4 +1,4 @@
-"""Collecting static files when, and only when, one of them has changed."""
+"""Collects static files if one of them has changed."""
 
 from __future__ import annotations
 
@@ -11,43 +11,50 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 
-# What decides how a file is named, rewritten and compressed.
+# They determine how files are named, rewritten and compressed.
 PACKAGES = ("django", "servestatic")
 
 
 def are_collected() -> bool:
-    """Say whether STATIC_ROOT holds what the sources, the packages and the settings would give now."""
+    """Return whether STATIC_ROOT is up to date with sources, packages and settings."""
     if settings.DEBUG:
-        return True  # served from where they are
+        return True  # they are served from their sources
     manifest = Path(settings.STATIC_ROOT) / "staticfiles.json"
-    return manifest.exists() and _note().exists() and _note().read_text() == _fingerprint()
+    return (
+        manifest.exists()
+        and _fingerprint_file().exists()
+        and _fingerprint_file().read_text() == _fingerprint()
+    )
 
 
 def collect() -> None:
-    """Collect static files and note what they were made from. Raises CalledProcessError.
+    """Collect static files and store the fingerprint of their sources. Raises CalledProcessError.
 
-    In a process of its own: compressing takes 40 MB that a server would never give back.
+    Runs in a child process: compression takes 40 MB of memory, which a server would keep.
     """
-    _note().unlink(missing_ok=True)
+    _fingerprint_file().unlink(missing_ok=True)
     command = ["collectstatic", "--no-input", "--skip-checks", "--verbosity", "0"]
-    subprocess.run(  # noqa: S603 - no word of it comes from outside
+    subprocess.run(  # noqa: S603 - no outside input
         [sys.executable, "-m", "django", *command, "--settings", settings.SETTINGS_MODULE],
         cwd=settings.BASE_DIR,
         check=True,
     )
-    _note().write_text(_fingerprint())
+    _fingerprint_file().write_text(_fingerprint())
 
 
-def _note() -> Path:
+def _fingerprint_file() -> Path:
     return Path(settings.STATIC_ROOT).with_suffix(".made-from")
 
 
 def _fingerprint() -> str:
-    """Sum up names, sizes and times of all sources; packages keep old times, hence their versions too."""
-    sums = hashlib.sha256(repr([version(name) for name in PACKAGES]).encode())
-    sums.update(repr(settings.STORAGES["staticfiles"]).encode())
+    """Return a digest of the names, sizes and times of all sources, of package versions and settings.
+
+    Package versions are included because installers may keep old file times.
+    """
+    digest = hashlib.sha256(repr([version(name) for name in PACKAGES]).encode())
+    digest.update(repr(settings.STORAGES["staticfiles"]).encode())
     for finder in get_finders():
         for name, storage in finder.list([]):
             status = Path(storage.path(name)).stat()
-            sums.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return sums.hexdigest()
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The request of a program, in the words of the OpenAI API."""
+"""Requests of programs, in the format of the OpenAI API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chat.text import clean_json, last_user_text
 
 
 class ApiRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a program asked: sent to the model unchanged, in place of a conversation's newest turns.
+    """The request of a program. It is sent to the model unchanged, instead of the messages of a conversation.
 
     `messages` and `parameters` are those of the OpenAI API. A limit on the answer's tokens is `max_tokens`
     here, and is sent under the name that the endpoint knows. `fallbacks`: ids of the models that may answer

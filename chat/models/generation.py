@@ -47,6 +47,8 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 
 
 class Generation(models.Model):
+    """A run that generates an answer. A message has another one for each time it is continued."""
+
     class Status(models.TextChoices):
         QUEUED = "queued", _("queued")
         RUNNING = "running", _("running")
@@ -69,7 +71,12 @@ class Generation(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="generations")
     # The key that the program authenticated with.
     api_key = models.ForeignKey(
-        "chat.ApiKey", models.SET_NULL, null=True, blank=True, related_name="generations"
+        "chat.ApiKey",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="generations",
+        verbose_name=_("API key"),
     )
     client_id = models.CharField(_("client id"), max_length=64)
     source = models.CharField(_("source"), max_length=10, choices=Source, default=Source.WEBSOCKET)
@@ -83,12 +90,12 @@ class Generation(models.Model):
     calls = models.PositiveSmallIntegerField(_("calls"), default=0)
     # Recoveries so far, counted in the same way.
     recoveries = models.PositiveSmallIntegerField(_("recoveries"), default=0, db_default=0)
-    stop_requested_at = models.DateTimeField(null=True, blank=True)
+    stop_requested_at = models.DateTimeField(_("stop requested"), null=True, blank=True)
 
     # An `ApiRequest`. Null: the messages of the conversation are sent.
     request = models.JSONField(_("request"), null=True, blank=True, editable=False)
     # Text of the message before this generation, which continues it.
-    prefix = models.TextField(blank=True)
+    prefix = models.TextField(_("previous text"), blank=True)
     # Whether rows of its event log may still exist.
     has_log = models.BooleanField(default=True, editable=False)
     # Earlier messages that did not fit into the model's context.

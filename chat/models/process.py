@@ -27,8 +27,8 @@ class Process(models.Model):
         _("kind"), max_length=10, choices=Kind, default=Kind.SERVER, db_default=Kind.SERVER
     )
     host = models.CharField(_("host"), max_length=200)
-    pid = models.PositiveIntegerField(_("pid"))
-    url = models.CharField(_("address"), max_length=200, blank=True)
+    pid = models.PositiveIntegerField(_("process id"))
+    url = models.CharField(_("URL"), max_length=200, blank=True)
     version = models.CharField(_("version"), max_length=40, blank=True)
     counter = models.PositiveBigIntegerField(_("heartbeats"), default=0)
     status = models.JSONField(_("status"), default=dict)
@@ -56,8 +56,10 @@ class BreakerOverride(models.Model):
     model_name = models.CharField(_("model"), max_length=200)
     is_held = models.BooleanField(_("forced open"))
     revision = models.PositiveBigIntegerField(_("revision"), default=1)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    at = models.DateTimeField(_("at"), default=timezone.now)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("operator")
+    )
+    at = models.DateTimeField(_("changed"), default=timezone.now)
 
     class Meta:
         constraints = [

@@ -38,13 +38,13 @@ class BreakerPolicy:
     It stays open for `open_s`, plus a random part of up to `open_jitter` of that.
     """
 
-    # Five is more than the three calls of one answer: one user's bad luck does not open it.
+    # More than the three calls of one answer, so that a single request cannot open it.
     failures_in_a_row: int = 5
-    # Half of at least ten calls in a minute: also a fault that lets some calls through.
+    # Or half of at least ten calls in a minute, for faults that let some calls through.
     failure_share: float = 0.5
     calls_min: int = 10
     window_s: float = 60.0
-    # Longer than a restart of a model server, and short enough for a user to wait.
+    # A model server restarts in this time, and a user is willing to wait for it.
     open_s: float = 15.0
     open_jitter: float = 0.3
     # A probe without an outcome is lost after this time; `start_call` replaces it by the call's own.

@@ -20,10 +20,10 @@ class Policy:
     # Three calls survive a short fault; more only add load to a provider in trouble.
     calls_per_target: int = 3
     recoveries: frozenset[Recovery] = frozenset(Recovery)
-    # A user notices waits above half a second, and a provider recovers no sooner if asked every 8 s or more.
+    # Most faults are short, so the first retry follows soon. Waits above 8 s would not spare a provider.
     backoff_first_s: float = 0.5
     backoff_cap_s: float = 8.0
-    # A user waits a minute in front of a page. After that, a fallback or a clear failure is better.
+    # A user may wait a minute in front of a page; after that, a fallback or a clear failure is better.
     retry_after_max_s: float = 60.0
     backoff_total_s: float = 60.0
 

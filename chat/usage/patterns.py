@@ -1,6 +1,6 @@
-"""The ways to run calls to a model side by side: what each is best for, and how it did.
+"""Execution patterns (sync, async, streaming, batch): descriptions and measurements.
 
-What is measured comes from answers, by a command's own clock or from the log's rows; the rest is text.
+The measurements are of answers: those of a benchmark, or those that the database stores.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from chat.models.generation import Generation
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as StrPromise
 
-# How many of the newest answers a table from the log looks at, however many there are.
+# At most this many of the newest answers are measured.
 ROWS_MAX = 20_000
-# How the answers that `manage.py patterns` asks for at once are told from those of other commands.
+# Client ids of concurrent requests of `manage.py patterns` start with this; other commands are sync.
 ASYNC_COMMAND = "patterns-async-"
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A way to run calls, in words."""
+    """An execution pattern, and texts that describe it."""
 
     name: str
     label: StrPromise
@@ -37,32 +37,32 @@ class Pattern:
     best_for: StrPromise
 
 
-SYNC = Pattern("sync", _("sync"), _("low: one call after the other"), _("scripts, the command line"))
-ASYNC = Pattern("async", _("async"), _("medium: many calls, a limit"), _("internal APIs, programs"))
-STREAMING = Pattern("streaming", _("streaming"), _("medium: text while it comes"), _("people, chats"))
-BATCH = Pattern("batch", _("batch"), _("high: ask now, fetch later"), _("bulk that can wait"))
+SYNC = Pattern("sync", _("sync"), _("low: one call after another"), _("scripts, the command line"))
+ASYNC = Pattern("async", _("async"), _("medium: concurrent calls up to a limit"), _("internal APIs"))
+STREAMING = Pattern("streaming", _("streaming"), _("medium: text as it is generated"), _("chats"))
+BATCH = Pattern("batch", _("batch"), _("high: submit now, fetch later"), _("bulk work that can wait"))
 ALL = (SYNC, ASYNC, STREAMING, BATCH)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer as its reader had it, in seconds since it was asked.
+    """The times of one answer as its client saw them, in seconds since the request.
 
-    `first_s`: until the first text; a reader who takes the answer whole has it with the last.
-    `written_s`: from its first delta to its last.
+    `first_s`: to the first text, which equals `end_s` for clients that receive the whole answer at once.
+    `generating_s`: from the first delta to the end.
     """
 
     is_complete: bool
     first_s: float
     end_s: float
-    written_s: float | None = None
+    generating_s: float | None = None
     output_tokens: int | None = None
     cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the answers of one pattern say; times are of the complete ones. None: not known."""
+    """The measurements of one pattern. Times are those of complete answers. None: unknown."""
 
     answers: int
     failures: int
@@ -70,23 +70,23 @@ class Measured:
     first_p95_s: float | None
     end_median_s: float | None
     end_p95_s: float | None
-    # Of one answer while it is written; the median.
+    # The median of the generation speeds of single answers.
     tokens_per_s: float | None
-    # None if the price of any of them is not known.
+    # None if the price of any answer is unknown.
     cost_usd: Decimal | None
 
 
 def measure(samples: Sequence[Sample]) -> Measured | None:
-    """Sum `samples` up; None if there are none."""
+    """Return the measurements of `samples`, or None if there are none."""
     if not samples:
         return None
     complete = [sample for sample in samples if sample.is_complete]
     first = sorted(sample.first_s for sample in complete)
     end = sorted(sample.end_s for sample in complete)
     speeds = sorted(
-        sample.output_tokens / sample.written_s
+        sample.output_tokens / sample.generating_s
         for sample in complete
-        if sample.output_tokens and sample.written_s
+        if sample.output_tokens and sample.generating_s
     )
     costs = [sample.cost_usd for sample in complete]
     known = [cost for cost in costs if cost is not None]
@@ -103,28 +103,28 @@ def measure(samples: Sequence[Sample]) -> Measured | None:
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float | None:
-    """Return the smallest of `ordered` that `percent` of a hundred do not exceed; None of nothing."""
+    """Return the smallest value that at least `percent` percent do not exceed; None if there are none."""
     return ordered[ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
 def from_logs(days: int) -> dict[Pattern, Measured | None]:
-    """Measure the answers that were asked for in the last `days` and are final: one query.
+    """Measure the final answers to requests of the last `days`. One query.
 
-    It reads the newest ROWS_MAX rows by their key, so that it takes the same time in a large log.
+    It reads the newest ROWS_MAX rows by primary key, so the time does not grow with the table.
     """
     samples: dict[str, list[Sample]] = {pattern.name: [] for pattern in ALL}
-    for name, sample in _logged(days):
+    for name, sample in _samples(days):
         samples[name].append(sample)
     return {pattern: measure(samples[pattern.name]) for pattern in ALL}
 
 
-def _logged(days: int) -> Iterable[tuple[str, Sample]]:
+def _samples(days: int) -> Iterable[tuple[str, Sample]]:
     newest = Generation.objects.order_by("-pk").values("pk")[:ROWS_MAX]
     final = Generation.objects.filter(
         pk__in=newest, created_at__gte=timezone.now() - timedelta(days=days), finished_at__isnull=False
-    ).exclude(status=Generation.Status.STOPPED)  # its time says when somebody had read enough
+    ).exclude(status=Generation.Status.STOPPED)  # its duration was decided by the user
     fields = ("status", "created_at", "first_delta_at", "finished_at", "output_tokens", "cost_usd")
-    rows = _by_pattern(final).order_by().values_list("pattern", *fields)
+    rows = _with_pattern(final).order_by().values_list("pattern", *fields)
     for pattern, status, created_at, first_delta_at, finished_at, tokens, cost in rows.iterator():
         end_s = (finished_at - created_at).total_seconds()
         is_streaming = pattern == STREAMING.name and first_delta_at
@@ -134,17 +134,17 @@ def _logged(days: int) -> Iterable[tuple[str, Sample]]:
                 is_complete=status == Generation.Status.COMPLETED,
                 first_s=(first_delta_at - created_at).total_seconds() if is_streaming else end_s,
                 end_s=end_s,
-                written_s=(finished_at - first_delta_at).total_seconds() if first_delta_at else None,
+                generating_s=(finished_at - first_delta_at).total_seconds() if first_delta_at else None,
                 output_tokens=tokens,
                 cost_usd=cost,
             ),
         )
 
 
-def _by_pattern(found: QuerySet[Generation]) -> QuerySet[Generation]:
-    """Say of each by which pattern it was asked for."""
+def _with_pattern(generations: QuerySet[Generation]) -> QuerySet[Generation]:
+    """Annotate each generation with the name of its pattern."""
     source = Generation.Source
-    return found.annotate(
+    return generations.annotate(
         pattern=Case(
             When(source=source.BATCH, then=Value(BATCH.name)),
             When(source=source.COMMAND, client_id__startswith=ASYNC_COMMAND, then=Value(ASYNC.name)),

@@ -1,4 +1,4 @@
-"""Which port a server gets, and the address people are told."""
+"""The port of a server, and the URL that it prints."""
 
 import socket
 from contextlib import closing
@@ -14,19 +14,19 @@ def port_of(opened: socket.socket) -> int:
     return opened.getsockname()[1]
 
 
-def test_a_free_port_is_taken_as_asked():
+def test_a_free_port_is_used():
     port = free_port()
     with closing(listen("127.0.0.1", port)) as opened:
         assert port_of(opened) == port
 
 
-def test_a_taken_port_gives_the_next_free_one():
+def test_instead_of_a_taken_port_the_next_free_one_is_used():
     first = listen("127.0.0.1", free_port())
     with closing(first), closing(listen("127.0.0.1", port_of(first))) as second:
         assert port_of(second) > port_of(first)
 
 
-def test_a_port_whose_holder_listens_everywhere_is_taken():
+def test_a_port_is_taken_if_a_server_listens_on_it_on_all_addresses():
     first = listen("0.0.0.0", free_port())
     with closing(first), closing(listen("127.0.0.1", port_of(first))) as second:
         assert port_of(second) > port_of(first)
@@ -44,8 +44,8 @@ def test_a_port_with_lingering_connections_can_be_used_again():
         assert port_of(second) == port
 
 
-def test_the_last_port_has_no_next_one(monkeypatch):
-    monkeypatch.setattr(listening, "_is_answered", lambda *_: True)
+def test_after_the_last_port_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(listening, "is_answered", lambda *_: True)
     with pytest.raises(CannotListen, match="taken"):
         listen("127.0.0.1", 65_535)
 
@@ -65,7 +65,7 @@ def test_a_host_that_is_not_this_machine_is_refused(host):
         ("0.0.0.0", [".example.org", "chat.example.org"], "chat.example.org"),
     ],
 )
-def test_the_url_has_a_host_that_is_allowed(settings, host, allowed, shown):
+def test_the_host_of_the_url_is_allowed(settings, host, allowed, shown):
     settings.ALLOWED_HOSTS = list(allowed)
     with closing(listen(host, 0)) as opened:
         assert local_url(opened) == f"http://{shown}:{port_of(opened)}"
@@ -73,6 +73,6 @@ def test_the_url_has_a_host_that_is_allowed(settings, host, allowed, shown):
 
 
 @pytest.mark.parametrize(("host", "is_beyond"), [("127.0.0.1", False), ("0.0.0.0", True)])
-def test_listening_everywhere_is_beyond_this_machine(host, is_beyond):
+def test_a_socket_on_all_addresses_can_be_reached_by_other_machines(host, is_beyond):
     with closing(listen(host, 0)) as opened:
         assert listening.is_beyond_this_machine(opened) is is_beyond

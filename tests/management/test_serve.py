@@ -1,4 +1,4 @@
-"""`manage.py serve`, as a process: what it prepares, what it refuses, what it prints, how it ends."""
+"""`manage.py serve` as a process: preparation, errors, output, shutdown."""
 
 import json
 import os
@@ -25,14 +25,14 @@ URL = r"^Chatsite runs at (http://127\.0\.0\.1:(\d+))/"
 
 
 def wait_until_ready(server: Server) -> str:
-    """Return the URL that it prints."""
+    """Wait until the server prints its URL, and return that."""
     return server.wait_for_line(URL, deadline_s=60)[1]
 
 
 def is_alive(pid: int) -> bool:
     with suppress(ProcessLookupError, FileNotFoundError):
         os.kill(pid, 0)
-        # A child whose parent was killed may be left to a reaper that is slow.
+        # A killed child stays a zombie until it is reaped.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
@@ -47,7 +47,7 @@ def test_a_first_start_prepares_everything_and_prints_a_link_for_the_owner(serve
     assert server.visitor().get("/signin/").status == 200
 
 
-def test_ctrl_c_ends_it_with_code_0_and_the_second_start_has_nothing_to_prepare(serve: Serve) -> None:
+def test_ctrl_c_exits_with_code_0_and_the_next_start_prepares_nothing(serve: Serve) -> None:
     server = serve()
     server.send(signal.SIGINT)
     assert server.wait() == 0
@@ -67,53 +67,53 @@ def test_the_owners_link_is_not_printed_once_the_owner_has_a_password(serve: Ser
     assert "/signin/" not in serve(data_of=server).log
 
 
-def test_a_second_server_on_the_database_says_where_the_first_one_runs(serve: Serve) -> None:
+def test_a_second_server_on_the_database_prints_the_url_of_the_first(serve: Serve) -> None:
     first = serve()
     second = serve(data_of=first, is_started=False)
     super(Server, second).start()
     assert second.wait() == 1
-    assert second.log == f"Chatsite already runs at {first.base_url} (process {first.pid}).\n"
+    assert second.log == f"Chatsite is already running at {first.base_url} (process {first.pid}).\n"
 
 
-def test_the_lock_of_a_killed_server_is_free(serve: Serve) -> None:
+def test_the_lock_of_a_killed_server_is_released(serve: Serve) -> None:
     server = serve()
     server.kill9()
     server.start()
     assert json.loads((server.data_dir / "db.sqlite3.lock").read_text())["pid"] == server.pid
 
 
-def test_a_taken_port_is_passed_over_with_a_word(serve: Serve) -> None:
+def test_instead_of_a_taken_port_another_one_is_used_and_reported(serve: Serve) -> None:
     server = serve(is_started=False)
     with closing(listen("127.0.0.1", server.port)):
         super(Server, server).start()
         url = wait_until_ready(server)
     assert url != server.base_url
-    assert f"Port {server.port} is taken by something else" in server.log
+    assert f"Port {server.port} is taken. Using port" in server.log
 
 
-def test_listening_beyond_this_machine_is_said_loudly(serve: Serve) -> None:
+def test_a_server_that_other_machines_can_reach_prints_a_warning(serve: Serve) -> None:
     server = serve({}, "--host", "0.0.0.0")
-    assert "every machine that reaches this address" in server.log
+    assert "every machine that can reach this address" in server.log
     assert "CHATSITE_ALLOWED_HOSTS" in server.log
     assert server.visitor().get("/signin/").status == 200
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "8000x", "", "٣"])
-def test_a_port_that_is_none_is_refused(serve: Serve, port: str) -> None:
+def test_an_invalid_port_is_refused(serve: Serve, port: str) -> None:
     server = serve({}, f"--port={port}", is_started=False)
     super(Server, server).start()
     assert server.wait() == 2
-    assert "is not a port: give a number from 0 to 65535" in server.log
+    assert "is not a port (0 to 65535)" in server.log
 
 
-def test_a_host_that_is_not_ours_is_refused_in_one_line(serve: Serve) -> None:
+def test_a_host_that_is_not_this_machine_is_refused_in_one_line(serve: Serve) -> None:
     server = serve({}, "--host", "192.0.2.1", is_started=False)
     super(Server, server).start()
     assert server.wait() == 1
     assert server.log.splitlines()[-1].startswith("Cannot listen on 192.0.2.1")
 
 
-def test_a_database_that_cannot_be_used_is_refused_in_one_line(serve: Serve) -> None:
+def test_a_database_that_cannot_be_used_is_reported_in_one_line(serve: Serve) -> None:
     server = serve(is_started=False)
     (server.data_dir / "db.sqlite3").write_text("this is no database" * 100)
     super(Server, server).start()
@@ -121,7 +121,7 @@ def test_a_database_that_cannot_be_used_is_refused_in_one_line(serve: Serve) -> 
     assert server.log == "The database cannot be used: file is not a database\n"
 
 
-def test_a_websocket_from_another_port_or_from_nowhere_is_refused(serve: Serve) -> None:
+def test_a_websocket_with_another_origin_or_without_one_is_refused(serve: Serve) -> None:
     server = serve()
     for origin in ("http://127.0.0.1:1", None):
         with pytest.raises(InvalidStatus, match="403"):
@@ -131,7 +131,7 @@ def test_a_websocket_from_another_port_or_from_nowhere_is_refused(serve: Serve) 
     assert "Traceback" not in server.log
 
 
-def test_a_restart_sends_open_sockets_away_with_1012(serve: Serve) -> None:
+def test_a_restart_closes_open_sockets_with_1012(serve: Serve) -> None:
     server = serve()
     with server.sign_in().socket() as websocket:
         server.send(signal.SIGTERM)
@@ -143,7 +143,7 @@ def test_a_restart_sends_open_sockets_away_with_1012(serve: Serve) -> None:
 
 
 def ask_and_read_half(server: Server) -> int:
-    """Ask something whose answer is held in the middle; return its generation when that half is shown."""
+    """Start an answer that pauses in the middle; return its generation once the first half is shown."""
     with server.sign_in().socket() as websocket:
         accepted = ask(websocket, "[[hold=gate after=10 on=1]] [[deltas=20]]")
         for text, _seq in read(websocket, accepted["generation"]):
@@ -152,7 +152,7 @@ def ask_and_read_half(server: Server) -> int:
     raise AssertionError("the answer ended")
 
 
-def test_an_answer_in_progress_ends_in_the_drain(serve: Serve, provider: Provider) -> None:
+def test_a_running_answer_is_completed_during_the_drain(serve: Serve, provider: Provider) -> None:
     server = serve(provider.env_for_server | {"CHATSITE_DRAIN_S": "30"})
     generation = ask_and_read_half(server)
     server.send(signal.SIGTERM)
@@ -163,7 +163,7 @@ def test_an_answer_in_progress_ends_in_the_drain(serve: Serve, provider: Provide
     assert (status, len(text), calls, epoch) == ("completed", 80, 1, 1)
 
 
-def test_what_does_not_end_in_the_drain_is_handed_over_and_nothing_is_missing(
+def test_an_answer_that_outlasts_the_drain_is_handed_over_without_loss(
     serve: Serve, provider: Provider
 ) -> None:
     server = serve(provider.env_for_server | {"CHATSITE_DRAIN_S": "0"})
@@ -179,7 +179,7 @@ def test_what_does_not_end_in_the_drain_is_handed_over_and_nothing_is_missing(
         assert len(whole(websocket, generation)) == 80
 
 
-def test_a_second_signal_ends_a_drain_at_once_and_the_next_start_completes_the_answer(
+def test_a_second_signal_ends_the_drain_and_the_next_start_completes_the_answer(
     serve: Serve, provider: Provider
 ) -> None:
     server = serve(provider.env_for_server | {"CHATSITE_DRAIN_S": "300"})
@@ -195,7 +195,7 @@ def test_a_second_signal_ends_a_drain_at_once_and_the_next_start_completes_the_a
 
 
 @pytest.mark.embedded
-def test_the_demo_model_starts_with_the_server_and_cannot_outlive_it(serve: Serve) -> None:
+def test_the_demo_model_starts_with_the_server_and_exits_when_it_is_killed(serve: Serve) -> None:
     server = serve({"CHATSITE_EMBEDDED_MODEL": "1"})
     server.wait_for_line("The demo model is ready", deadline_s=60)
     child = int(subprocess.check_output(["pgrep", "-P", str(server.pid)], text=True).split()[0])
@@ -206,7 +206,7 @@ def test_the_demo_model_starts_with_the_server_and_cannot_outlive_it(serve: Serv
 
 
 @pytest.mark.embedded
-def test_a_demo_model_that_was_killed_is_started_again_and_ends_with_the_server(serve: Serve) -> None:
+def test_a_killed_demo_model_is_restarted_and_exits_with_the_server(serve: Serve) -> None:
     server = serve({"CHATSITE_EMBEDDED_MODEL": "1"})
     server.wait_for_line("The demo model is ready", deadline_s=60)
 

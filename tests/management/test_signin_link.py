@@ -1,4 +1,4 @@
-"""`manage.py signin_link`: for whom, and where the link leads."""
+"""`manage.py signin_link`: the user and the URL of the link."""
 
 import fcntl
 import io
@@ -24,7 +24,7 @@ def user_of(url: str) -> str:
     return SigninLink.find(url.rstrip("/").rpartition("/")[2]).user.get_username()
 
 
-def test_without_a_name_it_is_the_owner_who_is_made_if_there_is_none():
+def test_without_a_name_it_is_for_the_owner_who_is_created_if_there_is_none():
     url = signin_link()
     user = get_user_model().objects.get()
     assert user_of(url) == user.get_username() == "owner"
@@ -35,37 +35,37 @@ def test_an_existing_superuser_is_the_owner(staff):
     assert user_of(signin_link()) == "grace"
 
 
-def test_a_person_named_owner_is_not_made_one():
+def test_a_user_named_owner_does_not_become_the_owner():
     get_user_model().objects.create_user("owner")
     assert owner.owner().get_username() == "owner2"
 
 
-def test_anybody_can_be_named(user):
+def test_any_user_can_be_named(user):
     assert user_of(signin_link("ada")) == "ada"
 
 
-def test_an_unknown_name_is_answered_with_those_that_exist(user, other_user):
-    with pytest.raises(CommandError, match=r"no user 'eve'\. There is: ada, bob\."):
+def test_the_error_about_an_unknown_name_lists_existing_users(user, other_user):
+    with pytest.raises(CommandError, match=r"no user 'eve'\. Existing users: ada, bob\."):
         signin_link("eve")
 
 
-def test_a_disabled_person_gets_none(user):
+def test_a_disabled_user_gets_no_link(user):
     user.is_active = False
     user.save()
     with pytest.raises(CommandError, match="ada is disabled"):
         signin_link("ada")
 
 
-def test_the_link_leads_to_the_public_url(settings):
+def test_the_link_uses_the_public_url(settings):
     settings.PUBLIC_URL = "https://chat.example.org"
     assert signin_link().startswith("https://chat.example.org/signin/")
 
 
-def test_the_link_leads_to_the_server_that_runs(tmp_path, monkeypatch):
+def test_the_link_uses_the_url_of_the_running_server(tmp_path, monkeypatch):
     lock = tmp_path / "db.lock"
     lock.write_text(json.dumps({"pid": 1, "url": "http://127.0.0.1:8007"}))
     monkeypatch.setattr(server_lock, "path", lambda: lock)
-    assert signin_link().startswith(f"{owner.DEFAULT_URL}/signin/")  # nobody holds the lock: it has ended
+    assert signin_link().startswith(f"{owner.DEFAULT_URL}/signin/")  # the server has exited
     with lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert signin_link().startswith("http://127.0.0.1:8007/signin/")

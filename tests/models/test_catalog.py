@@ -1,4 +1,4 @@
-"""The catalog: which models may answer in another one's place."""
+"""The catalog: the route of a model and the checks of its fallbacks."""
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -25,7 +25,7 @@ def test_a_route_is_the_model_and_its_fallbacks_in_order(model, other, django_as
     assert other.route() == [other]
 
 
-def test_a_route_never_leaves_its_confidentiality(model, other):
+def test_a_route_stays_within_its_confidentiality_class(model, other):
     Fallback.objects.create(model=model, fallback=other)
     other.endpoint.confidentiality = "public"
     other.endpoint.save()
@@ -33,7 +33,7 @@ def test_a_route_never_leaves_its_confidentiality(model, other):
 
 
 @pytest.mark.parametrize("field", ["model", "endpoint"])
-def test_a_route_leaves_out_what_is_switched_off(model, other, field):
+def test_a_route_excludes_disabled_models_and_endpoints(model, other, field):
     Fallback.objects.create(model=model, fallback=other)
     row = other if field == "model" else other.endpoint
     row.is_enabled = False
@@ -41,7 +41,7 @@ def test_a_route_leaves_out_what_is_switched_off(model, other, field):
     assert model.route() == [model]
 
 
-def test_a_form_refuses_a_fallback_of_another_confidentiality(model, other):
+def test_a_form_refuses_a_fallback_of_a_different_confidentiality_class(model, other):
     other.endpoint.confidentiality = "public"
     with pytest.raises(ValidationError, match="different confidentiality class"):
         Fallback(model=model, fallback=other).full_clean()

@@ -37,7 +37,7 @@ SECRET = "whsec_4X7+L+mjhvAGX47zv6UEYABA+2xloF8Om9IGAz2ep0A="
 
 
 @pytest.fixture
-def asked(user, model):
+def ask(user, model):
     """Return a function that stores a request with a webhook, and the generation's id."""
 
     def ask(endpoint):
@@ -58,9 +58,9 @@ def manage(data_dir, *arguments):
 
 
 @pytest.mark.django_db
-def test_a_webhook_is_due_when_its_answer_is_final_and_claimed_once(asked):
+def test_a_webhook_is_due_when_its_answer_is_final_and_claimed_once(ask):
     endpoint = WebhookEndpoint.objects.create(url="https://example.org/done")
-    generation_id = asked(endpoint)
+    generation_id = ask(endpoint)
     assert not Webhook.objects.due().exists()
     Generation.objects.filter(pk=generation_id).update(status="completed")
     first, second = Webhook.objects.due().get(), Webhook.objects.due().get()
@@ -70,9 +70,9 @@ def test_a_webhook_is_due_when_its_answer_is_final_and_claimed_once(asked):
 
 
 @pytest.mark.django_db
-def test_a_webhook_that_fails_is_given_up_after_a_day(asked):
+def test_a_webhook_that_fails_is_given_up_after_a_day(ask):
     endpoint = WebhookEndpoint.objects.create(url="https://example.org/done")
-    generation_id = asked(endpoint)
+    generation_id = ask(endpoint)
     webhook = Webhook.objects.select_related("generation").get()
     webhook.mark_failed("HTTP 500")
     webhook.refresh_from_db()

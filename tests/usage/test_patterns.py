@@ -1,4 +1,4 @@
-"""`manage.py patterns`, against a fake provider: what it measures, what it costs, and what it asks first."""
+"""`manage.py patterns` with a fake provider: measurements, costs, and the confirmation."""
 
 import itertools
 import json
@@ -32,8 +32,8 @@ def requests(provider):
     return requests_of(provider)
 
 
-def most_at_once(site, pattern):
-    """Return how many answers of a pattern were asked for and not final at the same time, at most."""
+def concurrency_of(site, pattern):
+    """Return the maximum number of answers of a pattern that ran at the same time."""
     code = f"""
 import json
 from chat.models import Generation
@@ -42,11 +42,11 @@ times = [(row.created_at.timestamp(), row.finished_at.timestamp()) for row in ro
 print(json.dumps(times))
 """
     times = json.loads(site.shell(code))
-    changes = sorted([(began, 1) for began, _ended in times] + [(ended, -1) for _began, ended in times])
+    changes = sorted([(start, 1) for start, _end in times] + [(end, -1) for _start, end in times])
     return max(itertools.accumulate(change for _when, change in changes))
 
 
-def test_the_table_shows_three_measured_rows_and_a_place_for_batch(site):
+def test_the_table_shows_three_measured_patterns_and_batch(site):
     done = run(site.env, "patterns", "--prompts", "2", "--yes")
 
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def test_the_table_shows_three_measured_rows_and_a_place_for_batch(site):
     assert "6 calls" in done.stderr
 
 
-def test_json_has_the_figures_and_async_keeps_to_its_concurrency(site):
+def test_json_has_the_measurements_and_async_keeps_to_its_concurrency(site):
     set_prices(site, 1)
     done = run(
         site.env, "patterns", "--prompts", "6", "--yes", "--json", "--concurrency", "2", deadline_s=120
@@ -68,9 +68,9 @@ def test_json_has_the_figures_and_async_keeps_to_its_concurrency(site):
     sync, asynchronous, streaming, batch = json.loads(done.stdout)["patterns"]
     assert sync["measured"]["first_median_s"] == sync["measured"]["end_median_s"]
     assert streaming["measured"]["first_p95_s"] < streaming["measured"]["end_median_s"]
-    assert all(each["measured"]["cost_usd"] > 0 for each in (sync, asynchronous, streaming))
+    assert all(row["measured"]["cost_usd"] > 0 for row in (sync, asynchronous, streaming))
     assert batch["measured"] is None
-    assert [most_at_once(site, name) for name in ("sync", "async", "streaming")] == [1, 2, 1]
+    assert [concurrency_of(site, name) for name in ("sync", "async", "streaming")] == [1, 2, 1]
 
 
 def test_failures_are_counted_and_shown(site):
@@ -81,35 +81,35 @@ def test_failures_are_counted_and_shown(site):
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_yes_nothing_is_asked_that_may_cost_something(site, provider):
+def test_without_confirmation_no_call_is_made_that_may_cost_something(site, provider):
     set_prices(site, 10)
 
     done = run(site.env, "patterns", "--prompts", "1")
 
     assert done.returncode == 2
     assert re.search(r"cost at most \$0\.00\d+", done.stderr)
-    assert "Say --yes" in done.stderr
+    assert "Confirm with --yes" in done.stderr
     with on_a_terminal(site.env, "patterns", "--prompts", "1") as terminal:
-        terminal.wait_for("Go on")
+        terminal.wait_for("Continue")
         terminal.press("n\n")
         assert terminal.end() == 2
     assert requests(provider) == []
 
 
-def test_what_costs_nothing_is_not_asked_about(site):
+def test_without_costs_no_confirmation_is_needed(site):
     set_prices(site, 0)
 
     assert run(site.env, "patterns", "--prompts", "1").returncode == 0
 
 
-def test_a_number_of_prompts_that_makes_no_sense_is_refused(site):
+def test_an_invalid_number_of_prompts_is_refused(site):
     done = run(site.env, "patterns", "--prompts", "0")
 
     assert done.returncode == 2
     assert "from 1 to 1000" in done.stderr
 
 
-def test_ctrl_c_stops_all_that_was_asked(site, provider):
+def test_ctrl_c_stops_all_answers(site, provider):
     arguments = ("patterns", "--prompts", "1", "--yes", "--model", "fake-first-s-60")
     with on_a_terminal(site.env, *arguments) as terminal:
         until(lambda: requests(provider), "the first call")
@@ -118,4 +118,4 @@ def test_ctrl_c_stops_all_that_was_asked(site, provider):
         assert "Traceback" not in terminal.shown
     statuses = "from chat.models import Generation as G; print(*G.objects.values_list('status', flat=True))"
     assert site.shell(statuses) == "stopped"
-    assert [each["outcome"] for each in requests(provider)] == ["left"]
+    assert [request["outcome"] for request in requests(provider)] == ["left"]

@@ -39,6 +39,11 @@ def test_the_enforced_limit_is_the_documented_one(settings):
     assert settings.FRAME_MAX_BYTES == DOCUMENTED_BYTES
 
 
+def test_the_documented_window_of_flow_control_is_the_real_one(settings):
+    assert settings.ACK_WINDOW_BYTES == 2**20
+    assert "at most 1 MiB of unacknowledged events" in SOCKET
+
+
 def test_a_frame_of_the_limit_is_taken_and_one_byte_more_is_refused(socket):
     assert sent(socket, ping_of(DOCUMENTED_BYTES))["type"] == "pong"
     refused = sent(socket, ping_of(DOCUMENTED_BYTES + 1))

@@ -1,4 +1,4 @@
-"""The same prompts by one pattern after the other, on a reader's clock."""
+"""Run the same prompts by several execution patterns, and measure them as a client sees them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from chat.runtime.process import Runtime
 from chat.usage import patterns
 from chat.usage.patterns import Measured, Pattern, Sample
 
-# Long enough that writing takes longer than beginning to write; short enough to be cheap.
+# Long enough that generation takes longer than the time to the first text; short enough to be cheap.
 ANSWER_MAX_TOKENS = 200
-THINGS = ("a heap", "a mutex", "a hash table", "a B-tree", "a socket", "a cache", "a queue", "a trie")
-QUESTION = "Explain what {} is to somebody who writes their first programs, in about a hundred words. ({})"
+TOPICS = ("a heap", "a mutex", "a hash table", "a B-tree", "a socket", "a cache", "a queue", "a trie")
+PROMPT = "Explain what {} is to a beginning programmer, in about a hundred words. ({})"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be asked: `prompts` by each of three patterns."""
+class BenchmarkPlan:
+    """The work of a benchmark: `prompts` prompts by each of three patterns."""
 
     user: AbstractUser
     model: Model
@@ -40,17 +40,17 @@ class Plan:
     concurrency: int
 
     @property
-    def questions(self) -> list[str]:
-        return [QUESTION.format(THINGS[n % len(THINGS)], n + 1) for n in range(self.prompts)]
+    def texts(self) -> list[str]:
+        return [PROMPT.format(TOPICS[n % len(TOPICS)], n + 1) for n in range(self.prompts)]
 
     @property
     def calls(self) -> int:
-        """Calls if none fails; one that fails is tried again."""
+        """The number of calls without retries."""
         return 3 * self.prompts
 
     @property
     def input_tokens(self) -> int:
-        return 3 * sum(map(prompt.tokens_in, self.questions))
+        return 3 * sum(map(prompt.tokens_in, self.texts))
 
     @property
     def output_tokens(self) -> int:
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What it costs at most, None where the model's row has no prices."""
+        """The maximum cost without retries; None if the model has no prices."""
         model = self.model
         if model.endpoint.is_embedded:
             return Decimal()
@@ -69,8 +69,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """How one pattern did, and its throughput over the time it took in all."""
+class PatternResult:
+    """The measurements of one pattern, and its throughput over its total time."""
 
     pattern: Pattern
     measured: Measured
@@ -78,44 +78,46 @@ class Result:
     tokens_per_s: float
 
 
-async def run(plan: Plan, *, tell: Callable[[str], None]) -> list[Result]:
-    """Ask all of it. Raises DatabaseError."""
+async def run(plan: BenchmarkPlan, *, report: Callable[[str], None]) -> list[PatternResult]:
+    """Run all prompts by each pattern. Raises DatabaseError."""
     results = []
     async with runtime_for(plan.model) as runtime:
-        # What the first answer would otherwise wait for is no property of its pattern.
+        # Otherwise the first answer would also measure the import of the SDK.
         await asyncio.to_thread(runtime.client.prepare)
-        for pattern, at_once in (
+        for pattern, concurrency in (
             (patterns.SYNC, 1),
             (patterns.ASYNC, plan.concurrency),
             (patterns.STREAMING, 1),
         ):
-            tell(f"{pattern.label} …")
-            results.append(await _run(runtime, plan, pattern, at_once))
+            report(f"{pattern.label} …")
+            results.append(await _run_pattern(runtime, plan, pattern, concurrency))
     return results
 
 
-async def _run(runtime: Runtime, plan: Plan, pattern: Pattern, at_once: int) -> Result:
-    leave = asyncio.Semaphore(at_once)
+async def _run_pattern(
+    runtime: Runtime, plan: BenchmarkPlan, pattern: Pattern, concurrency: int
+) -> PatternResult:
+    slots = asyncio.Semaphore(concurrency)
 
-    async def ask(question: str) -> Sample:
-        async with leave:
-            return await _ask(runtime, plan, pattern, question)
+    async def run_one(text: str) -> Sample:
+        async with slots:
+            return await _measure(runtime, plan, pattern, text)
 
-    began_s = monotonic()
-    samples = await asyncio.gather(*map(ask, plan.questions))
-    took_s = monotonic() - began_s
+    started_s = monotonic()
+    samples = await asyncio.gather(*map(run_one, plan.texts))
+    total_s = monotonic() - started_s
     complete = [sample for sample in samples if sample.is_complete]
     measured = patterns.measure(samples)
     assert measured is not None
     tokens = sum(sample.output_tokens or 0 for sample in complete)
-    return Result(pattern, measured, len(complete) / took_s, tokens / took_s)
+    return PatternResult(pattern, measured, len(complete) / total_s, tokens / total_s)
 
 
-async def _ask(runtime: Runtime, plan: Plan, pattern: Pattern, question: str) -> Sample:
-    request = ApiRequest([{"role": "user", "content": question}], {"max_tokens": ANSWER_MAX_TOKENS}).cleaned()
-    began_s = monotonic()
+async def _measure(runtime: Runtime, plan: BenchmarkPlan, pattern: Pattern, text: str) -> Sample:
+    request = ApiRequest([{"role": "user", "content": text}], {"max_tokens": ANSWER_MAX_TOKENS}).cleaned()
+    started_s = monotonic()
     first_s: float | None = None
-    accepted, run = await start_here(
+    started, run = await start_here(
         runtime.runner,
         plan.user,
         lambda: Conversation.ask_once(
@@ -126,17 +128,17 @@ async def _ask(runtime: Runtime, plan: Plan, pattern: Pattern, question: str) ->
             source=Generation.Source.COMMAND,
         ),
     )
-    async for rows in runtime.log.follow(accepted.generation_id, is_about_to_start=True):
+    async for rows in runtime.log.follow(started.generation_id, is_about_to_start=True):
         if first_s is None and any(isinstance(events.decode(row.payload), events.Delta) for row in rows):
-            first_s = monotonic() - began_s
-    end_s = monotonic() - began_s
+            first_s = monotonic() - started_s
+    end_s = monotonic() - started_s
     await run
-    answer = await database_sync_to_async(Generation.objects.get)(pk=accepted.generation_id)
+    generation = await database_sync_to_async(Generation.objects.get)(pk=started.generation_id)
     return Sample(
-        is_complete=answer.status == Generation.Status.COMPLETED,
+        is_complete=generation.status == Generation.Status.COMPLETED,
         first_s=first_s if pattern is patterns.STREAMING and first_s is not None else end_s,
         end_s=end_s,
-        written_s=end_s - first_s if first_s is not None else None,
-        output_tokens=answer.output_tokens,
-        cost_usd=answer.cost_usd,
+        generating_s=end_s - first_s if first_s is not None else None,
+        output_tokens=generation.output_tokens,
+        cost_usd=generation.cost_usd,
     )

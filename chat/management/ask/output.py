@@ -1,4 +1,4 @@
-"""Reading an answer as it is written: its text on one stream, what happens to it on another."""
+"""The output of an answer in progress: its text on stdout, messages about its progress on stderr."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from django.core.management.base import OutputWrapper
 from chat import events
 from chat.event_log.log import EventLog
 
-RULE = "-" * 40
-# A model's text must not move a terminal's cursor, set its title or write to its clipboard.
+SEPARATOR = "-" * 40
+# The text of a model must not move a terminal's cursor, set its title or write to its clipboard.
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
-class Reader:
-    """Follow one generation; print its text as it comes (`is_streaming`) or leave it to the caller.
+class AnswerPrinter:
+    """Follows one generation and prints its text: at once if `is_streaming`, else when the caller does.
 
-    `tell` hears what people may want to know, `warn` what they must. `is_broken` says that whoever read
-    `out` has left; nothing is printed after that.
+    `report` receives messages about the progress, `warn` those that concern text already printed.
+    `is_broken`: the reader of `out` has closed the pipe; nothing is printed after that.
     """
 
     def __init__(
@@ -27,65 +27,65 @@ class Reader:
         out: OutputWrapper,
         *,
         is_streaming: bool,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:
         self._out = out
         self._is_streaming = is_streaming
-        self.tell = tell
-        self.warn = warn
+        self.report = report
+        self._warn = warn
         self._text: list[str] = []
         self._is_at_line_start = True
-        self._has_thought = False
+        self._has_reported_thinking = False
         self.is_broken = False
-        # Called once, when it breaks.
+        # Called once, when the pipe is closed.
         self.on_broken: Callable[[], None] = lambda: None
 
     @property
     def text(self) -> str:
         return "".join(self._text)
 
-    async def read(self, log: EventLog, generation_id: int) -> events.Terminal | events.Snapshot:
-        """Follow to the end and return how it ended."""
+    async def follow(self, log: EventLog, generation_id: int) -> events.Terminal | events.Snapshot:
+        """Follow a generation until its last event, and return that."""
         async for rows in log.follow(generation_id, is_about_to_start=True):
             for row in rows:
                 event = events.decode(row.payload)
-                await self._take(event)
+                await self._handle(event)
                 if isinstance(event, events.TERMINAL):
                     return event
-        raise RuntimeError("the conversation was deleted meanwhile")
+        raise RuntimeError("the conversation was deleted")
 
-    async def _take(self, event: events.Event) -> None:
+    async def _handle(self, event: events.Event) -> None:
         match event:
             case events.Delta(text):
                 self._text.append(text)
                 if self._is_streaming:
                     await self.print(text)
             case events.Restarted():
-                await self._begin_anew()
+                await self._restart()
             case events.Snapshot(text=text):
                 self._text = [text]
-            case events.Thinking() if not self._has_thought:
-                self._has_thought = True
-                self.tell("The model is thinking …")
+            case events.Thinking() if not self._has_reported_thinking:
+                self._has_reported_thinking = True
+                self.report("The model is thinking …")
             case events.Queued(position):
-                self.tell(f"Waiting for a slot, {position} in line." if position else "Waiting for a slot.")
+                self.report(f"Queued, position {position}." if position else "Queued.")
             case events.Retrying():
-                self.tell(f"{event.message} Call {event.attempt} of {event.of} in {event.wait_s:.1f} s.")
+                self.report(f"{event.message} Attempt {event.attempt} of {event.of} in {event.wait_s:.1f} s.")
             case events.Switched() | events.Continued():
-                self.tell(event.message)
+                self.report(event.message)
 
-    async def _begin_anew(self) -> None:
+    async def _restart(self) -> None:
         if self._is_streaming and self._text:
             await self.end_line()
-            self.warn(
-                "The answer was cut, and the model began anew. What is above the line no longer counts."
+            self._warn(
+                "The answer was interrupted and is being generated again. Ignore the text above the line."
             )
-            await self.print(f"{RULE}\n")
+            await self.print(f"{SEPARATOR}\n")
         self._text = []
 
     async def print(self, text: str) -> None:
-        """Write text out, off the event loop: a reader that is slow must not stop the heartbeat."""
+        """Write text to `out`, off the event loop: a slow reader must not delay the heartbeat."""
         if self.is_broken or not text:
             return
         if self._out.isatty():
@@ -102,6 +102,6 @@ class Reader:
         self._is_at_line_start = text.endswith("\n") if text else self._is_at_line_start
 
     async def end_line(self) -> None:
-        """Leave the cursor at the start of a line."""
+        """Print a line break unless the output is at the start of a line."""
         if not self._is_at_line_start:
             await self.print("\n")

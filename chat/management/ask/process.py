@@ -1,7 +1,7 @@
-"""The process of a command that asks a model: while it lasts, it has a runtime like a server's.
+"""The user, the model and the runtime of a command that calls a model.
 
-So it works beside a server and without one. Other processes see its heartbeat and leave its answers alone.
-If the command is killed, a server takes them over.
+While the command runs, it has a runtime like a server's, so it works with and without a server. Other
+processes see its heartbeat and leave its answers alone. If the command is killed, a server takes them over.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from chat.models.environment import seed_from_environment
 from chat.models.process import Process
 from chat.runtime.process import Runtime
 
-# An unknown name is answered with those that exist, as far as they fit on a screen.
+# Names that the error about an unknown model lists, at most.
 NAMES_SHOWN = 20
 
 
-def who_and_what(username: str | None, model_name: str | None) -> tuple[AbstractUser, Model]:
-    """Return who asks and which model is asked. Raises CommandError, with its exit code."""
+def find_user_and_model(username: str | None, model_name: str | None) -> tuple[AbstractUser, Model]:
+    """Return the user and the model with these names, or the defaults. Raises CommandError."""
     try:
-        if not Model.objects.exists():  # no server has ever run here
+        if not Model.objects.exists():  # no server has started on this database yet
             seed_from_environment()
         return _user(username), _model(model_name)
     except DatabaseError as error:
-        words = f"The database cannot be used: {str(error).strip()}. Has manage.py serve or migrate run?"
-        raise CommandError(words, returncode=Exit.FAULT) from error
+        message = f"The database cannot be used: {str(error).strip()}. Run manage.py serve or migrate first."
+        raise CommandError(message, returncode=Exit.FAULT) from error
 
 
 def _user(name: str | None) -> AbstractUser:
@@ -43,39 +43,42 @@ def _user(name: str | None) -> AbstractUser:
     if user is None:
         raise CommandError(f"There is no user {name!r}.", returncode=Exit.USAGE)
     if not user.is_active:
-        raise CommandError(f"{name} is disabled; enable the account in the admin.", returncode=Exit.REFUSED)
+        raise CommandError(f"{name} is disabled. Enable the user in the admin.", returncode=Exit.REFUSED)
     return user
 
 
 def _model(name: str | None) -> Model:
-    """Return the default, or the model of this name or label (or ENDPOINT/NAME)."""
+    """Return the default model, or the one with this name, label or ENDPOINT/NAME."""
     offered = list(Model.objects.offered())
     if not offered:
-        words = "No model is set up. Add one in the admin, or set OPENAI_API_KEY and run manage.py serve."
-        raise CommandError(words, returncode=Exit.REFUSED)
+        message = "There are no models. Add one in the admin, or set OPENAI_API_KEY and run manage.py serve."
+        raise CommandError(message, returncode=Exit.REFUSED)
     if name is None:
         return offered[0]
-    full = [f"{model.endpoint.name}/{model.name}" for model in offered]
-    found = [
-        model for model, full_name in zip(offered, full, strict=True) if name in (full_name, model.name)
-    ] or [model for model in offered if name == model.label]
+    by_name = [model for model in offered if name in (model.full_name, model.name)]
+    found = by_name or [model for model in offered if name == model.label]
     if not found:
-        more = " …" if len(full) > NAMES_SHOWN else ""
-        words = f"There is no model {name!r}. There is: {', '.join(full[:NAMES_SHOWN])}{more}."
-        raise CommandError(words, returncode=Exit.REFUSED)
+        raise CommandError(_unknown_model(name, offered), returncode=Exit.REFUSED)
     if len(found) > 1:
-        which = ", ".join(f"{model.endpoint.name}/{model.name}" for model in found)
-        raise CommandError(f"Several models are called {name!r}. Say which: {which}.", returncode=Exit.USAGE)
+        names = ", ".join(model.full_name for model in found)
+        message = f"Several models are named {name!r}. Use one of: {names}."
+        raise CommandError(message, returncode=Exit.USAGE)
     return found[0]
 
 
-def runtime_for(model: Model) -> Runtime:
-    """Return the runtime of a command, which can run answers of `model`, to be entered.
+def _unknown_model(name: str, offered: list[Model]) -> str:
+    names = ", ".join(model.full_name for model in offered[:NAMES_SHOWN])
+    more = " …" if len(offered) > NAMES_SHOWN else ""
+    return f"There is no model {name!r}. Available: {names}{more}."
 
-    Answers that still run when it exits are stopped. The demo model of a server belongs to that server:
-    a second child is started here.
+
+def runtime_for(model: Model) -> Runtime:
+    """Return a runtime for a command that calls `model`. The caller enters it.
+
+    Answers that are still running when it exits are stopped. If `model` is the demo model, the runtime starts
+    a child process of its own: the one of a server belongs to that server.
     """
-    # Events report what goes wrong with an answer; the log would repeat it.
+    # Failures of an answer are reported as events. The log would repeat them.
     logging.getLogger("chat").setLevel(logging.ERROR)
     local_model = LocalModel() if model.endpoint.is_embedded else None
     return Runtime(Process.Kind.COMMAND, local_model=local_model)

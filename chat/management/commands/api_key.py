@@ -1,4 +1,4 @@
-"""`manage.py api_key --user NAME --name WORDS`: a key for a program, shown once."""
+"""`manage.py api_key --user NAME --name TEXT`: create an API key and print it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from chat.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "Print a new API key of a person's. It is shown this once; only a digest of it is stored."
+    help = "Create an API key for a user and print it. It cannot be shown again: only a digest is stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="whose programs will use it")
-        parser.add_argument("--name", required=True, help="what it is for")
+        parser.add_argument("--user", required=True, help="the user that the key belongs to")
+        parser.add_argument("--name", required=True, help="what the key is for")
 
     def handle(self, *, user: str, name: str, **_: Any) -> None:
-        person = get_user_model().objects.filter(username=user, is_active=True).first()
-        if person is None:
-            raise CommandError(f"There is no enabled user {user!r}. See the people in the admin.")
+        owner = get_user_model().objects.filter(username=user, is_active=True).first()
+        if owner is None:
+            raise CommandError(f"There is no active user {user!r}. The admin lists all users.")
         try:
-            _row, key = ApiKey.make(person, name)
+            _row, key = ApiKey.make(owner, name)
         except RequestRefused as refused:
             raise CommandError(refused.message) from refused
         self.stdout.write(key)

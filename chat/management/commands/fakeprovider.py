@@ -1,4 +1,4 @@
-"""`manage.py fakeprovider`: a provider on loopback to rehearse outages (docs/rehearse.md)."""
+"""`manage.py fakeprovider`: a provider on loopback for rehearsing outages (docs/rehearse.md)."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""`manage.py patterns`: the same prompts by every pattern, and the table of how each did."""
+"""`manage.py patterns`: run the same prompts by each execution pattern, and print a comparison."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from chat.management.ask import benchmark as trial
-from chat.management.ask.process import who_and_what
+from chat.management.ask import benchmark
+from chat.management.ask.benchmark import BenchmarkPlan, PatternResult
+from chat.management.ask.process import find_user_and_model
 from chat.management.exits import Exit
 from chat.usage import patterns
 
@@ -22,7 +23,7 @@ COLUMNS = (
     "pattern",
     "first text",
     "p95",
-    "to the end",
+    "complete",
     "p95",
     "answers/s",
     "tokens/s",
@@ -37,35 +38,39 @@ UNKNOWN = "unknown"
 
 class Command(BaseCommand):
     help = (
-        "Ask the same prompts one after the other (sync), at once (async) and while somebody reads along "
-        "(streaming), and print how long each took and what it cost. Real calls to the configured model: "
-        "it says what they may cost and asks first."
+        "Run the same prompts one after another (sync), concurrently (async) and streamed, and print times "
+        "and costs. This makes real calls to the model; the maximum cost is shown before, for confirmation."
     )
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--prompts", type=_count, default=5, metavar="N", help="default: %(default)s")
-        parser.add_argument("--model", metavar="NAME", help="default: the site's; ENDPOINT/NAME if need be")
-        parser.add_argument("--user", metavar="NAME", help="who asks (default: the owner)")
         parser.add_argument(
-            "--concurrency", type=_count, metavar="K", help="of async (default: the endpoint's slots)"
+            "--model", metavar="NAME", help="model name or ENDPOINT/NAME (default: the default model)"
         )
-        parser.add_argument("--yes", action="store_true", help="do not ask before it costs something")
+        parser.add_argument("--user", metavar="NAME", help="the user who asks (default: the owner)")
+        parser.add_argument(
+            "--concurrency",
+            type=_count,
+            metavar="K",
+            help="concurrent calls of async (default: the slots of the endpoint)",
+        )
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         parser.add_argument("--json", dest="is_json", action="store_true", help="print JSON, not a table")
 
     def handle(self, *, prompts: int, is_json: bool, yes: bool, **options: Any) -> NoReturn:
-        user, model = who_and_what(options["user"], options["model"])
+        user, model = find_user_and_model(options["user"], options["model"])
         try:
             batch = patterns.from_logs(DAYS_OF_BATCHES)[patterns.BATCH]
-            connections.close_all()  # what follows uses the database from other threads
-            plan = trial.Plan(user, model, prompts, options["concurrency"] or model.endpoint.slots)
-            self._confirm(plan, is_asked=not yes)
-            results = asyncio.run(trial.run(plan, tell=self._say))
+            connections.close_all()  # other threads use the database from here on
+            plan = BenchmarkPlan(user, model, prompts, options["concurrency"] or model.endpoint.slots)
+            self._confirm(plan, is_confirmed=yes)
+            results = asyncio.run(benchmark.run(plan, report=self._report))
         except KeyboardInterrupt:
             sys.exit(Exit.CTRL_C)
         except DatabaseError as error:
-            words = f"The database cannot be used: {str(error).strip()}"
-            raise CommandError(words, returncode=Exit.FAULT) from error
+            message = f"The database cannot be used: {str(error).strip()}"
+            raise CommandError(message, returncode=Exit.FAULT) from error
         if is_json:
             self.stdout.write(json.dumps(_as_json(plan, results, batch), indent=2))
         else:
@@ -73,44 +78,46 @@ class Command(BaseCommand):
         is_any_complete = any(result.measured.answers > result.measured.failures for result in results)
         sys.exit(Exit.COMPLETE if is_any_complete else Exit.UNAVAILABLE)
 
-    def _confirm(self, plan: trial.Plan, *, is_asked: bool) -> None:
-        self._say(
-            f"{plan.calls} calls to {plan.model} at {plan.model.endpoint}: about {plan.input_tokens} tokens "
-            f"in, at most {plan.output_tokens} out; cost at most {_dollars(plan.cost_usd)}."
+    def _confirm(self, plan: BenchmarkPlan, *, is_confirmed: bool) -> None:
+        self._report(
+            f"{plan.calls} calls to {plan.model} at {plan.model.endpoint}: about {plan.input_tokens} input "
+            f"tokens, at most {plan.output_tokens} output tokens; cost at most {_dollars(plan.cost_usd)}."
         )
-        if not is_asked or plan.cost_usd == 0:
+        if is_confirmed or plan.cost_usd == 0:
             return
         if not sys.stdin.isatty():
-            raise CommandError("Say --yes if that is all right.", returncode=Exit.USAGE)
-        self.stderr.write("Go on? [y/N] ", style_func=str, ending="")
+            raise CommandError("Confirm with --yes.", returncode=Exit.USAGE)
+        self.stderr.write("Continue? [y/N] ", style_func=str, ending="")
         self.stderr.flush()
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            raise CommandError("Nothing was asked.", returncode=Exit.USAGE)
+            raise CommandError("Cancelled. No calls were made.", returncode=Exit.USAGE)
 
-    def _print(self, plan: trial.Plan, results: list[trial.Result], batch: patterns.Measured | None) -> None:
-        rows = [COLUMNS, *(_cells(each.pattern, each.measured, each) for each in results)]
+    def _print(
+        self, plan: BenchmarkPlan, results: list[PatternResult], batch: patterns.Measured | None
+    ) -> None:
+        rows = [COLUMNS, *(_cells(result.pattern, result.measured, result) for result in results)]
         rows.append(_cells(patterns.BATCH, batch, None))
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         for row in rows:
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self.stdout.write(line.rstrip())
         self.stdout.write(
-            f"\nMeasured (*): {plan.prompts} prompts each, {plan.model} at {plan.model.endpoint}, at most "
-            f"{plan.concurrency} at once in async. Times are medians and 95th percentiles of complete "
-            "answers, in seconds; sync and async give their text at the end. Complexity and “best for” are "
-            "text, the rest is measured."
+            f"\n* Measured with {plan.prompts} prompts per pattern on {plan.model} at {plan.model.endpoint}. "
+            f"Async: up to {plan.concurrency} concurrent calls. Times are medians and 95th percentiles of "
+            "complete answers, in seconds. With sync and async, the client receives the text at the end. "
+            "Complexity and “best for” are descriptions."
         )
 
-    def _say(self, words: str) -> None:
-        self.stderr.write(words, style_func=str)
+    def _report(self, message: str) -> None:
+        self.stderr.write(message, style_func=str)
 
 
 def _cells(
-    pattern: patterns.Pattern, measured: patterns.Measured | None, result: trial.Result | None
+    pattern: patterns.Pattern, measured: patterns.Measured | None, result: PatternResult | None
 ) -> tuple[str, ...]:
-    words = (str(pattern.complexity), str(pattern.best_for))
+    descriptions = (str(pattern.complexity), str(pattern.best_for))
     if measured is None:
-        return (str(pattern.label), "no records yet", *[""] * 7, *words)
+        return (str(pattern.label), "no records yet", *[""] * 7, *descriptions)
     return (
         str(pattern.label),
         _starred(measured.first_median_s),
@@ -121,7 +128,7 @@ def _cells(
         _starred(result.tokens_per_s if result else measured.tokens_per_s),
         _dollars(measured.cost_usd) + ("*" if measured.cost_usd is not None else ""),
         f"{measured.failures} of {measured.answers}*",
-        *words,
+        *descriptions,
     )
 
 
@@ -134,9 +141,9 @@ def _dollars(value: Decimal | None) -> str:
 
 
 def _as_json(
-    plan: trial.Plan, results: list[trial.Result], batch: patterns.Measured | None
+    plan: BenchmarkPlan, results: list[PatternResult], batch: patterns.Measured | None
 ) -> dict[str, Any]:
-    rows = [(each.pattern, each.measured, each) for each in results]
+    rows = [(result.pattern, result.measured, result) for result in results]
     return {
         "model": plan.model.name,
         "endpoint": plan.model.endpoint.name,
@@ -147,7 +154,7 @@ def _as_json(
 
 
 def _row(
-    pattern: patterns.Pattern, measured: patterns.Measured | None, result: trial.Result | None
+    pattern: patterns.Pattern, measured: patterns.Measured | None, result: PatternResult | None
 ) -> dict[str, Any]:
     figures: dict[str, Any] | None = None
     if measured is not None:
@@ -167,4 +174,4 @@ def _row(
 def _count(text: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text) <= 1000:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r}: give a number from 1 to 1000")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")

@@ -1,4 +1,4 @@
-"""`manage.py serve`: prepare what is missing, then run the web server and the runtime of its process."""
+"""`manage.py serve`: prepare database and static files, then run the web server and its runtime."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from chat.tasks import SCHEDULED
 SOCKET_FRAME_MAX_BYTES = 4 * 1024 * 1024
 STOPPING = "Stopping. Running answers have {:g} s to finish; press Ctrl-C again to stop at once."
 BEYOND = (
-    "Listening on {}: every machine that reaches this address can reach Chatsite.\n"
-    "  It answers to these host names: {}.\n"
-    "  Add others to CHATSITE_ALLOWED_HOSTS; requests to any other name are refused."
+    "Listening on {}: every machine that can reach this address can reach Chatsite.\n"
+    "  Allowed host names: {}.\n"
+    "  Requests to other host names are refused. Add names to CHATSITE_ALLOWED_HOSTS."
 )
 
 
 class CannotStart(Exception):
-    """The server cannot start; the message says why and what to do."""
+    """The server cannot start. The message says why and what to do."""
 
 
 class Command(BaseCommand):
-    help = "Run Chatsite: the web server, the answers in progress and the demo model. Ctrl-C ends it."
+    help = "Run Chatsite: web server, answer generation and demo model. Stop it with Ctrl-C."
     # Only chatsite/checks.py: prints variables without effect. `manage.py check` runs Django's own checks.
     requires_system_checks = ["environment"]
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             "--no-migrate",
             dest="is_migrating",
             action="store_false",
-            help="leave a SQLite database's tables as they are",
+            help="do not migrate a SQLite database",
         )
 
     def handle(self, *, host: str, port: int, is_migrating: bool, **_: Any) -> NoReturn:
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         try:
             self._serve(host, port, is_migrating)
         except KeyboardInterrupt:
-            pass  # while preparing; nothing has been started
+            pass  # during preparation, before anything runs
         except (CannotStart, AlreadyRunning, listening.CannotListen) as error:
             self.stderr.write(str(error))
             code = 1
@@ -74,7 +74,7 @@ class Command(BaseCommand):
             code = 1
         sys.stdout.flush()
         sys.stderr.flush()
-        # A view that still runs in a thread must not delay the end; everything acknowledged is committed.
+        # Do not wait for views that still run in threads. Everything acknowledged is committed.
         os._exit(code)
 
     def _serve(self, host: str, port: int, is_migrating: bool) -> None:
@@ -84,11 +84,11 @@ class Command(BaseCommand):
         application = get_default_application()
         opened = listening.listen(host, port)
         url = settings.PUBLIC_URL or listening.local_url(opened)
-        lock.tell(url)
+        lock.publish_url(url)
         greeting = self._greeting(url, opened, port)
         local_model = LocalModel() if _is_local_model_wanted() else None
         runtime = Runtime(Process.Kind.SERVER, url=url, local_model=local_model, scheduled=SCHEDULED)
-        connections.close_all()  # what follows uses the database from other threads
+        connections.close_all()  # other threads use the database from here on
 
         async def start() -> None:
             await runtime.start()
@@ -107,14 +107,12 @@ class Command(BaseCommand):
             frame_max_bytes=SOCKET_FRAME_MAX_BYTES,
             server_name="chatsite",
         ).run()
-        lock.tell("")
+        lock.publish_url("")
         self._write("Stopped.")
 
     async def _report(self, model: LocalModel) -> None:
         is_ready = await model.wait_ready()
         self._write("The demo model is ready. It is small and often wrong." if is_ready else model.message)
-
-    # -- preparation ------------------------------------------------------------------------------
 
     def _prepare(self, is_migrating: bool) -> None:
         try:
@@ -128,33 +126,31 @@ class Command(BaseCommand):
             try:
                 static_files.collect()
             except subprocess.CalledProcessError as error:
-                raise CannotStart("The static files could not be collected, see above.") from error
+                raise CannotStart("Static files could not be collected. See the messages above.") from error
 
     def _migrate(self, is_migrating: bool) -> None:
-        """Create missing tables on SQLite, which no other server uses. Elsewhere the operator migrates."""
+        """Run missing migrations on SQLite, which has one server. Operators migrate other databases."""
         executor = MigrationExecutor(connection)
         missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         if not missing:
             return
         if connection.vendor != "sqlite" or not is_migrating:
-            raise CannotStart(f"The database lacks {missing} migrations. Run: manage.py migrate")
+            raise CannotStart(f"{missing} migrations are missing in the database. Run: manage.py migrate")
         self._write("Preparing the database …")
         call_command("migrate", interactive=False, verbosity=0)
-
-    # -- what people read -------------------------------------------------------------------------
 
     def _greeting(self, url: str, opened: socket.socket, port: int) -> str:
         address, used_port = opened.getsockname()[:2]
         lines = []
         if port not in {0, used_port}:
-            lines.append(f"Port {port} is taken by something else, so it is {used_port} this time.")
+            lines.append(f"Port {port} is taken. Using port {used_port} instead.")
         if listening.is_beyond_this_machine(opened):
             lines.append(BEYOND.format(address, ", ".join(settings.ALLOWED_HOSTS)))
-        lines.append(f"Chatsite runs at {url}/ (Ctrl-C ends it)")
+        lines.append(f"Chatsite runs at {url}/ (stop with Ctrl-C)")
         if settings.PUBLIC_URL:
-            lines.append(f"It listens on {address}, port {used_port}.")
+            lines.append(f"Listening on {address}, port {used_port}.")
         if not owner.can_sign_in():
-            lines.append("Sign in as its owner with this link (once, within 15 minutes):")
+            lines.append("Sign in as the owner with this link (valid once, for 15 minutes):")
             lines.append("  " + owner.link_for(owner.owner(), url))
         return "\n".join(lines)
 
@@ -170,4 +166,4 @@ def _is_local_model_wanted() -> bool:
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= 65_535:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 0 to 65535")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")

@@ -1,4 +1,4 @@
-"""`manage.py signin_link [username]`: a link that signs somebody in once."""
+"""`manage.py signin_link [username]`: print a link that signs a user in once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from chat.management import owner
 from chat.models.sign_in import SigninLink
 
-# An unknown name is answered with those that exist, as far as they fit on a screen.
+# Names that the error about an unknown user lists, at most.
 NAMES_SHOWN = 20
 
 
 class Command(BaseCommand):
-    help = "Print a link that signs a person in once, within 15 minutes. Without a name: the owner."
+    help = "Print a one-time sign-in link, valid for 15 minutes. Default: for the owner."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("username", nargs="?", help="who is to be signed in; default: the owner")
+        parser.add_argument("username", nargs="?", help="the user to sign in (default: the owner)")
 
     def handle(self, *, username: str | None, **_: Any) -> None:
         user = self._named(username) if username else owner.owner()
         minutes = SigninLink.LIFETIME.total_seconds() // 60
         self.stdout.write(owner.link_for(user, owner.base_url()))
-        self.stderr.write(f"Signs {user.get_username()} in, once, within {minutes:g} minutes.")
+        self.stderr.write(f"Signs {user.get_username()} in once. Valid for {minutes:g} minutes.")
 
     def _named(self, username: str) -> AbstractUser:
         users = get_user_model().objects
@@ -33,8 +33,8 @@ class Command(BaseCommand):
         if found is None:
             names = list(users.order_by("username").values_list("username", flat=True)[: NAMES_SHOWN + 1])
             more = " …" if len(names) > NAMES_SHOWN else ""
-            known = ", ".join(names[:NAMES_SHOWN]) + more if names else "nobody yet"
-            raise CommandError(f"There is no user {username!r}. There is: {known}.")
+            known = ", ".join(names[:NAMES_SHOWN]) + more if names else "none"
+            raise CommandError(f"There is no user {username!r}. Existing users: {known}.")
         if not found.is_active:
-            raise CommandError(f"{username} is disabled; enable the account in the admin first.")
+            raise CommandError(f"{username} is disabled. Enable the user in the admin first.")
         return found

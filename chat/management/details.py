@@ -1,4 +1,4 @@
-"""What happened to one generation, as the JSON document that a command prints."""
+"""The details of one generation, as the JSON document that `manage.py ask --json` prints."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from chat.models.attempt import Attempt
 from chat.models.generation import Generation
 
 
-def document(generation_id: int, exit_code: Exit) -> dict[str, Any]:
-    """Read a generation that is final. Times are in seconds, the cost in dollars, None if unknown."""
+def as_json(generation_id: int, exit_code: Exit) -> dict[str, Any]:
+    """Return the details of a final generation. Times in seconds, the cost in USD, None if unknown."""
     generation = Generation.objects.select_related("message").get(pk=generation_id)
-    attempts = [_attempt(each) for each in generation.attempts.order_by("number")]
+    attempts = [_attempt(attempt) for attempt in generation.attempts.order_by("number")]
     return {
         "text": generation.message.text,
         "status": generation.status,
@@ -43,6 +43,7 @@ def _error(generation: Generation) -> dict[str, str] | None:
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
+    duration = attempt.finished_at - attempt.started_at if attempt.finished_at else None
     return {
         "number": attempt.number,
         "model": attempt.model_name,
@@ -52,7 +53,5 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "recovery": attempt.recovery or None,
         "wait_s": attempt.wait_s,
         "queued_s": attempt.queued_s,
-        "duration_s": (attempt.finished_at - attempt.started_at).total_seconds()
-        if attempt.finished_at
-        else None,
+        "duration_s": None if duration is None else duration.total_seconds(),
     }

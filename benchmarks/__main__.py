@@ -10,6 +10,7 @@ NAMES = (
     "weight",
     "memory",
     "slow_reader",
+    "hostile_sockets",
     "long_conversation",
     "durability",
     "erase",

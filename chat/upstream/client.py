@@ -6,10 +6,10 @@ of this program is in `stream.py`. The bytes of a stream are decoded by `sse.py`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,9 +55,10 @@ class Client:
 
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
+        # `prepare` runs on a thread while the first request may call it on the loop.
+        self._lock = threading.Lock()
+        self._is_closed = False
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
-        # A thread may prepare the client while the first request does.
-        self._preparing = Lock()
 
     def prepare(self) -> None:
         """Import the SDK, which takes most of a second, before the first request."""
@@ -65,8 +66,8 @@ class Client:
         import httpx2
         import openai
 
-        with self._preparing:
-            if self._http is None:
+        with self._lock:
+            if self._http is None and not self._is_closed:
                 self._http = openai.DefaultAioHttpClient(
                     limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_S),
                     # The API key must not be sent to another host.
@@ -117,10 +118,12 @@ class Client:
         return self._clients[key]
 
     async def close(self) -> None:
+        """Close all connections; the client makes no further ones."""
         self._clients.clear()
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        with self._lock:
+            http, self._http, self._is_closed = self._http, None, True
+        if http is not None:
+            await http.aclose()
 
 
 async def _sent(slices: Sequence[bytes]) -> AsyncIterator[bytes]:

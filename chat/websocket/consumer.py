@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 SIGNED_OUT = 4401
 OTHER_USER = 4403
 # A page follows the answers that run in its conversation: a few at a time.
-FOLLOWS_PER_SOCKET = 16
+FOLLOWS_PER_SOCKET = 64
 ABOUT_GENERATION = (frames.FollowFrame, frames.StopFrame)
 # Notices for a page that does not read; it reads again what it missed when it reconnects.
 NOTICES_MAX = 100
@@ -151,7 +151,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 repeat=started.is_repeat,
             )
         )
-        self._follow(started.generation_id, 0, is_about_to_start=not started.is_repeat)
+        if len(self._followed) < FOLLOWS_PER_SOCKET:  # else the page asks for it when it needs it
+            self._follow(started.generation_id, 0, is_about_to_start=not started.is_repeat)
 
     def _user(self) -> AbstractUser:
         """Return the user, if the session that this socket was opened with is still valid."""

@@ -31,7 +31,7 @@ user = get_user_model().objects.get(username="bulk")
 texts = [f"{batch} {{n}} [[deltas=9 rate=20]]" for n in range({count})]
 asked = [ApiRequest([{{"role": "user", "content": text}}]) for text in texts]
 model = Model.objects.select_related("endpoint").get()
-ids = async_to_sync(tasks.abegin_bulk)(user, model, asked, batch_id="{batch}")
+ids = async_to_sync(tasks.start_bulk)(user, model, asked, batch_id="{batch}")
 print(len(ids))
 """
 STATES = """

@@ -124,7 +124,7 @@ def test_two_servers_on_one_database_share_every_answer_and_outlive_one_another(
 
 
 @pytest.mark.services
-def test_an_operators_word_reaches_every_server_and_one_that_starts_later(serve, provider, postgres_url):
+def test_an_operator_override_reaches_every_server_and_one_that_starts_later(serve, provider, postgres_url):
     env = provider.env_for_server | {"DATABASE_URL": postgres_url, "OPENAI_MODEL": "fake"}
     first = serve(env, is_started=False)
     first.manage("migrate", "-v", "0")
@@ -132,9 +132,9 @@ def test_an_operators_word_reaches_every_server_and_one_that_starts_later(serve,
     env["CHATSITE_SECRET_KEY"] = secret_key_of(first)
     second = serve(env)
     operator = first.sign_in("grace", is_staff=True)
-    word = {"action": "hold_open", "endpoint": "environment", "model": "fake"}
+    override = {"action": "hold_open", "endpoint": "environment", "model": "fake"}
 
-    reply = operator.post("/admin/chat/process/operations/", word)
+    reply = operator.post("/admin/chat/process/operations/", override)
 
     assert reply.status == 302
     for server in (first, second, serve(env)):

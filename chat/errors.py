@@ -1,10 +1,10 @@
-"""The one way to say no to a request: a code for machines, a sentence for people."""
+"""The error of a refused request: a code for programs, a sentence for users."""
 
 
 class RequestRefused(Exception):
-    """A request that was understood, or not, and is not carried out. Nothing has been changed.
+    """A request is not carried out, and nothing has changed.
 
-    `code` is one lower-case word or several joined by `_`. `message` says what to do about it.
+    `code`: lower-case words joined by `_`. `message`: what the user can do about it.
     """
 
     def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:

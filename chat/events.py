@@ -1,4 +1,4 @@
-"""What can happen to a generation, in the words of the wire, the log and the screen.
+"""The events of a generation, with the same names in the log, on the wire and on the screen.
 
 An event is stored in the delta log as its JSON and sent to browsers as the same JSON with
 `generation` and `seq` in front. `type` is the struct's tag.
@@ -12,7 +12,7 @@ class _Event(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
 
 
 class Queued(_Event, frozen=True, tag="queued"):
-    """Waiting for a slot. `position` counts from 1 and is told again as it changes; 0: not known."""
+    """Waiting for a slot. `position` counts from 1 and is sent again when it changes; 0: unknown."""
 
     position: int = 0
 
@@ -27,7 +27,7 @@ class Started(_Event, frozen=True, tag="started"):
 class Retrying(_Event, frozen=True, tag="retrying"):
     """Attempt `attempt` of `of` follows in `wait_s` seconds, because of `code`.
 
-    `breaker_open`: nothing is asked until then, and `wait_s` may be followed by another such wait.
+    `breaker_open`: no call is made until then, and another such wait may follow.
     """
 
     attempt: int
@@ -38,7 +38,7 @@ class Retrying(_Event, frozen=True, tag="retrying"):
 
 
 class Switched(_Event, frozen=True, tag="switched"):
-    """What follows is asked of `model`: the one before could not answer, because of `code`."""
+    """From here on `model` is called: the previous model could not answer, because of `code`."""
 
     model: str
     code: str
@@ -58,7 +58,7 @@ class Delta(_Event, frozen=True, tag="delta"):
 
 
 class Continued(_Event, frozen=True, tag="continued"):
-    """The answer was cut, because of `code`; `model` was sent the text so far and goes on from there."""
+    """The answer was cut, because of `code`; `model` received the text so far and continues it."""
 
     model: str
     code: str
@@ -66,23 +66,23 @@ class Continued(_Event, frozen=True, tag="continued"):
 
 
 class Restarted(_Event, frozen=True, tag="restarted"):
-    """Text and thinking of this generation begin anew after this event."""
+    """Text and thinking of this generation start again, empty, after this event."""
 
     reason: str
 
 
 class Completed(_Event, frozen=True, tag="completed"):
-    """The model ended its answer. `finish_reason` is its word: `stop`, `length`, …"""
+    """The model ended its answer. `finish_reason` is the provider's: `stop`, `length`, …"""
 
     finish_reason: str
 
 
 class Stopped(_Event, frozen=True, tag="stopped"):
-    """A person stopped it. The text so far is kept."""
+    """A user stopped the generation. The text so far is kept."""
 
 
 class Failed(_Event, frozen=True, tag="failed"):
-    """It cannot be answered; `message` says what to do. `retry_after_s`: when that may help, if known."""
+    """There is no answer; `message` says what to do. `retry_after_s`: when to try again, if known."""
 
     code: str
     message: str

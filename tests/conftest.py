@@ -105,11 +105,11 @@ def staff(db: None) -> User:
 
 @pytest.fixture
 def client_of() -> Callable[[User], Client]:
-    """Return a function that gives a browser in which that person is signed in."""
+    """Return a function that returns a browser in which a user is signed in."""
 
-    def sign_in(person: User) -> Client:
+    def sign_in(user: User) -> Client:
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         return client
 
     return sign_in

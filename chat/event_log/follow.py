@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from channels.db import database_sync_to_async
 
 from chat.event_log.lease import LogRow
-from chat.event_log.replay import rows_after, snapshot_after
+from chat.event_log.read import rows_after, snapshot_after
 from chat.event_log.topics import Topics
 
 # How often the log of a run in another process is read.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import timezone
 
-from chat.event_log.replay import ReplayedText, replay
+from chat.event_log.read import ReplayedText, replay
 from chat.generation.attempts import next_attempt
 from chat.models.attempt import Attempt
 from chat.models.catalog import Model

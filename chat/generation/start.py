@@ -57,7 +57,7 @@ async def start_here(
     """
     started = await store(runner.log.writer, user, partial(_owned, operation, runner.process_id))
     task = runner.start(started.generation_id, from_owner=runner.process_id)
-    assert task is not None  # nobody else starts it, and a command that drains asks no more
+    assert task is not None  # no other process starts it, and a draining command asks nothing more
     return started, task
 
 
@@ -75,7 +75,7 @@ def _notify(runner: GenerationRunner, user: AbstractUser, started: StartedGenera
 
 
 async def stop(runner: GenerationRunner, user: AbstractUser, generation_id: int) -> bool:
-    """Stop a user's own generation, wherever it runs. Return False if it had ended, or is not theirs."""
+    """Stop a user's own generation, in whichever process it runs. Return False if it is not active."""
     was_active = await runner.log.writer.arun(partial(Generation.request_stop, user, generation_id))
     if was_active:
         await stop_requested(runner, user, [generation_id])

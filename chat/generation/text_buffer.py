@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from chat.event_log.replay import ReplayedText, areplay
+from chat.event_log.read import ReplayedText, areplay
 from chat.event_log.writer import Writer
 
 # By then the writer and the event loop have released the answer.

@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from chat.background import BackgroundTasks
 from chat.local_model.child import KEY_VARIABLE, NO_AVX2
 
 logger = logging.getLogger(__name__)
@@ -73,12 +74,12 @@ class LocalModel:
         self._sleep = sleep
         self._clock = clock
         self._settled = asyncio.Event()
+        self._background = BackgroundTasks()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start the child and its supervision; return at once."""
-        self._task = asyncio.get_running_loop().create_task(self._supervise(), name="local model")
-        self._task.add_done_callback(self._log_failure)
+        self._task = self._background.start(self._supervise_safely(), "supervision of the demo model")
 
     async def wait_ready(self) -> bool:
         """Wait until the model is ready (True) or has failed for good (False)."""
@@ -92,6 +93,13 @@ class LocalModel:
             await asyncio.wait([self._task])
         if self.state is not ModelState.FAILED:
             self._fail("it was stopped")
+
+    async def _supervise_safely(self) -> None:
+        try:
+            await self._supervise()
+        except Exception:
+            self._fail("its supervision failed, see the log")
+            raise
 
     async def _supervise(self) -> None:
         failures = 0
@@ -153,11 +161,6 @@ class LocalModel:
         self.state, self.base_url = ModelState.FAILED, ""
         self.message = f"The demo model does not run: {reason}. {OTHER_MODEL_HINT}"
         self._settled.set()
-
-    def _log_failure(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("The demo model's supervision failed.", exc_info=error)
-            self._fail("its supervision failed, see the log")
 
 
 def _child_environment() -> dict[str, str]:

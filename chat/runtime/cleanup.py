@@ -16,7 +16,7 @@ from uuid import UUID
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from chat.event_log import replay
+from chat.event_log import read
 from chat.event_log.writer import Writer
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
@@ -85,7 +85,7 @@ def prune_logs(rows: int) -> int:
     finished = Generation.objects.filter(finished_at__lt=before, has_log=True).order_by("finished_at")
     deleted, pruned = 0, []
     for generation_id in finished.values_list("pk", flat=True)[:rows]:
-        deleted += replay.prune(generation_id, rows - deleted)
+        deleted += read.prune(generation_id, rows - deleted)
         if deleted >= rows:
             break
         pruned.append(generation_id)
@@ -125,7 +125,7 @@ def erase_deleted(rows: int) -> int:
         emptied.append(conversation_id)
     logs = Generation.objects.filter(message__in=messages, has_log=True)
     for generation_id in logs.values_list("pk", flat=True):
-        replay.prune(generation_id)
+        read.prune(generation_id)
     Message.objects.filter(pk__in=messages).delete()
     Conversation.objects.filter(pk__in=emptied).delete()
     return len(messages) + len(emptied)

@@ -34,6 +34,7 @@ from chat.notifications import Notifications, changes_since
 from chat.runtime import operator
 from chat.runtime.connections import Connections
 from chat.runtime.database_thread import DatabaseReader
+from chat.runtime.session_expiry import SessionExpiry
 from chat.runtime.takeover import OwnedGeneration, ProcessState, TakeoverWatch, bulk_kind, cleanup_process
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class Heartbeat:
         read: DatabaseReader,
         runner: GenerationRunner,
         connections: Connections,
+        session_expiry: SessionExpiry,
         notifications: Notifications,
         scheduled: ScheduledTasks | None,
         dead_after_s: float,
@@ -105,6 +107,7 @@ class Heartbeat:
         self._read = read
         self._runner = runner
         self._connections = connections
+        self._session_expiry = session_expiry
         self._notifications = notifications
         self._scheduled = scheduled
         self._clock = clock
@@ -174,7 +177,7 @@ class Heartbeat:
         operator.apply_overrides(self._runner.upstream_state, data.overrides, self._applied)
         for generation_id in data.stop_requested:
             self._runner.stop(generation_id)
-        await self._connections.close_ended(self._read)
+        await self._session_expiry.close_ended()
         if self._runner.has_drained:
             self._connections.close_streams("restarting")
         await self._poll_changes(data)

@@ -37,6 +37,7 @@ from chat.runtime.connections import Connections
 from chat.runtime.database_thread import DatabaseReader, DatabaseThread, read_on_shared_thread
 from chat.runtime.heartbeat import Heartbeat, Identity, ScheduledTasks
 from chat.runtime.readiness import ReadinessCheck
+from chat.runtime.session_expiry import SessionExpiry
 
 if TYPE_CHECKING:
     from chat.runtime.redis_slots import RedisSlots
@@ -78,7 +79,7 @@ class Runtime:
         self.client = upstream.Client()
         self.background = BackgroundTasks()
         self.tasks = BackgroundTasks(max_tasks=TASKS_MAX)
-        self.connections = Connections(self.background)
+        self.connections = Connections()
         self.cleanup = Cleanup()
         redis = _redis_slots(self.id)
         self.upstream_state = routing.new_upstream_state(redis)
@@ -116,6 +117,7 @@ class Runtime:
             read=self.read,
             runner=self.runner,
             connections=self.connections,
+            session_expiry=SessionExpiry(self.connections, self.background, self.read),
             notifications=self.notifications,
             scheduled=scheduled,
             dead_after_s=settings.PROCESS_DEAD_AFTER_S,

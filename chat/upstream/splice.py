@@ -18,7 +18,7 @@ class Splice:
     """Passes on the text of one call, without what only repeats the text before it.
 
     A call that continues may repeat the partial text first: the repetition is dropped. A call that restarts
-    may produce the same text again: its text is then appended, without a visible seam. If it produces other
+    may produce the same text again: its text is then appended, without a visible splice. If it produces other
     text, a `restarted` event comes first. The new text is held back until that is decided.
     """
 

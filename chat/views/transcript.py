@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from chat.event_log.replay import ReplayedText, replay
+from chat.event_log.read import ReplayedText, replay
 from chat.models import Conversation, Generation, Message
 from chat.views.access import AuthenticatedRequest, signed_in
 

@@ -7,10 +7,10 @@ from django.utils import timezone
 
 from chat import events
 from chat.event_log import follow as follow_module
-from chat.event_log import replay as replay_module
+from chat.event_log import read as read_module
 from chat.event_log import topics as topics_module
 from chat.event_log.log import EventLog
-from chat.event_log.replay import ReplayedText, fold, replay
+from chat.event_log.read import ReplayedText, fold, replay
 from chat.event_log.writer import InlineWriter
 from chat.models import Generation, LoggedEvent, Message
 from tests.support.runtime import lease_on, running_generation, turn_until
@@ -45,7 +45,7 @@ async def test_a_finished_log_is_replayed_from_where_the_reader_is(log, user, mo
 
 
 async def test_a_slow_reader_of_large_events_is_given_few_at_a_time(log, user, model, monkeypatch):
-    monkeypatch.setattr(replay_module, "READ_CHARS", 300)
+    monkeypatch.setattr(read_module, "READ_CHARS", 300)
     generation = await make(user, model)
     sizes = [100, 100, 1000, 1000, 10]
     await to_thread(

@@ -13,7 +13,7 @@ from chat.event_log import writer as writer_module
 from chat.event_log.coalesce import coalesce
 from chat.event_log.lease import LeaseLost
 from chat.event_log.log import EventLog
-from chat.event_log.replay import fold, replay
+from chat.event_log.read import fold, replay
 from chat.event_log.writer import ThreadWriter
 from chat.models import Conversation, Generation, LoggedEvent, Message
 from tests.support.runtime import lease_on, running_generation

@@ -3,7 +3,7 @@
 from functools import partial
 
 from chat import events
-from chat.event_log.replay import fold
+from chat.event_log.read import fold
 from chat.models import Attempt, Conversation, Endpoint, Fallback, Generation, LoggedEvent, Model
 from chat.models.api_request import ApiRequest
 

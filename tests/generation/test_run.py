@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from asgiref.sync import sync_to_async
 
-from chat.event_log.replay import replay
+from chat.event_log.read import replay
 from chat.generation import runner as runner_module
 from chat.models import Attempt, Conversation, Endpoint, Generation, Model
 from tests.generation.support import shown

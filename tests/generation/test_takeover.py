@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat import events
-from chat.event_log.replay import replay
+from chat.event_log.read import replay
 from chat.models import Conversation, Generation
 from tests.generation.support import logged, orphan
 

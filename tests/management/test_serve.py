@@ -170,7 +170,7 @@ def test_an_answer_that_outlasts_the_drain_is_handed_over_without_loss(
     generation = ask_and_read_half(server)
     assert server.terminate() == 0
     assert "Traceback" not in server.log
-    code = "from chat.event_log.replay import replay; print(len(replay({}).text))"
+    code = "from chat.event_log.read import replay; print(len(replay({}).text))"
     assert server.shell(code.format(generation)) == "40"
     assert stored(server, generation)[0] == "queued"
     server.start()

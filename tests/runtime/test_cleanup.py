@@ -1,4 +1,4 @@
-"""What is thrown away after a while, in slices that nobody has to wait for."""
+"""Cleanup: what is deleted after a while, in short slices."""
 
 import asyncio
 import contextlib

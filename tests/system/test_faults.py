@@ -65,7 +65,7 @@ FAULTS = [
     ("[[html]]", FAILED, THRICE),
     ("[[unstreamed]]", FAILED, THRICE),
 ]
-# In the middle of the answer, once: they end as a whole answer, continued or begun anew.
+# In the middle of the answer, once: they end as a whole answer, continued or generated again.
 CUTS = [
     "cut after=5",
     "cut after=end",
@@ -135,7 +135,7 @@ def read_all(socket, generations):
     """Read the events of all of these until each has ended; return their last events and their texts."""
     ends, texts = {}, dict.fromkeys(generations, "")
     last = dict.fromkeys(generations, 0)
-    # The socket replays from the first event for whoever asks, so none was missed meanwhile.
+    # The socket replays from the first event for every follower, so none was missed.
     for generation in generations:
         socket.send(json.dumps({"type": "follow", "generation": generation}))
     while len(ends) < len(generations):

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from chat import events
-from chat.event_log.replay import fold
+from chat.event_log.read import fold
 from chat.event_log.writer import ThreadWriter
 from chat.fakeprovider import FakeProvider
 from chat.models import Conversation, Endpoint, Generation, Message, Model

@@ -9,7 +9,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 
 from chat.models import Conversation, Generation, Message
-from chat.runtime.connections import CHECK_EVERY_TICKS
+from chat.runtime.session_expiry import CHECK_EVERY_TICKS
 from chat.websocket import consumer
 from chatsite.asgi import application
 from tests.websocket.support import Socket, socket_of

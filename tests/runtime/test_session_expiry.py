@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from chat.models import ApiKey
 from chat.models.session import SessionCheck, valid_sessions
-from chat.runtime import connections as connections_module
-from chat.runtime.connections import CHECK_EVERY_TICKS, OpenSocket, OpenStream
+from chat.runtime import session_expiry as expiry_module
+from chat.runtime.connections import OpenSocket, OpenStream
+from chat.runtime.session_expiry import CHECK_EVERY_TICKS
 from tests.support.runtime import new_runtime, open_runtime
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +31,7 @@ async def tick_until_checked(runtime):
 
 
 async def test_a_socket_that_cannot_be_closed_does_not_delay_a_tick(user, monkeypatch):
-    monkeypatch.setattr(connections_module, "CLOSE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(expiry_module, "CLOSE_TIMEOUT_S", 0.01)
     closing = []
 
     async def never_closes():

@@ -219,6 +219,8 @@ LOGGING = {
     "loggers": {
         "chat": {"level": LOG_LEVEL},
         "chatsite": {"level": LOG_LEVEL},
+        # `chat.notifications` reports once that Redis is away; the library would print a traceback a second.
+        "channels_redis": {"level": "CRITICAL"},
         # A missing page (404) is no problem of the server.
         "django.request": {"level": "ERROR", "filters": ["without_readiness"]},
     },

@@ -25,16 +25,16 @@ class AttemptInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-ar
     show_change_link = True
     fields = [
         *("number", "model_name", "endpoint_name", "recovery", "before_chars", "badge", "error_code"),
-        *("error_detail", "waited", "queued", "first_delta", "duration"),
+        *("error_detail", "backoff", "queued", "first_delta", "duration"),
     ]
-    readonly_fields = ["badge", "waited", "queued", "first_delta", "duration"]
+    readonly_fields = ["badge", "backoff", "queued", "first_delta", "duration"]
 
     @admin.display(description=_("outcome"))
     def badge(self, attempt: Attempt) -> str:
         return state(attempt.outcome, attempt.get_outcome_display())
 
     @admin.display(description=_("backoff"))
-    def waited(self, attempt: Attempt) -> str:
+    def backoff(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
 
     @admin.display(description=_("time in queue"))
@@ -154,7 +154,7 @@ def _shortened(value: Any) -> Any:
 class AttemptAdmin(LogAdmin):
     list_display = [
         *("id", "generation_link", "number", "model_name", "endpoint_name", "badge", "error_code"),
-        *("waited", "queued", "started"),
+        *("backoff", "queued", "started"),
     ]
     list_filter = ["outcome", "started_at"]
     ordering = ["-id"]
@@ -166,7 +166,7 @@ class AttemptAdmin(LogAdmin):
             "error_detail",
             "recovery",
             "before_chars",
-            "waited",
+            "backoff",
             "queued",
             "abandoned_text",
             "started_at",
@@ -189,7 +189,7 @@ class AttemptAdmin(LogAdmin):
         return state(attempt.outcome, attempt.get_outcome_display())
 
     @admin.display(description=_("backoff"))
-    def waited(self, attempt: Attempt) -> str:
+    def backoff(self, attempt: Attempt) -> str:
         return seconds(attempt.wait_s)
 
     @admin.display(description=_("time in queue"))

@@ -80,7 +80,7 @@ def test_a_message_that_is_refused_later_comes_back_with_the_reason(wired, socke
     expect(last_answer(tab)).to_contain_text(HALF)
     sockets.is_down = False
     wired.evaluate("dispatchEvent(new Event('online'))")
-    expect(wired.locator(".problem")).to_contain_text("still being written")
+    expect(wired.locator(".problem")).to_contain_text("still running")
     expect(composer(wired)).to_have_value("second, in vain")
     expect(wired.locator(".pending")).to_have_count(0)
     expect(last_answer(wired)).to_contain_text(HALF)
@@ -103,7 +103,7 @@ def test_a_refused_message_of_a_closed_tab_becomes_the_draft_of_its_conversation
     expect(last_answer(tab)).to_contain_text(HALF)
     wired.close()
     next_tab = another_tab(tab, site.server.base_url)
-    expect(next_tab.locator(".problem")).to_contain_text("still being written")
+    expect(next_tab.locator(".problem")).to_contain_text("still running")
     expect(composer(next_tab)).to_have_value("")
     next_tab.goto(address)
     expect(composer(next_tab)).to_have_value("second, in vain")

@@ -104,13 +104,12 @@ class AttemptRecorder:
 
     def first_delta(self) -> None:
         """Note when the call in progress sent its first text; later calls of this change nothing."""
-        now = timezone.now()
-        if self._generation.first_delta_at is None:
-            self._generation.first_delta_at = now
-        if self._current is not None:
-            self._shown_number = self._current.number
-            if self._current.first_delta_at is None:
-                self._current.first_delta_at = now
+        if self._current is None:
+            return
+        self._shown_number = self._current.number
+        if self._current.first_delta_at is None:
+            self._current.first_delta_at = timezone.now()
+            self._generation.first_delta_at = self._generation.first_delta_at or self._current.first_delta_at
 
     def failed(self, exc: errors.UpstreamError) -> None:
         """Note why the call in progress failed. It is saved with the next call, or with the end."""

@@ -34,7 +34,7 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
-from chat.runtime.asgi_server.backpressure import WriteGate, write_eagerly
+from chat.runtime.asgi_server.backpressure import ReadGate, WriteGate, write_eagerly
 from chat.runtime.asgi_server.reaper import Connection, Reaper, abort, channel_of
 from chat.runtime.asgi_server.request_body import LargeBody
 
@@ -214,6 +214,8 @@ class Server(daphne.server.Server):
             application.add_done_callback(lambda _: self._reaper.check(protocol))
         if isinstance(protocol, WebRequest) and queue is not None:
             return LargeBody.take(protocol, queue) or queue
+        if isinstance(protocol, WebSocketProtocol) and queue is not None:
+            return ReadGate(protocol.transport, queue, self.loop)
         return queue
 
     async def handle_reply(self, protocol: Connection, message: dict[str, Any]) -> None:

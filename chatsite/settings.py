@@ -255,7 +255,7 @@ API_BODY_MAX_BYTES = env.number(
 FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # -- calls to providers ---------------------------------------------------------------------------
-# Time-outs of one call; the row of a model may set its own.
+# Timeouts of one call; the row of a model may set its own.
 CONNECT_TIMEOUT_S = env.number("CHATSITE_CONNECT_TIMEOUT_S", 5.0, minimum=0.1, maximum=120)
 FIRST_TOKEN_TIMEOUT_S = env.number("CHATSITE_FIRST_TOKEN_TIMEOUT_S", 30.0, minimum=0.1, maximum=3600)
 # For a model with a healthy fallback, unless its row sets its own.

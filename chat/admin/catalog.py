@@ -60,7 +60,7 @@ class FallbackInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     fields = ["position", "fallback"]
     autocomplete_fields = ["fallback"]
-    verbose_name_plural = _("fallbacks, used in this order when the model is not available")
+    verbose_name_plural = _("fallbacks, tried in this order when the model is unavailable")
 
 
 @admin.register(Model)
@@ -88,7 +88,7 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
         (
             _("Timeouts"),
             {
-                "description": _("Empty: the default from the settings."),
+                "description": _("Where a field is empty, the default from the settings applies."),
                 "fields": [
                     "connect_timeout_s",
                     "first_token_timeout_s",

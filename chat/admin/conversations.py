@@ -116,7 +116,7 @@ class ConversationAdmin(LogAdmin):
     list_filter = [DeletedFilter, "is_hidden", "updated_at", "model"]
     list_select_related = ["user", "model"]
     search_fields = ["title"]
-    search_help_text = _("Words of the title or of a message, or a user name")
+    search_help_text = _("Words in a title or message, or a username")
     fields = [
         ("title", "user", "model"),
         ("created_at", "last_message", "deleted"),

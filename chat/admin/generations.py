@@ -41,7 +41,7 @@ class AttemptInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-ar
     def queued(self, attempt: Attempt) -> str:
         return seconds(attempt.queued_s)
 
-    @admin.display(description=_("first delta"))
+    @admin.display(description=_("time to first delta"))
     def first_delta(self, attempt: Attempt) -> str:
         return seconds(_seconds(attempt, "first_delta_at"))
 
@@ -65,7 +65,7 @@ class GenerationAdmin(LogAdmin):
     list_filter = ["status", "source", "model", "created_at"]
     list_select_related = ["user"]
     search_fields = ["=id", "user__username", "model_name", "error_code"]
-    search_help_text = _("Id, user name, model or error")
+    search_help_text = _("ID, username, model or error code")
     inlines = [AttemptInline]
     actions = ["stop"]
     fieldsets = [
@@ -96,7 +96,7 @@ class GenerationAdmin(LogAdmin):
     def badge(self, generation: Generation) -> str:
         return state(generation.status, generation.get_status_display())
 
-    @admin.display(description=_("first delta"))
+    @admin.display(description=_("time to first delta"))
     def first_delta(self, generation: Generation) -> str:
         return seconds(generation.first_delta_s)
 
@@ -159,7 +159,7 @@ class AttemptAdmin(LogAdmin):
     list_filter = ["outcome", "started_at"]
     ordering = ["-id"]
     search_fields = ["=generation__id", "model_name", "endpoint_name", "error_code"]
-    search_help_text = _("Id of a generation, model, endpoint or error")
+    search_help_text = _("Generation ID, model, endpoint or error code")
     fields = [
         *("generation_link", "number", "epoch", "model_name", "endpoint_name", "badge", "error_code"),
         *(

@@ -70,7 +70,7 @@ async def authenticate(request: HttpRequest, scope: ApiKey.Scope) -> ApiKey:
     if scheme.lower() != "bearer" or not token.strip():
         raise ApiError(
             "invalid_api_key",
-            _("Send an API key as “Authorization: Bearer cs-…”. Create keys on the page “API keys”."),
+            _("Send an API key as “Authorization: Bearer cs-…”. Create one on the “API keys” page."),
         )
     key: ApiKey | None = await database_sync_to_async(ApiKey.find)(token.strip())
     if key is None:

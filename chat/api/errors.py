@@ -126,7 +126,7 @@ def not_found() -> ApiError:
 
 def internal_error(generation: str = "") -> ApiError:
     return ApiError(
-        "internal", _("Internal server error. The log of the server has the details."), generation=generation
+        "internal", _("Internal server error. See the server's log for details."), generation=generation
     )
 
 

@@ -51,7 +51,7 @@ def _seq(value: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= SEQ_MAX):
         raise ApiError(
             "invalid_value",
-            _("Last-Event-ID must be the id of the last event received: a whole number."),
+            _("Last-Event-ID must be a whole number: the id of the last event received."),
             param="Last-Event-ID",
         )
     return int(text)

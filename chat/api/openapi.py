@@ -14,7 +14,7 @@ from chat.api import schemas as wire
 ERRORS = {
     400: "The request is invalid, or the model rejected it; `param` names the parameter.",
     401: "The API key is missing or not valid.",
-    403: "The API key lacks the scope.",
+    403: "The API key lacks the required scope.",
     404: "The model or generation does not exist.",
     405: "The path does not support this method.",
     409: "The generation was stopped, or the Idempotency-Key was used for another request.",
@@ -75,7 +75,12 @@ def _paths() -> dict[str, Any]:
         },
         "/generations/{id}/events": {"get": _events(generation)},
         "/generations/{id}/cancel": {
-            "post": _reading("cancelGeneration", "Stop it; its text is kept.", "GenerationState", generation)
+            "post": _reading(
+                "cancelGeneration",
+                "Stop a generation. Its text so far is kept.",
+                "GenerationState",
+                generation,
+            )
         },
     }
 
@@ -103,7 +108,7 @@ def _completions() -> dict[str, Any]:
 def _events(generation: dict[str, Any]) -> dict[str, Any]:
     return {
         "operationId": "followGeneration",
-        "summary": "Stream events, from the first or after `Last-Event-ID`, to the last.",
+        "summary": "Stream the events of a generation: all of them, or those after `Last-Event-ID`.",
         "parameters": [generation, _header("Last-Event-ID", type="integer", minimum=0, maximum=2**31 - 1)],
         "responses": {
             "200": {

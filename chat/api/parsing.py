@@ -95,7 +95,7 @@ def _check_structure(body: bytes) -> None:
         if values > VALUES_MAX:
             raise InvalidBody(
                 "malformed_request",
-                _("The request body has more than %(limit)s values. Send fewer or larger ones."),
+                _("The request body has more than %(limit)s values. Send fewer, or combine small ones."),
                 {"limit": VALUES_MAX},
             )
         if depth > DEPTH_MAX:
@@ -157,18 +157,18 @@ def _check_combinations(options: wire.CompletionOptions) -> None:
     if options.background and options.stream:
         raise InvalidBody(
             "invalid_value",
-            _("Use either “stream” or “background”. A background answer streams at …/events."),
+            _("Use either “stream” or “background”. A background answer can be streamed from …/events."),
             {},
             "background",
         )
     if options.callback_url is not None and not options.background:
         raise InvalidBody(
-            "invalid_value", _("“callback_url” is only for requests with “background”."), {}, "callback_url"
+            "invalid_value", _("“callback_url” can be used only with “background”."), {}, "callback_url"
         )
     if options.max_tokens and options.max_completion_tokens:
         raise InvalidBody(
             "invalid_value",
-            _("Use either “max_tokens” or “max_completion_tokens”: both mean the same."),
+            _("Use either “max_tokens” or “max_completion_tokens”. They mean the same."),
             {},
             "max_tokens",
         )

@@ -119,7 +119,7 @@ def _webhook_endpoint(url: str | None) -> WebhookEndpoint | None:
     if found is None:
         raise ApiError(
             "callback_not_allowed",
-            _("Webhooks to this URL are not allowed. Ask the operators of this site to add the endpoint."),
+            _("Webhooks to this URL are not allowed. Ask an administrator of this site to add the endpoint."),
             param="callback_url",
         )
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from django.conf import settings
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from chat import upstream
@@ -92,16 +93,23 @@ def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool =
     texts = [exc.user_message, exc.advice] if is_final else [exc.user_message]
     wait = gettext(" in %(wait_s)d s") % {"wait_s": ceil(exc.retry_after_s)} if exc.retry_after_s else ""
     places = {
-        "model": str(model or gettext("This model")),
-        "endpoint": _host_of(model.endpoint) if model else gettext("The endpoint"),
+        "model": str(model or gettext("this model")),
+        "endpoint": _host_of(model.endpoint) if model else gettext("the endpoint"),
         "wait": wait,
         "detail": exc.detail,
     }
-    return " ".join(gettext(text) % places for text in texts).strip()
+    return " ".join(_sentence(gettext(text), places) for text in texts).strip()
+
+
+def _sentence(text: str, places: dict[str, str]) -> str:
+    """Fill in the placeholders. “the endpoint” is capitalized at the start of the sentence, names are not."""
+    filled = text % places
+    descriptions = (gettext("this model"), gettext("the endpoint"), gettext("the demo model"))
+    return capfirst(filled) if filled.startswith(descriptions) else filled
 
 
 def _timeouts(model: Model) -> upstream.Timeouts:
-    """Return the model's own time-outs, the settings' where it has none."""
+    """Return the model's own timeouts, the settings' where it has none."""
     return upstream.Timeouts(
         connect_s=model.connect_timeout_s or settings.CONNECT_TIMEOUT_S,
         first_token_s=model.first_token_timeout_s or settings.FIRST_TOKEN_TIMEOUT_S,
@@ -122,7 +130,7 @@ async def _address(endpoint: Endpoint, local_model: LocalModel | None, *, may_wa
     if not endpoint.is_embedded:
         return endpoint.base_url, os.environ.get(endpoint.api_key_env, "").strip()
     if local_model is None:
-        raise errors.NotRunning(gettext("It runs inside `manage.py serve` only."))
+        raise errors.NotRunning(gettext("It runs only inside `manage.py serve`."))
     if not may_wait and local_model.state is not ModelState.READY:
         raise errors.NotRunning(gettext("It is still starting."))
     if not await local_model.wait_ready():
@@ -133,7 +141,7 @@ async def _address(endpoint: Endpoint, local_model: LocalModel | None, *, may_wa
 def _host_of(endpoint: Endpoint) -> str:
     """Return the name by which users know an endpoint: its host."""
     if endpoint.is_embedded:
-        return gettext("The demo model")
+        return gettext("the demo model")
     return endpoint.base_url.split("//")[-1].split("/")[0] or endpoint.name
 
 

@@ -138,7 +138,7 @@ class Run:
         if isinstance(failure, LeaseLost):
             raise failure
         message = gettext(
-            "The answer could not be stored. Try again. If this happens again, contact the staff."
+            "The answer could not be saved. Try again. If this happens again, contact an administrator."
         )
         return events.Interrupted(NOT_STORED, message)
 

@@ -51,7 +51,8 @@ class ModelState(StrEnum):
 class LocalModel:
     """Supervise one child process.
 
-    `base_url` is empty until the model is ready; `message` explains every state but READY to users.
+    `base_url` is empty until the model is ready; `message` explains every state but READY to users, in
+    sentences that call the model “it”.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class LocalModel:
         self.api_key = secrets.token_urlsafe(24)
         self.base_url = ""
         self.state = ModelState.STARTING
-        self.message = "The demo model is starting; this takes a few seconds."
+        self.message = "It is starting; this takes a few seconds."
         self.pid: int | None = None
         self._command = command
         self._ready_within_s = ready_within_s
@@ -98,7 +99,7 @@ class LocalModel:
         try:
             await self._supervise()
         except Exception:
-            self._fail("its supervision failed, see the log")
+            self._fail("its supervisor failed; see the log")
             raise
 
     async def _supervise(self) -> None:
@@ -112,7 +113,7 @@ class LocalModel:
                 self._fail(reason)
                 return
             self.state, self.base_url = ModelState.STARTING, ""
-            self.message = "The demo model is restarting."
+            self.message = "It is restarting."
             self._settled.clear()
             await self._sleep(self._backoffs_s[failures - 1])
 
@@ -155,11 +156,11 @@ class LocalModel:
         code = await child.wait()
         if code == -signal.SIGILL:
             return NO_AVX2, True
-        return f"it exited with code {code} {' '.join(errors)}".rstrip(), False
+        return ": ".join([f"it exited with code {code}", *errors]), False
 
     def _fail(self, reason: str) -> None:
         self.state, self.base_url = ModelState.FAILED, ""
-        self.message = f"The demo model does not run: {reason}. {OTHER_MODEL_HINT}"
+        self.message = f"{reason[:1].upper()}{reason[1:]}. {OTHER_MODEL_HINT}"
         self._settled.set()
 
 

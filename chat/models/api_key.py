@@ -64,7 +64,7 @@ class ApiKey(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(10_000)],
-        help_text=_("Empty: CHATSITE_RUNNING_PER_KEY."),
+        help_text=_("If empty, CHATSITE_RUNNING_PER_KEY applies."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)

@@ -25,7 +25,7 @@ def validate_base_url(value: str) -> None:
     if not is_usable:
         raise ValidationError(_("Enter a URL such as https://api.openai.com/v1."))
     if parts.username or parts.password:
-        raise ValidationError(_("Do not put credentials into the URL. Name an environment variable instead."))
+        raise ValidationError(_("Do not put credentials in the URL. Use an environment variable instead."))
 
 
 class Endpoint(models.Model):
@@ -132,32 +132,35 @@ class Model(models.Model):
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="models")
     name = models.CharField(_("name"), max_length=200, help_text=_("The name that the endpoint uses."))
     label = models.CharField(
-        _("label"), max_length=80, blank=True, help_text=_("The name that users see. Empty: the name above.")
+        _("label"),
+        max_length=80,
+        blank=True,
+        help_text=_("The name that users see. If empty, they see the name above."),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
     is_default = models.BooleanField(_("default"), default=False)
     is_demo = models.BooleanField(
-        _("demo"), default=False, help_text=_("Users are told that it is small and often wrong.")
+        _("demo"), default=False, help_text=_("Users are told that the model is small and often wrong.")
     )
     context_tokens = models.PositiveIntegerField(
         _("context window"),
         default=16_000,
         validators=[MinValueValidator(256)],
-        help_text=_("Maximum number of tokens of prompt and answer together."),
+        help_text=_("Maximum number of tokens in the prompt and the answer together."),
     )
     max_output_tokens = models.PositiveIntegerField(
         _("output limit"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text=_("In tokens. Empty: the endpoint's own limit."),
+        help_text=_("In tokens. If empty, the endpoint's own limit applies."),
     )
     continuation = models.CharField(
         _("continuation"),
         max_length=10,
         choices=Continuation,
         default=Continuation.NONE,
-        help_text=_("How the endpoint is asked to continue an answer that was interrupted."),
+        help_text=_("How the endpoint is asked to continue an interrupted answer."),
     )
     system_prompt = models.TextField(
         _("system prompt"),
@@ -281,6 +284,9 @@ def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
     if model is None:
         raise RequestRefused(
             "no_model",
-            gettext("No model is set up. Staff can add one in the admin, or set OPENAI_API_KEY and restart."),
+            gettext(
+                "No model is set up. An administrator can add one in the admin, "
+                "or set OPENAI_API_KEY and restart the server."
+            ),
         )
     return model

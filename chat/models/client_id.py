@@ -29,7 +29,7 @@ def repeat(previous: Generation, *, is_same: bool) -> StartedGeneration:
     if not is_same:
         raise RequestRefused(
             "conflict",
-            _("This client id was already used for a different message. Reload the page and send it again."),
+            _("This client ID was already used for a different message. Reload the page and send it again."),
         )
     return previous.as_started(is_repeat=True)
 

@@ -78,7 +78,7 @@ class Generation(models.Model):
         related_name="generations",
         verbose_name=_("API key"),
     )
-    client_id = models.CharField(_("client id"), max_length=64)
+    client_id = models.CharField(_("client ID"), max_length=64)
     source = models.CharField(_("source"), max_length=10, choices=Source, default=Source.WEBSOCKET)
     status = models.CharField(_("status"), max_length=12, choices=Status, default=Status.QUEUED)
     model = models.ForeignKey(Model, models.SET_NULL, null=True, blank=True, related_name="+")

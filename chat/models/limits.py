@@ -37,7 +37,10 @@ def checked_text(text: str) -> str:
     if len(text) > settings.MESSAGE_MAX_CHARS:
         raise RequestRefused(
             "too_long",
-            _("This message has %(length)s characters; the limit is %(limit)s. Shorten it or split it.")
+            _(
+                "This message has %(length)s characters; the limit is %(limit)s. "
+                "Shorten it or send it in parts."
+            )
             % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
         )
     return text

@@ -27,7 +27,7 @@ class Process(models.Model):
         _("kind"), max_length=10, choices=Kind, default=Kind.SERVER, db_default=Kind.SERVER
     )
     host = models.CharField(_("host"), max_length=200)
-    pid = models.PositiveIntegerField(_("process id"))
+    pid = models.PositiveIntegerField(_("process ID"))
     url = models.CharField(_("URL"), max_length=200, blank=True)
     version = models.CharField(_("version"), max_length=40, blank=True)
     counter = models.PositiveBigIntegerField(_("heartbeats"), default=0)

@@ -150,7 +150,7 @@ def _too_many(wait_s: float) -> RequestRefused:
         "too_many_signins",
         gettext(
             "Too many failed sign-ins. Wait %(wait)s and try again. If you forgot your password, "
-            "ask the operator of this site for a sign-in link."
+            "ask the administrator of this site for a sign-in link."
         )
         % {"wait": wait},
         retry_after_s=wait_s,

@@ -4,7 +4,7 @@
        ▲                                                                 ▲                 │
        └──────── its first delta arrives ────────── one probe ── it fails or is lost ──────┘
 
-The errors define what counts (`UpstreamError.counts_against`): 5xx, time-outs, lost connections and invalid
+The errors define what counts (`UpstreamError.counts_against`): 5xx, timeouts, lost connections and invalid
 streams do; 4xx, 429 and a stop do not. The outcome of a call is recorded at its first delta, so that a long
 answer does not delay other calls. A call that fails after its first delta has counted as a success and then
 counts as a failure, so five such calls in a minute open the breaker too. A probe that ends without an

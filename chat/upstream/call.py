@@ -1,4 +1,4 @@
-"""One call: request body, time-outs, and what counts as a complete answer."""
+"""One call: request body, timeouts, and what counts as a complete answer."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _AnswerReader:
         self.finish_reason: str | None = None
 
     async def within[T](self, read: Awaitable[T]) -> T:
-        """Await a read from the endpoint. Raises the time-out that expires first."""
+        """Await a read from the endpoint. Raises the timeout that expires first."""
         deadline_s = min(self._progress_deadline_s, self._total_deadline_s)
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -79,8 +79,8 @@ class _AnswerReader:
         if deadline_s == self._total_deadline_s:
             return errors.TotalTimedOut(f"{self._target.timeouts.total_s:g} s")
         if self._has_progress:
-            return errors.Stalled(f"nothing for {self._target.timeouts.stall_s:g} s")
-        return errors.FirstTokenTimedOut(f"nothing for {self._first_token_s:g} s")
+            return errors.Stalled(f"no data for {self._target.timeouts.stall_s:g} s")
+        return errors.FirstTokenTimedOut(f"no data for {self._first_token_s:g} s")
 
     async def steps(self, reads: AsyncIterator[bytes]) -> AsyncIterator[events.Thinking | events.Delta]:
         """Yield the text of each network read until the answer ends."""
@@ -149,9 +149,9 @@ class _AnswerReader:
         """
         if self.finish_reason is None:
             if not self._decoder.has_event:
-                raise errors.NotAStream("200 without a single event")
+                raise errors.NotAStream("status 200 without any event")
             if not (self._decoder.is_done and self._target.finish_reason_optional):
-                ending = "[DONE]" if self._decoder.is_done else "the end of the stream"
+                ending = "[DONE]" if self._decoder.is_done else "end of the stream"
                 raise errors.Cut(f"{ending} without a finish reason")
         if not self._has_text and self._has_tool_calls:
             raise errors.AnswerUnusable("tool calls only")

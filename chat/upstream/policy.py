@@ -50,7 +50,7 @@ class Budget:
 
 @dataclass(slots=True)
 class AnswerDeadline:
-    """When the total time-out of an answer expires, in the time of the event loop."""
+    """When the total timeout of an answer expires, in the time of the event loop."""
 
     at_s: float
 

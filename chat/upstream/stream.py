@@ -2,23 +2,23 @@
 
 Each method adds one policy and calls the next one down:
 
-    stream                the total time-out
+    stream                the total timeout
     steps                 recovery of the text that a lost process has left
     _follow_route         which model is called, and which one after it fails    fallback.py
     _call_with_retries    retries and recoveries with the same model             retry.py, recovery.py
     _call_with_permit     the breaker: no calls to a failing model               breaker.py
     _call_with_slot       the slots of the endpoint: one for each call           admission.py
     _call                 the text of one call, spliced; its outcome             splice.py
-    call_target           first-token and stall time-outs, complete answers      call.py
+    call_target           first-token and stall timeouts, complete answers      call.py
     Client.open           authentication, connections                            client.py
 
 A failure before the first delta of a call is retried; `errors.py` has a table of what follows from which
 error. A failure after it is recovered from if the error is a temporary one: the next call continues or
 restarts the text.
 
-What the time limits cover: time in the queue does not count, the total time-out is extended by it.
+What the time limits cover: time in the queue does not count, the total timeout is extended by it.
 Backoff, `Retry-After` included, may take 60 s in all. Waiting for an open breaker is separate, since no
-call is made meanwhile and none is used up: it may take what is left of the total time-out. This way an
+call is made meanwhile and none is used up: it may take what is left of the total timeout. This way an
 answer with a call left outlasts an outage of a minute.
 """
 
@@ -48,7 +48,7 @@ from chat.upstream.types import PromptBuilder, Recovery, Target
 
 logger = logging.getLogger(__name__)
 
-# How long after its own time-outs a probe counts as lost.
+# How long after its own timeouts a probe counts as lost.
 PROBE_GRACE_S = 5.0
 # How often a changed queue position is reported.
 POSITION_INTERVAL_S = 1.0
@@ -263,7 +263,7 @@ class _UpstreamRun:
             valid_permit = breaker.start_call(permit, outcome_within_s=outcome_within_s)
             if valid_permit is None:
                 wait_s = self.candidates.shortest_wait_s
-                raise errors.BreakerOpen("it opened during the wait for a slot", retry_after_s=wait_s)
+                raise errors.BreakerOpen("it opened while the call waited for a slot", retry_after_s=wait_s)
             self.budget.calls_left -= 1
             self.budget.calls_made[target.key] += 1
             yield StartedStep(target, self.budget.calls_made[target.key], queued_s, plan.recovery)

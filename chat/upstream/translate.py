@@ -49,7 +49,7 @@ def translated(api_key: str, *, on_disconnect: type[errors.UpstreamError]) -> It
     except openai.APIStatusError as exc:
         raise _from_status(exc, api_key) from exc
     except openai.APIConnectionError as exc:
-        # The aiohttp transport reports every lost connection as a time-out; the cause is accurate.
+        # The aiohttp transport reports every lost connection as a timeout; the cause is accurate.
         is_timeout = any(isinstance(cause, TimeoutError) for cause in _causes(exc))
         kind = errors.ConnectTimedOut if is_timeout else errors.Unreachable
         raise kind(errors.redacted(_root_cause(exc), api_key)) from exc

@@ -55,7 +55,9 @@ class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
         labels = {"model": _("Model"), "system_prompt": _("System prompt"), "temperature": _("Temperature")}
         help_texts = {
             "system_prompt": _("Sent to the model before every message."),
-            "temperature": _("0 is most deterministic, 2 most random. Empty: the provider's default."),
+            "temperature": _(
+                "0 is the most deterministic, 2 the most random. If empty, the provider's default applies."
+            ),
         }
         widgets = {
             "system_prompt": forms.Textarea(attrs={"rows": 6, "dir": "auto"}),

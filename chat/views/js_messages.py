@@ -17,7 +17,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "retryingNow": _("{message} Attempt {attempt} of {of}…"),
     "retryingDown": _("{message} Trying again in {seconds} s."),
     "retryingDownNow": _("{message} Trying again…"),
-    "switched": _("Continued on {model}."),
+    "switched": _("Continued with {model}."),
     "continued": _("Interrupted. Continuing…"),
     "restarted": _("The answer was interrupted and is being generated again."),
     "answerStarted": _("The answer has started."),

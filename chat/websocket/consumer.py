@@ -203,7 +203,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             previous[0].forget()
             previous[1].cancel()
         if len(self._followed) >= FOLLOWS_PER_SOCKET:
-            message = _("This page follows too many answers at once. Reload it.")
+            message = _("This page is following too many answers at once. Reload it.")
             raise RequestRefused("too_many_follows", message)
         rows = self._runtime.log.follow(
             generation_id, after=max(after, 0), is_about_to_start=is_about_to_start
@@ -267,7 +267,9 @@ class _SignedOut(Exception):
 def _operation(user: AbstractUser, frame: frames.AskFrame) -> partial[StartedGeneration]:
     """Return the verb that stores what an `ask` frame asks for. Raises RequestRefused."""
     if [frame.text, frame.regenerate, frame.resume].count(None) != 2:
-        raise RequestRefused("malformed", _("Ask with exactly one of text, regenerate or continue."))
+        raise RequestRefused(
+            "malformed", _("An “ask” frame must have exactly one of “text”, “regenerate” and “continue”.")
+        )
     if frame.regenerate is not None:
         return partial(
             Conversation.regenerate, user, frame.regenerate, client_id=frame.client_id, model_id=frame.model
@@ -290,7 +292,7 @@ def _operation(user: AbstractUser, frame: frames.AskFrame) -> partial[StartedGen
 
 def _parse(text: str | None) -> frames.ClientFrame:
     if text is None:
-        raise RequestRefused("binary", _("Frames are text, not binary."))
+        raise RequestRefused("binary", _("Frames must be text, not binary."))
     # A character has at most four bytes, so only a long text has to be measured exactly.
     if len(text) * 4 > settings.FRAME_MAX_BYTES and len(text.encode()) > settings.FRAME_MAX_BYTES:
         raise RequestRefused(

@@ -137,11 +137,11 @@ def decode(data: str) -> ClientFrame:
         if "`$.type`" in str(exc) or "tag" in str(exc):
             known = "ask, follow, watch, ack, stop, ping"
             raise RequestRefused(
-                "unknown_type", _("Frames have a type: %(known)s.") % {"known": known}
+                "unknown_type", _("A frame must have one of these types: %(known)s.") % {"known": known}
             ) from exc
         raise RequestRefused("malformed", _("This frame is invalid: %(why)s.") % {"why": exc}) from exc
     except (ValueError, RecursionError) as exc:
-        raise RequestRefused("malformed", _("A frame is one JSON object.")) from exc
+        raise RequestRefused("malformed", _("A frame must be a single JSON object.")) from exc
     if frame.v != PROTOCOL_VERSION:
         raise _outdated()
     return frame

@@ -162,7 +162,7 @@ def test_a_transcript_shows_versions_and_marks_other_branches(reviewer, conversa
 
     assert "version 1 of 2" in html
     assert "version 2 of 2" in html
-    assert html.count("not on the shown branch") == 1
+    assert html.count("on a branch that is not shown") == 1
     assert "Another branch" in html
 
 

@@ -51,7 +51,7 @@ def test_without_answers_it_shows_that_there_are_no_records(desk):
     html = desk.get(URL).content.decode()
 
     for pattern in patterns.ALL:
-        assert row_of(html, pattern.label).startswith("no records yet")
+        assert row_of(html, pattern.label).startswith("no data yet")
         assert str(pattern.best_for) in row_of(html, pattern.label)
 
 
@@ -68,7 +68,7 @@ def test_each_pattern_is_measured_from_its_own_answers(desk, user, model, free_o
     assert row_of(html, "streaming").startswith("4 1 0.5 s / 0.5 s 2.0 s / 3.0 s 20 $0.0300")
     assert row_of(html, "sync").startswith("1 0 4.0 s / 4.0 s 4.0 s / 4.0 s 9 $0.0100")
     assert row_of(html, "async").startswith("2 0 6.0 s / 6.0 s")
-    assert row_of(html, "batch").startswith("no records yet")
+    assert row_of(html, "batch").startswith("no data yet")
 
 
 def test_stopped_running_and_old_answers_do_not_count(desk, user, model, free_of_limits):
@@ -76,9 +76,9 @@ def test_stopped_running_and_old_answers_do_not_count(desk, user, model, free_of
     logged(user, model, "form", status="running", finished_at=None)
     logged(user, model, "form", age=timedelta(days=10))
 
-    assert row_of(desk.get(URL).content.decode(), "streaming").startswith("no records yet")
+    assert row_of(desk.get(URL).content.decode(), "streaming").startswith("no data yet")
     assert row_of(desk.get(URL, {"days": "30"}).content.decode(), "streaming").startswith("1 0")
-    assert row_of(desk.get(URL, {"days": "x"}).content.decode(), "streaming").startswith("no records yet")
+    assert row_of(desk.get(URL, {"days": "x"}).content.decode(), "streaming").startswith("no data yet")
 
 
 def test_a_cost_is_not_shown_if_one_price_is_unknown(desk, user, model):

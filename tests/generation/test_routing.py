@@ -43,6 +43,19 @@ def test_an_error_of_a_model_that_is_gone_can_be_told_too(kind):
     assert route.describe(kind(), None).endswith(".")
 
 
+def test_a_description_is_capitalized_only_at_the_start_of_a_sentence():
+    demo = Model(name="m", label="gpt-m", endpoint=Endpoint(name="e", kind=Endpoint.Kind.EMBEDDED))
+    assert (
+        route.describe(errors.Unreachable(), demo, is_final=False) == "Could not connect to the demo model."
+    )
+    assert route.describe(errors.Busy(), demo, is_final=False) == "The demo model is busy."
+    assert route.describe(errors.TooSlow(), demo, is_final=False) == "gpt-m took too long."
+    assert route.describe(errors.TooSlow(), None, is_final=False) == "This model took too long."
+    assert route.describe(errors.ContextTooLong(), None).startswith(
+        "The conversation is too long for this model."
+    )
+
+
 def test_codes_are_one_to_a_class():
     codes = [kind.code for kind in ALL]
     assert len(codes) == len(set(codes))

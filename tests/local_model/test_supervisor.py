@@ -121,7 +121,7 @@ async def test_the_child_sees_no_secrets(monkeypatch):
     model = model_of(script)
     model.start()
     await model.wait_ready()
-    assert "does not run: ['-c']." in model.message
+    assert model.message.startswith("['-c'].")
 
 
 def test_the_child_imports_neither_django_nor_openai_nor_its_supervisor():

@@ -47,9 +47,9 @@ def test_an_argument_or_a_file_is_the_question(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
-        (["one"], b"two", "an argument and the standard input"),
+        (["one"], b"two", "an argument and standard input"),
         (["one", "--file", "README.md"], None, "an argument and --file"),
-        (["-", "--file", "README.md"], b"two", "--file and the standard input"),
+        (["-", "--file", "README.md"], b"two", "--file and standard input"),
         (["  "], None, "empty"),
         ([], b"", "empty"),
         ([], b"\xff\xfe\x00", "not UTF-8 text"),

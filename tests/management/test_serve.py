@@ -21,7 +21,7 @@ from tests.support.socket_client import ask, follow, read, whole
 
 type Serve = Callable[..., Server]
 
-URL = r"^Chatsite runs at (http://127\.0\.0\.1:(\d+))/"
+URL = r"^Chatsite is running at (http://127\.0\.0\.1:(\d+))/"
 
 
 def wait_until_ready(server: Server) -> str:

@@ -55,7 +55,7 @@ def test_the_table_shows_three_measured_patterns_and_batch(site):
         assert len(re.findall(r"\d\.\d\d\*", lines[name])) == 6, lines[name]
         assert "unknown (no prices)" in lines[name]
         assert "0 of 2*" in lines[name]
-    assert "no records yet" in lines["batch"]
+    assert "no data yet" in lines["batch"]
     assert "6 calls" in done.stderr
 
 

@@ -89,7 +89,7 @@ async def run(plan: BenchmarkPlan, *, report: Callable[[str], None]) -> list[Pat
             (patterns.ASYNC, plan.concurrency),
             (patterns.STREAMING, 1),
         ):
-            report(f"{pattern.label} …")
+            report(f"{pattern.label}…")
             results.append(await _run_pattern(runtime, plan, pattern, concurrency))
     return results
 

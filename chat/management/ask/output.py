@@ -67,7 +67,7 @@ class AnswerPrinter:
                 self._text = [text]
             case events.Thinking() if not self._has_reported_thinking:
                 self._has_reported_thinking = True
-                self.report("The model is thinking …")
+                self.report("The model is thinking…")
             case events.Queued(position):
                 self.report(f"Queued, position {position}." if position else "Queued.")
             case events.Retrying():
@@ -79,7 +79,7 @@ class AnswerPrinter:
         if self._is_streaming and self._text:
             await self.end_line()
             self._warn(
-                "The answer was interrupted and is being generated again. Ignore the text above the line."
+                "The answer was interrupted and is being generated again. Ignore the text above this line."
             )
             await self.print(f"{SEPARATOR}\n")
         self._text = []

@@ -63,7 +63,7 @@ class Question:
 
     async def _run(self, runtime: Runtime) -> QuestionResult:
         if self._model.endpoint.is_embedded:
-            self.printer.report("Starting the demo model for this question …")
+            self.printer.report("Starting the demo model for this question…")
         started, run = await start_here(runtime.runner, self._user, self._store)
         stopper = asyncio.create_task(self._stop_on_request(runtime, started.generation_id), name="stopper")
         try:

@@ -24,9 +24,9 @@ def read_question(argument: str | None, file: Path | None) -> str:
     elif file is not None:
         text = _read_file(file)
     elif sys.stdin.isatty() and argument != "-":
-        raise _usage_error('There is no question. Try: manage.py ask "What is a heap?"')
+        raise _usage_error('No question was given. Try: manage.py ask "What is a heap?"')
     else:
-        text = _decode(_read_limited(sys.stdin.buffer), "The standard input")
+        text = _decode(_read_limited(sys.stdin.buffer), "Standard input")
     if not text.strip():
         raise _usage_error("The question is empty.")
     return text
@@ -36,14 +36,14 @@ def _check_sources(argument: str | None, file: Path | None) -> None:
     sources = {
         "an argument": argument not in (None, "-"),
         "--file": file is not None,
-        "the standard input": argument == "-" or _is_piped(),
+        "standard input": argument == "-" or _is_piped(),
     }
     names = [name for name, is_used in sources.items() if is_used]
     if len(names) <= 1:
         return
-    message = f"Give one question only. There is {' and '.join(names)}."
-    if names[-1] == "the standard input" and argument != "-":
-        message += " To ignore the standard input, add </dev/null."
+    message = f"The question has more than one source: {' and '.join(names)}. Use only one."
+    if names[-1] == "standard input" and argument != "-":
+        message += " To ignore standard input, add </dev/null."
     raise _usage_error(message)
 
 

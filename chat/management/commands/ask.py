@@ -27,7 +27,7 @@ from chat.management.exits import Exit
 from chat.models.api_request import ApiRequest
 
 NOTES = f"""\
-Progress (retries, time in queue, fallbacks) is reported on stderr if that is a terminal, or with -v 2.
+Progress (retries, time in queue, fallbacks) is reported on stderr if it is a terminal, or with -v 2.
 Ctrl-C stops the answer; a second Ctrl-C exits immediately. Staff can read all answers in the admin.
 
 exit codes:
@@ -40,7 +40,7 @@ class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
 
 
 class Command(BaseCommand):
-    help = "Ask a model one question. Only the answer is printed on the standard output."
+    help = "Ask a model one question. Only the answer is printed to standard output."
     requires_system_checks = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -49,7 +49,9 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("question", nargs="?", help="the question; - or none: read the standard input")
+        parser.add_argument(
+            "question", nargs="?", help="the question; if it is - or missing, it is read from standard input"
+        )
         parser.add_argument("--file", type=Path, metavar="PATH", help="read the question from a file")
         parser.add_argument(
             "--model", metavar="NAME", help="model name or ENDPOINT/NAME (default: the default model)"
@@ -61,7 +63,7 @@ class Command(BaseCommand):
             type=_seconds,
             metavar="S",
             default=settings.TOTAL_TIMEOUT_S,
-            help="stop the answer after S seconds, time in queue included (default: %(default)g)",
+            help="stop the answer after S seconds, including time in the queue (default: %(default)g)",
         )
         parser.add_argument(
             "--json", dest="is_json", action="store_true", help="print a JSON document at the end"
@@ -70,7 +72,7 @@ class Command(BaseCommand):
             "--stream",
             dest="is_streaming",
             action=argparse.BooleanOptionalAction,
-            help="print the answer as it is generated, or at the end (default: --stream on a terminal only)",
+            help="print the answer as it is generated, or at the end (default: --stream only on a terminal)",
         )
 
     def handle(self, **options: Any) -> NoReturn:

@@ -39,7 +39,7 @@ UNKNOWN = "unknown"
 class Command(BaseCommand):
     help = (
         "Run the same prompts one after another (sync), concurrently (async) and streamed, and print times "
-        "and costs. This makes real calls to the model; the maximum cost is shown before, for confirmation."
+        "and costs. This makes real calls to the model; the maximum cost is shown first, for confirmation."
     )
     requires_system_checks = []
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             "--concurrency",
             type=_count,
             metavar="K",
-            help="concurrent calls of async (default: the slots of the endpoint)",
+            help="concurrent calls in the async pattern (default: the slots of the endpoint)",
         )
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         parser.add_argument("--json", dest="is_json", action="store_true", help="print JSON, not a table")
@@ -117,7 +117,7 @@ def _cells(
 ) -> tuple[str, ...]:
     descriptions = (str(pattern.complexity), str(pattern.best_for))
     if measured is None:
-        return (str(pattern.label), "no records yet", *[""] * 7, *descriptions)
+        return (str(pattern.label), "no data yet", *[""] * 7, *descriptions)
     return (
         str(pattern.label),
         _starred(measured.first_median_s),

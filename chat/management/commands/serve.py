@@ -51,7 +51,7 @@ class Command(BaseCommand):
             "--port",
             type=_port,
             default=8000,
-            help="port to listen on; if it is taken, the next free one (default: %(default)s; 0: any)",
+            help="port to listen on, or the next free one if it is taken (default: %(default)s; 0: any)",
         )
         parser.add_argument(
             "--no-migrate",
@@ -112,7 +112,11 @@ class Command(BaseCommand):
 
     async def _report(self, model: LocalModel) -> None:
         is_ready = await model.wait_ready()
-        self._write("The demo model is ready. It is small and often wrong." if is_ready else model.message)
+        self._write(
+            "The demo model is ready. It is small and often wrong."
+            if is_ready
+            else f"The demo model is not running. {model.message}"
+        )
 
     def _prepare(self, is_migrating: bool) -> None:
         try:
@@ -122,7 +126,7 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CannotStart(f"The database cannot be used: {str(error).strip()}") from error
         if not static_files.are_collected():
-            self._write("Collecting static files …")
+            self._write("Collecting static files…")
             try:
                 static_files.collect()
             except subprocess.CalledProcessError as error:
@@ -135,8 +139,8 @@ class Command(BaseCommand):
         if not missing:
             return
         if connection.vendor != "sqlite" or not is_migrating:
-            raise CannotStart(f"{missing} migrations are missing in the database. Run: manage.py migrate")
-        self._write("Preparing the database …")
+            raise CannotStart(f"The database has {missing} unapplied migration(s). Run: manage.py migrate")
+        self._write("Preparing the database…")
         call_command("migrate", interactive=False, verbosity=0)
 
     def _greeting(self, url: str, opened: socket.socket, port: int) -> str:
@@ -146,7 +150,7 @@ class Command(BaseCommand):
             lines.append(f"Port {port} is taken. Using port {used_port} instead.")
         if listening.is_beyond_this_machine(opened):
             lines.append(BEYOND.format(address, ", ".join(settings.ALLOWED_HOSTS)))
-        lines.append(f"Chatsite runs at {url}/ (stop with Ctrl-C)")
+        lines.append(f"Chatsite is running at {url}/ (stop with Ctrl-C)")
         if settings.PUBLIC_URL:
             lines.append(f"Listening on {address}, port {used_port}.")
         if not owner.can_sign_in():

@@ -51,7 +51,7 @@ class Reaper:
             try:
                 connection.check_timeouts()
             except Exception:
-                logger.exception("The time-outs of a connection could not be checked.")
+                logger.exception("The timeouts of a connection could not be checked.")
                 abort(connection)
 
     def _check(self, connection: Connection) -> None:

@@ -265,7 +265,7 @@ class Server(daphne.server.Server):
         reactor.callLater(1, self.application_checker)
 
     def timeout_checker(self) -> None:
-        """Check every connection's time-outs, every two seconds."""
+        """Check every connection's timeouts, every two seconds."""
         self._reaper.check_timeouts()
         reactor.callLater(2, self.timeout_checker)
 

@@ -68,6 +68,16 @@ export async function request(address, { method = "GET", body: data } = {}) {
   return response.text();
 }
 
+// Request a text while the page waits: for what a browser allows only in the task of the user's click.
+export function requestNow(address) {
+  const call = new XMLHttpRequest();
+  call.open("GET", address, false);
+  call.setRequestHeader("HX-Request", "true");
+  call.send();
+  if (call.status !== 200) throw new Error(`${call.status} from ${address}`);
+  return call.responseText;
+}
+
 // Only for HTML that our own server rendered and sanitized.
 export function fragmentOf(html) {
   const template = document.createElement("template");

@@ -9,6 +9,9 @@ export const config = Object.freeze({
   home: body.dataset.home,
   maxChars: Number(body.dataset.maxChars),
   csrf: body.dataset.csrf,
+  // Whether the server accepts forms and sockets from the address in this browser, and whom to tell if not.
+  isAddressKnown: body.dataset.addresses.split(" ").some((address) => new URL(address).origin === location.origin),
+  isStaff: "staff" in body.dataset,
 });
 
 // The conversation that this page shows; "" until a new one is accepted.

@@ -11,7 +11,8 @@ from django.core.checks import CheckMessage, Warning, register
 TAG = "environment"
 PREFIX = "CHATSITE_"
 # Set by programs of ours for other programs of ours.
-INTERNAL_PREFIXES = ("CHATSITE_TEST_", "CHATSITE_LOCAL_MODEL_")
+# The last are API keys of endpoints, see chat/models/key_variable.py.
+UNCHECKED_PREFIXES = ("CHATSITE_TEST_", "CHATSITE_LOCAL_MODEL_", "CHATSITE_KEY_")
 # Settings of earlier versions, which are constants now.
 REMOVED = {
     "CHATSITE_ACK_WINDOW_BYTES",
@@ -42,7 +43,7 @@ def unread_variables(app_configs: object = None, **_: Any) -> list[CheckMessage]
 
 
 def messages(environ: Iterable[str], known: Iterable[str]) -> list[str]:
-    names = {name for name in environ if name.startswith(PREFIX) and not name.startswith(INTERNAL_PREFIXES)}
+    names = {name for name in environ if name.startswith(PREFIX) and not name.startswith(UNCHECKED_PREFIXES)}
     return [_message(name, known) for name in sorted(names - set(known))]
 
 

@@ -7,6 +7,7 @@ messages, the ranges and the URL schemes would be ours in any case; it would onl
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -72,6 +73,15 @@ class Environment:
             allowed = " or ".join(f"{scheme}://" for scheme in schemes)
             raise ImproperlyConfigured(f"{name} is not a URL that starts with {allowed}.")
         return value
+
+    def names_or_prefixes(self, name: str) -> list[str]:
+        """Return names of environment variables. A name may end with `*`, after three characters or more."""
+        found = self.words(name)
+        for word in found:
+            if not re.fullmatch(r"[A-Z_][A-Z0-9_]*|[A-Z][A-Z0-9_]{2,}\*", word):
+                # The value is not shown: it may be a key in the wrong place.
+                raise ImproperlyConfigured(f"{name} is not a list such as GROQ_API_KEY,MISTRAL_*.")
+        return found
 
     def networks(self, name: str) -> list[Network]:
         try:

@@ -230,6 +230,8 @@ LOGGING = {
 # API keys are read from the environment when a call is made; endpoint rows only name the variable.
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", "http", "https")
 OPENAI_MODELS = env.words("OPENAI_MODEL")
+# Names that chat/models/key_variable.py allows besides its own; a `*` at the end stands for any rest.
+API_KEY_VARIABLES = env.names_or_prefixes("CHATSITE_API_KEY_VARIABLES")
 OPENAI_IS_CONFIGURED = bool(env.text("OPENAI_API_KEY") or OPENAI_BASE_URL or OPENAI_MODELS)
 EMBEDDED_MODEL_IS_WANTED = env.boolean("CHATSITE_EMBEDDED_MODEL", default=not OPENAI_IS_CONFIGURED)
 

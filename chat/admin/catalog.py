@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
@@ -12,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import EMPTY_VALUE, StyledAdmin, number, state
-from chat.models import Endpoint, Fallback, Model
+from chat.models import Endpoint, Fallback, Model, key_variable
 
 
 @admin.register(Endpoint)
@@ -41,7 +39,9 @@ class EndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
         """Show whether the variable is set, never its value."""
         if not endpoint.api_key_env:
             return EMPTY_VALUE
-        if os.environ.get(endpoint.api_key_env, "").strip():
+        if not key_variable.is_allowed(endpoint.api_key_env):
+            return state("failed", _("%(name)s is not allowed") % {"name": endpoint.api_key_env})
+        if key_variable.key_of(endpoint.api_key_env):
             return state("completed", _("%(name)s is set") % {"name": endpoint.api_key_env})
         return state("failed", _("%(name)s is not set") % {"name": endpoint.api_key_env})
 

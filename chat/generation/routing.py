@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -13,6 +12,7 @@ from django.utils.translation import gettext
 
 from chat import upstream
 from chat.local_model.supervisor import LocalModel, ModelState
+from chat.models import key_variable
 from chat.models.catalog import Endpoint, Model
 from chat.models.generation import Generation
 from chat.upstream import errors
@@ -132,7 +132,7 @@ async def _address(endpoint: Endpoint, local_model: LocalModel | None, *, may_wa
     `may_wait`: until it has started. Raises NotRunning.
     """
     if not endpoint.is_embedded:
-        return endpoint.base_url, os.environ.get(endpoint.api_key_env, "").strip()
+        return endpoint.base_url, key_variable.key_of(endpoint.api_key_env)
     if local_model is None:
         raise errors.NotRunning(gettext("It runs only inside `manage.py serve`."))
     if not may_wait and local_model.state is not ModelState.READY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -13,10 +14,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.errors import RequestRefused
+from chat.models import key_variable
+
+# Clients and servers disagree about where such characters end a host or a path.
+_NOT_IN_URL = re.compile(r"[\s\\\x00-\x1f\x7f]")
 
 
 def validate_base_url(value: str) -> None:
-    """Accept http and https URLs with a host and without credentials."""
+    """Accept http and https URLs with a host, and without credentials, a query or a fragment."""
+    if _NOT_IN_URL.search(value):
+        raise ValidationError(_("Remove the spaces, backslashes and control characters from the URL."))
     try:
         parts = urlsplit(value)
         is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -24,8 +31,15 @@ def validate_base_url(value: str) -> None:
         is_usable = False
     if not is_usable:
         raise ValidationError(_("Enter a URL such as https://api.openai.com/v1."))
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValidationError(_("Do not put credentials in the URL. Use an environment variable instead."))
+    if "?" in value or "#" in value:
+        raise ValidationError(
+            _(
+                "Remove “?” or “#” and what follows. "
+                "If it is a key, put it in an environment variable and name the variable below."
+            )
+        )
 
 
 class Endpoint(models.Model):
@@ -95,6 +109,15 @@ class Endpoint(models.Model):
     def clean(self) -> None:
         if not self.is_embedded and not self.base_url:
             raise ValidationError({"base_url": _("Enter a URL such as https://api.openai.com/v1.")})
+        if self.api_key_env and not key_variable.is_allowed(self.api_key_env):
+            raise ValidationError(
+                {
+                    "api_key_env": _(
+                        "The key may be in a variable whose name begins with OPENAI_ or CHATSITE_KEY_. "
+                        "The operator of the server can allow others in CHATSITE_API_KEY_VARIABLES."
+                    )
+                }
+            )
 
 
 class ModelQuerySet(models.QuerySet["Model"]):

@@ -244,14 +244,21 @@ def test_a_superuser_deletes_a_user_with_all_their_rows(desk, conversation):
 
 
 def test_an_endpoint_shows_whether_its_key_is_set_and_never_the_key(desk, monkeypatch):
-    endpoint = Endpoint.objects.create(name="e", base_url="https://a.example/v1", api_key_env="SOME_TEST_KEY")
-    monkeypatch.delenv("SOME_TEST_KEY", raising=False)
-    assert "SOME_TEST_KEY is not set" in page(desk, "chat_endpoint_changelist")
+    endpoint = Endpoint.objects.create(
+        name="e", base_url="https://a.example/v1", api_key_env="CHATSITE_KEY_TEST"
+    )
+    monkeypatch.delenv("CHATSITE_KEY_TEST", raising=False)
+    assert "CHATSITE_KEY_TEST is not set" in page(desk, "chat_endpoint_changelist")
 
-    monkeypatch.setenv("SOME_TEST_KEY", "sk-very-secret")
+    monkeypatch.setenv("CHATSITE_KEY_TEST", "sk-very-secret")
     for html in (page(desk, "chat_endpoint_changelist"), page(desk, "chat_endpoint_change", endpoint.pk)):
-        assert "SOME_TEST_KEY is set" in html
+        assert "CHATSITE_KEY_TEST is set" in html
         assert "sk-very-secret" not in html
+
+
+def test_an_endpoint_that_names_a_secret_of_the_server_says_that_it_is_not_allowed(desk):
+    Endpoint.objects.create(name="e", base_url="https://a.example/v1", api_key_env="CHATSITE_SECRET_KEY")
+    assert "CHATSITE_SECRET_KEY is not allowed" in page(desk, "chat_endpoint_changelist")
 
 
 def test_an_invalid_endpoint_is_refused_with_a_reason(desk):

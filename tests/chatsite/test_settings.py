@@ -52,6 +52,7 @@ INVALID = {
     "CHATSITE_TIME_ZONE": ["Nowhere/Else"],
 }
 BY_KIND = {
+    "names_or_prefixes": ["*", "A*", "groq_key", "A_*_KEY", "GROQ KEY", "sk-123"],
     "boolean": ["perhaps", "2"],
     "number": ["many", "-1", "1e99", "nan", "9999999999"],
     "networks": ["proxy", "127.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1"],

@@ -215,4 +215,10 @@ def test_a_worker_that_cannot_work_says_what_to_do(serve, redis_url, options, sa
     assert "Traceback" not in done.stderr
 
 
-ENV = ("CHATSITE_INTERACTIVE_SHARE", "DATABASE_URL", "REDIS_URL", "CHATSITE_PROCESS_DEAD_AFTER_S", "CHATSITE_SECRET_KEY")
+ENV = (
+    "CHATSITE_INTERACTIVE_SHARE",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CHATSITE_PROCESS_DEAD_AFTER_S",
+    "CHATSITE_SECRET_KEY",
+)

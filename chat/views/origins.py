@@ -49,8 +49,8 @@ def report(address: str) -> None:
         return
     reported.add(address)
     logger.warning(
-        "Forms and websockets from %r are refused, because the site does not know this address. If a proxy in "
-        "front of it ends TLS, set CHATSITE_PUBLIC_URL to the address in the browser, and restart. It is %r now.",
+        "Forms and websockets from %r are refused: the site does not know this address. If a proxy in front "
+        "ends TLS, set CHATSITE_PUBLIC_URL to the address in the browser, and restart. It is %r now.",
         address,
         settings.PUBLIC_URL,
     )

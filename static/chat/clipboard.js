@@ -28,7 +28,7 @@ export function addCodeHeads(root) {
     const label = document.createElement("span");
     const button = document.createElement("button");
     head.className = "code-head";
-    label.textContent = box.dataset.language || translate("code");
+    label.textContent = box.dataset.title || box.dataset.language || translate("code");
     button.type = "button";
     button.textContent = translate("copy");
     button.dataset.action = "copy-code";

@@ -12,7 +12,7 @@ from chat.rendering.highlight import Painter
 from chat.rendering.limits import MAX_BLOCK_ELEMENTS, MAX_ELEMENTS
 from chat.rendering.links import definitions_in
 from chat.rendering.sanitize import sanitize
-from chat.rendering.writer import Writer, can_be_parsed, elements_of, plain
+from chat.rendering.writer import BlockWriter, can_be_parsed, elements_of, plain
 
 
 def to_html(text: str, deadline: Deadline, *, highlight_deadline: Deadline | None = None) -> str:
@@ -23,11 +23,11 @@ def to_html(text: str, deadline: Deadline, *, highlight_deadline: Deadline | Non
     """
     markdown = parser(deadline)
     found = list(blocks(markdown, normalize(text)))
-    writer = Writer(_definitions(markdown, found), Painter(deadline, highlight_deadline).paint)
+    writer = BlockWriter(_definitions(markdown, found), Painter(deadline, highlight_deadline).paint)
     return sanitize("".join(_html(markdown, found, writer)))
 
 
-def _html(markdown: MarkdownIt, found: list[Block], writer: Writer) -> Iterable[str]:
+def _html(markdown: MarkdownIt, found: list[Block], writer: BlockWriter) -> Iterable[str]:
     total = 0
     for index, block in enumerate(found):
         number = _parse(markdown, block)

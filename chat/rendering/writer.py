@@ -19,7 +19,7 @@ _INFO_MAX_CHARS = 200
 Paint = Callable[[str, str], str]
 
 
-class Writer:
+class BlockWriter:
     """Write one block after the other."""
 
     def __init__(self, definitions: Mapping[str, str], paint: Paint) -> None:

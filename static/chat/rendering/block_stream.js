@@ -4,7 +4,7 @@
 import { definitionsIn } from "./inline_rules.js";
 import { nextBlocks, normalize, normalizeLink, parseInline } from "./grammar.js";
 import { MAX_BLOCK_ELEMENTS, MAX_ELEMENTS, parts } from "./limits.js";
-import { draw, inParts, plainNode, Writer } from "./nodes.js";
+import { draw, inParts, plainNode, BlockWriter } from "./nodes.js";
 
 // A line of nothing but marks may become anything, and the line of a fence may name its language yet:
 // they are shown when more of them is there.
@@ -44,7 +44,7 @@ export class BlockStream {
 
   constructor(root) {
     this.#root = root;
-    this.#writer = new Writer(this.#definitions, (label) => this.#unknown.push(label));
+    this.#writer = new BlockWriter(this.#definitions, (label) => this.#unknown.push(label));
   }
 
   write(text) {

@@ -9,7 +9,7 @@ const TASK = /^\[([ xX])\]\s+/;
 const INFO_MAX_CHARS = 200;
 const LINK = { rel: "noopener noreferrer nofollow", target: "_blank" };
 
-export class Writer {
+export class BlockWriter {
   #definitions;
   #onUnknown;
   // The open elements, outermost first.

@@ -28,7 +28,7 @@ export function addCodeHeads(root) {
     const label = document.createElement("span");
     const button = document.createElement("button");
     head.className = "code-head";
-    label.dataset.label = box.dataset.language || translate("code");
+    label.dataset.label = box.dataset.title || box.dataset.language || translate("code");
     button.type = "button";
     name(button, "copy");
     button.dataset.action = "copy-code";

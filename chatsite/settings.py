@@ -280,6 +280,8 @@ FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S = env.number(
 )
 STALL_TIMEOUT_S = env.number("CHATSITE_STALL_TIMEOUT_S", 20.0, minimum=0.1, maximum=3600)
 TOTAL_TIMEOUT_S = env.number("CHATSITE_TOTAL_TIMEOUT_S", 600.0, minimum=1, maximum=86_400)
+# The share of an endpoint's slots that API and bulk calls leave to users of the chat.
+INTERACTIVE_SHARE = env.number("CHATSITE_INTERACTIVE_SHARE", 0.4, minimum=0, maximum=0.9)
 # What happens to an answer that is interrupted after its first text; see README.
 RECOVERY = env.choice("CHATSITE_RECOVERY", "complete", "continue", "keep")
 # The calls of one answer, fallbacks included: this bounds its cost.

@@ -136,7 +136,14 @@ def _endpoint_limits() -> list[LimitRow]:
         )
         for endpoint in Endpoint.objects.filter(is_enabled=True)
     ]
-    return [*slots, LimitRow(scope, _("queued calls"), number(routing.QUEUE_MAX), _("not configurable"))]
+    share = _setting_limit(
+        scope, _("share of the slots that API and bulk calls leave free"), "INTERACTIVE_SHARE"
+    )
+    return [
+        *slots,
+        share,
+        LimitRow(scope, _("queued calls"), number(routing.QUEUE_MAX), _("not configurable")),
+    ]
 
 
 def _user_limits() -> list[LimitRow]:

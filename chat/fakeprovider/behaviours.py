@@ -116,6 +116,9 @@ class Behaviour:
     unstreamed: bool = _word(False, "answer a streamed request with one JSON document")
     context: int = _word(0, "reject prompts of more than N words with context_length_exceeded", "N")
     context_error: str = _word("openai", "which server's error that is", choices="openai llama")
+    alternate: bool = _word(
+        False, "reject a conversation whose turns do not alternate with 400, as chat templates do"
+    )
     prefill: str = _word(
         "plain",
         "a last message by the assistant is continued (llama: repeated first unless streamed; vllm, "

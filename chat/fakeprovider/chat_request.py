@@ -17,6 +17,8 @@ class ChatRequest:
     model: str
     question: str
     prompt_words: int
+    # Whether users' and assistants' turns alternate, beginning with a user's.
+    alternates: bool
     is_streamed: bool
     wants_usage: bool
     max_deltas: int | None
@@ -43,6 +45,7 @@ def parse(body: Any) -> ChatRequest:
     return ChatRequest(
         model=body["model"],
         question=next((text for role, text in reversed(turns) if role == "user"), ""),
+        alternates=_alternates([role for role, _ in turns]),
         prompt_words=sum(len(text.split()) for _, text in turns),
         is_streamed=bool(body.get("stream")),
         wants_usage=isinstance(options, dict) and bool(options.get("include_usage")),
@@ -56,6 +59,11 @@ def _text_of(content: Any) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
+
+
+def _alternates(roles: list[str]) -> bool:
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    return all(role == ("assistant" if n % 2 else "user") for n, role in enumerate(spoken))
 
 
 def _prefill_form(body: dict[str, Any], last: dict[str, Any]) -> str:

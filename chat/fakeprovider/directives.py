@@ -52,8 +52,12 @@ class Directive:
 
 
 def in_message(text: str) -> list[Directive]:
-    """Return the directives written in a message. Raises UnknownDirective."""
-    return [parse(found) for found in _DIRECTIVE.findall(text)]
+    """Return the directives in the last paragraph of a message. Raises UnknownDirective.
+
+    Earlier paragraphs can be questions that got no answer: clients send these with the next one.
+    """
+    masked = _DIRECTIVE.sub(lambda found: "x" * len(found[0]), text.rstrip())
+    return [parse(found) for found in _DIRECTIVE.findall(text, max(masked.rfind("\n\n"), 0))]
 
 
 def without(text: str) -> str:

@@ -224,7 +224,9 @@ class FakeProvider:
             raise RequestRejected(400, str(exc), "unknown_directive") from exc
 
     def _check_fits(self, chat: ChatRequest, behaviour: Behaviour) -> None:
-        """Raise RequestRejected for a prompt beyond the context, and for a prefill that is not supported."""
+        """Raise RequestRejected for a prompt beyond the context, and for turns that are not supported."""
+        if behaviour.alternate and not chat.alternates:
+            raise RequestRejected(400, "Conversation roles must alternate user/assistant/user/assistant/...")
         if behaviour.context and chat.prompt_words > behaviour.context:
             rejected = RequestRejected(400, "too long")
             rejected.document = error_bodies.context_exceeded(

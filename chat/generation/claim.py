@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from chat.event_log.read import ReplayedText, replay
 from chat.generation.attempts import next_attempt
+from chat.generation.turns import without_refused
 from chat.models.attempt import Attempt
 from chat.models.catalog import Model
 from chat.models.generation import Generation
@@ -29,6 +30,8 @@ class Claimed:
     history: list[Message]
     # How many messages lie before `history`.
     unread: int
+    # How many questions that a provider refused are left out of `history`.
+    refused: int
     # What a previous owner wrote, without the prefix.
     replayed: ReplayedText
     # Calls that previous owners made, by (endpoint, model).
@@ -56,8 +59,10 @@ def claim(generation_id: int, owner: str, from_owner: str) -> Claimed | None:
         calls_made.update(generation.attempts.values_list("endpoint_name", "model_name"))
     models = generation.route()
     history, unread = ([], 0) if generation.request else _history(generation, models)
+    accepted = without_refused(history)
     first_attempt = None if replayed.text else _first_attempt(generation)
-    return Claimed(generation, models, history, unread, replayed, calls_made, first_attempt)
+    refused = len(history) - len(accepted)
+    return Claimed(generation, models, accepted, unread, refused, replayed, calls_made, first_attempt)
 
 
 def _first_attempt(generation: Generation) -> Attempt | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chat import upstream
 from chat.generation.claim import Claimed
+from chat.generation.turns import alternating, is_blank
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.message import Message
@@ -41,6 +42,8 @@ class FittedPrompt:
     tokens: int
     # The number of tokens it was cut to after a refusal, or None.
     room: int | None = None
+    # How many messages of the conversation are in it.
+    sent: int = 0
 
 
 def tokens_in(text: str) -> int:
@@ -88,7 +91,7 @@ class PromptFitter:
         previous = self._fitted.get(target)
         room = previous.room if previous is not None else None
         if refused is not None and previous is not None:
-            if self._request is not None or room is not None or len(previous.prompt.messages) < 2:
+            if self._request is not None or room is not None or previous.sent < 2:
                 return None
             room = int(previous.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * SAFETY_SHARE)
         fitted = self._fitted[target] = self._fit(self._models[target], partial, may_prefill, room)
@@ -110,6 +113,7 @@ class PromptFitter:
             self._claimed.history,
             model,
             unread=self._claimed.unread,
+            refused=self._claimed.refused,
             system_prompt=conversation.system_prompt,
             temperature=conversation.temperature,
             partial=partial,
@@ -123,6 +127,7 @@ def fit(
     model: Model,
     *,
     unread: int = 0,
+    refused: int = 0,
     system_prompt: str = "",
     temperature: float | None = None,
     partial: str = "",
@@ -131,7 +136,8 @@ def fit(
 ) -> FittedPrompt:
     """Build the prompt from `history` (oldest first, ending with the question); leave out what is too old.
 
-    `unread`: how many messages lie before `history`. `partial`: the answer so far, to be continued in the
+    `unread`: how many messages lie before `history`; `refused`: how many refused questions were taken out of
+    it. `partial`: the answer so far, to be continued in the
     way that the model's row names, unless the model refuses it (`may_prefill`). `room`: tokens to use
     instead of the model's own limit, after the endpoint refused a longer prompt. The question itself is
     always sent: whether it fits is for the endpoint to decide.
@@ -141,36 +147,40 @@ def fit(
     messages = [{"role": "system", "content": system}] if system else []
     ending, extra, prefill = _ending(model, partial, may_prefill)
     used = sum(tokens_in(message["content"]) for message in (*messages, *ending))
-    turns = _newest_turns(history, available - used)
-    _leave_out_in_blocks(turns, unread + len(history) - len(turns))
+    kept = _newest_messages(history, available - used)
+    said = sum(not is_blank(message) for message in history[:-1]) + 1
+    _leave_out_in_blocks(kept, unread + said - len(kept))
     # A conversation that is sent to a model starts with a user's turn.
-    while len(turns) > 1 and turns[-1]["role"] == Message.Role.ASSISTANT:
-        turns.pop()
-    turns.reverse()
+    while len(kept) > 1 and kept[-1].role == Message.Role.ASSISTANT:
+        kept.pop()
+    turns = alternating(reversed(kept))
     used += sum(tokens_in(turn["content"]) for turn in turns)
-    left_out = unread + sum(1 for message in history if message.text) - len(turns)
-    return FittedPrompt(
-        Prompt([*messages, *turns, *ending], temperature, extra, prefill), left_out, used, room
-    )
+    left_out = unread + refused + said - len(kept)
+    prompt = Prompt([*messages, *turns, *ending], temperature, extra, prefill)
+    return FittedPrompt(prompt, left_out, used, room, sent=len(kept))
 
 
-def _newest_turns(history: Sequence[Message], room: int) -> list[dict[str, Any]]:
-    """Return the newest turns that fit into `room` tokens, newest first; the newest one always."""
-    turns: list[dict[str, Any]] = []
+def _newest_messages(history: Sequence[Message], room: int) -> list[Message]:
+    """Return the newest messages that fit into `room` tokens, newest first; the question always.
+
+    Answers without text are skipped: one that failed, was stopped at once, or is only thoughts.
+    """
+    kept: list[Message] = []
     for message in reversed(history):
+        if kept and is_blank(message):
+            continue
         room -= tokens_in(message.text)
-        if turns and room < 0:
+        if kept and room < 0:
             break
-        if message.text:
-            turns.append({"role": message.role, "content": message.text})
-    return turns
+        kept.append(message)
+    return kept
 
 
-def _leave_out_in_blocks(turns: list[dict[str, Any]], left_out: int) -> None:
-    """Leave out further `turns` (newest first), up to a multiple of LEFT_OUT_AT_ONCE."""
+def _leave_out_in_blocks(kept: list[Message], left_out: int) -> None:
+    """Leave out further messages (`kept`: newest first), up to a multiple of LEFT_OUT_AT_ONCE."""
     more = -left_out % LEFT_OUT_AT_ONCE if left_out else 0
-    if more and more * 2 <= len(turns):  # never more than half of what fits
-        del turns[-more:]
+    if more and more * 2 <= len(kept):  # never more than half of what fits
+        del kept[-more:]
 
 
 def tokens_of(request: ApiRequest) -> int:
@@ -211,7 +221,7 @@ def _ending(
     model: Model, partial: str, may_prefill: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
     """Return the messages that ask for more of `partial`, additions to the body, and the prefill."""
-    if not partial:
+    if not partial.strip():  # no server continues a blank turn
         return [], {}, ""
     last = {"role": "assistant", "content": partial}
     match model.continuation if may_prefill else Model.Continuation.NONE:

@@ -73,7 +73,11 @@ def new_upstream_state(shared: upstream.SharedSlots | None) -> upstream.Upstream
 
     `shared`: where slots are counted for all processes; None: each takes its part.
     """
-    return upstream.UpstreamState(upstream.BreakerPolicy(**settings.BREAKER_POLICY), shared=shared)
+    return upstream.UpstreamState(
+        upstream.BreakerPolicy(**settings.BREAKER_POLICY),
+        interactive_share=settings.INTERACTIVE_SHARE,
+        shared=shared,
+    )
 
 
 _RECOVERIES = {

@@ -27,17 +27,19 @@ KEY = "chatsite:slots:{endpoint}"
 # - if bulk is due: bulk waits somewhere and none runs anywhere (with one slot: after STARVATION_MAX others);
 # - else if slots are left after the calls that go first: more urgent ones elsewhere, and equally urgent ones
 #   of processes that use fewer slots. If bulk is due elsewhere, one slot is reserved for it.
+# API and bulk calls use at most the program slots.
 ACQUIRE = """
 local key, me = KEYS[1], ARGV[1]
-local slots, lease_ms, starvation_max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local running = {tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])}
-local waiting = {tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])}
+local slots, program_slots = tonumber(ARGV[2]), tonumber(ARGV[3])
+local lease_ms, starvation_max = tonumber(ARGV[4]), tonumber(ARGV[5])
+local running = {tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])}
+local waiting = {tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])}
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local others = {}
 local mine = running[1] + running[2] + running[3]
-local total, bulk_running, bulk_waiting = mine, running[3], waiting[3]
+local total, programs, bulk_running, bulk_waiting = mine, running[2] + running[3], running[3], waiting[3]
 local starvation = 0
 local entries = redis.call("HGETALL", key)
 for n = 1, #entries, 2 do
@@ -51,7 +53,7 @@ for n = 1, #entries, 2 do
         else
             local in_use = entry[2] + entry[3] + entry[4]
             others[#others + 1] = {in_use = in_use, waiting = {entry[5], entry[6], entry[7]}}
-            total = total + in_use
+            total, programs = total + in_use, programs + entry[3] + entry[4]
             bulk_running, bulk_waiting = bulk_running + entry[4], bulk_waiting + entry[7]
         end
     end
@@ -69,10 +71,13 @@ end
 local function next_priority()
     local is_bulk_due = bulk_waiting > 0 and bulk_running == 0
     if slots == 1 then is_bulk_due = bulk_waiting > 0 and starvation >= starvation_max end
-    if is_bulk_due and waiting[3] > 0 then return 3 end
-    local free = slots - total - (is_bulk_due and 1 or 0)
+    if is_bulk_due and waiting[3] > 0 and programs < program_slots then return 3 end
+    local reserved = is_bulk_due and 1 or 0
+    local free = slots - total - reserved
+    local free_for_programs = math.min(free, program_slots - programs - reserved)
     for priority = 1, 3 do
-        if waiting[priority] > 0 then return free > count_ahead(priority) and priority end
+        local left = priority == 1 and free or free_for_programs
+        if waiting[priority] > 0 then return left > count_ahead(priority) and priority end
     end
 end
 
@@ -83,6 +88,7 @@ while total < slots do
     granted[priority] = granted[priority] + 1
     running[priority], waiting[priority] = running[priority] + 1, waiting[priority] - 1
     mine, total = mine + 1, total + 1
+    if priority > 1 then programs = programs + 1 end
     if priority == 3 then
         bulk_running, bulk_waiting, starvation = bulk_running + 1, bulk_waiting - 1, 0
     elseif bulk_waiting > 0 then
@@ -132,11 +138,13 @@ class RedisSlots:
             return f"degraded: does not answer ({type(exc).__name__})"
         return self.problem
 
-    async def acquire(self, endpoint: str, slots: int, in_use: Counts, waiting: Counts) -> SlotGrant:
+    async def acquire(
+        self, endpoint: str, slots: int, program_slots: int, in_use: Counts, waiting: Counts
+    ) -> SlotGrant:
         try:
             *granted, total_in_use = await self._acquire(
                 keys=[KEY.format(endpoint=endpoint)],
-                args=[self._process, slots, self._lease_ms, STARVATION_MAX, *in_use, *waiting],
+                args=[self._process, slots, program_slots, self._lease_ms, STARVATION_MAX, *in_use, *waiting],
             )
         except (RedisError, OSError) as exc:
             self._set_problem(f"does not answer ({type(exc).__name__}): slots are divided by processes")

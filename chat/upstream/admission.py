@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 from chat.upstream import errors
-from chat.upstream.queue import FairQueue, QueuePriority
+from chat.upstream.queue import INTERACTIVE_SHARE, FairQueue, QueuePriority, program_slots
 from chat.upstream.shared_slots import Counts, SharedSlots, SharedSlotsUnavailable
 
 # Bounds of the Retry-After that a full queue gives.
@@ -97,7 +97,8 @@ class Admission:
 
     `waiting_max`: a call is refused when this many of its own or a more urgent priority wait already, so a
     queue full of bulk does not keep interactive calls out. `pause_max_s`: calls do not wait for a pause that
-    is longer; they are refused with its length. `shared`: the slots of `endpoint` over all processes.
+    is longer; they are refused with its length. `interactive_share`: the share of the slots that API and
+    bulk calls leave free. `shared`: the slots of `endpoint` over all processes.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Admission:
         *,
         waiting_max: int = WAITING_MAX,
         pause_max_s: float = 60.0,
+        interactive_share: float = INTERACTIVE_SHARE,
         clock: Callable[[], float] = time.monotonic,
         endpoint: str = "",
         shared: SharedSlots | None = None,
@@ -113,6 +115,7 @@ class Admission:
         self._slots = slots
         self._waiting_max = waiting_max
         self._pause_max_s = pause_max_s
+        self._interactive_share = interactive_share
         self._clock = clock
         self._running: set[Ticket] = set()
         self._queue: FairQueue[Ticket] = FairQueue()
@@ -242,8 +245,12 @@ class Admission:
 
     def _grant_own_slots(self) -> None:
         while len(self._running) < self.limit:
-            is_bulk_running = any(ticket.priority is QueuePriority.BULK for ticket in self._running)
-            ticket = self._queue.pop(slots=self.limit, is_bulk_running=is_bulk_running)
+            _interactive, api, bulk = self._running_counts()
+            ticket = self._queue.pop(
+                slots=self.limit,
+                is_bulk_running=bulk > 0,
+                has_program_slot=api + bulk < program_slots(self.limit, self._interactive_share),
+            )
             if ticket is None:
                 return
             self._start(ticket)
@@ -267,7 +274,11 @@ class Admission:
                 self._has_changed.clear()
                 try:
                     grant = await shared.acquire(
-                        self._endpoint, self._slots, self._running_counts(), self._waiting_counts()
+                        self._endpoint,
+                        self._slots,
+                        program_slots(self._slots, self._interactive_share),
+                        self._running_counts(),
+                        self._waiting_counts(),
                     )
                 except SharedSlotsUnavailable:
                     self._is_shared = False

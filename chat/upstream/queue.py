@@ -3,6 +3,9 @@
 Interactive calls go before API calls, API calls before bulk. Within a priority, users take turns (round
 robin), so that a user with three hundred calls does not delay another user's first one. While bulk waits,
 one slot is reserved for it, so that it always makes progress.
+
+API and bulk calls together use at most the program slots of the endpoint. The rest is kept free for
+interactive calls, which may use all slots: a user does not wait until a program's call ends.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import Protocol
 
 # With a single slot none can be reserved: bulk gets it after this many other calls.
 STARVATION_MAX = 8
+# The share of an endpoint's slots that API and bulk calls leave to interactive calls.
+INTERACTIVE_SHARE = 0.4
 
 
 class QueuePriority(IntEnum):
@@ -23,6 +28,11 @@ class QueuePriority(IntEnum):
     INTERACTIVE = 0
     API = 1
     BULK = 2
+
+
+def program_slots(slots: int, interactive_share: float) -> int:
+    """Return how many of the slots API and bulk calls may use together; at least one."""
+    return max(1, slots - int(slots * interactive_share))
 
 
 class QueueItem(Protocol):
@@ -99,13 +109,19 @@ class FairQueue[Item: QueueItem]:
             users[item.user] = users.pop(item.user)
         return item
 
-    def pop(self, *, slots: int, is_bulk_running: bool) -> Item | None:
-        """Remove and return the call that gets the next slot; None if no call waits."""
-        priority = self._next_priority(slots, is_bulk_running)
+    def pop(self, *, slots: int, is_bulk_running: bool, has_program_slot: bool) -> Item | None:
+        """Remove and return the call that gets the next slot; None if no call may have it.
+
+        `has_program_slot`: whether an API or bulk call may have it.
+        """
+        priority = self._next_priority(slots, is_bulk_running, has_program_slot)
         return None if priority is None else self.pop_first(priority)
 
-    def _next_priority(self, slots: int, is_bulk_running: bool) -> QueuePriority | None:
-        waiting = [priority for priority in QueuePriority if self._users[priority]]
+    def _next_priority(
+        self, slots: int, is_bulk_running: bool, has_program_slot: bool
+    ) -> QueuePriority | None:
+        allowed = QueuePriority if has_program_slot else (QueuePriority.INTERACTIVE,)
+        waiting = [priority for priority in allowed if self._users[priority]]
         if not waiting:
             return None
         has_rivals = len(waiting) > 1 and waiting[-1] is QueuePriority.BULK

@@ -31,10 +31,13 @@ class SharedSlots(Protocol):
     # Why the shared count cannot be used, as a text for operators; None if it can.
     problem: str | None
 
-    async def acquire(self, endpoint: str, slots: int, in_use: Counts, waiting: Counts) -> SlotGrant:
+    async def acquire(
+        self, endpoint: str, slots: int, program_slots: int, in_use: Counts, waiting: Counts
+    ) -> SlotGrant:
         """Report this process's calls and acquire slots for those that wait.
 
-        `slots`: how many the endpoint has. `in_use`, `waiting`: this process's calls, by priority. The report
-        replaces the previous one, so repeating it does no harm. Send it at least once a second: a process
-        that stops reporting loses its slots after some seconds. Raises SharedSlotsUnavailable.
+        `slots`: how many the endpoint has; `program_slots`: how many of them API and bulk calls may use.
+        `in_use`, `waiting`: this process's calls, by priority. The report replaces the previous one, so
+        repeating it does no harm. Send it at least once a second: a process that stops reporting loses its
+        slots after some seconds. Raises SharedSlotsUnavailable.
         """

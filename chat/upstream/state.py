@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from chat.upstream.admission import WAITING_MAX, Admission
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
-from chat.upstream.queue import QueuePriority
+from chat.upstream.queue import INTERACTIVE_SHARE, QueuePriority
 from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.types import Target, TargetKey
 
@@ -58,6 +58,7 @@ class UpstreamState:
     breaker_policy: BreakerPolicy = field(default_factory=BreakerPolicy)
     waiting_max: int = WAITING_MAX
     pause_max_s: float = 60.0
+    interactive_share: float = INTERACTIVE_SHARE
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform
     # The slots shared by all processes; without it each process uses its share.
@@ -83,6 +84,7 @@ class UpstreamState:
                 target.slots,
                 waiting_max=self.waiting_max,
                 pause_max_s=self.pause_max_s,
+                interactive_share=self.interactive_share,
                 clock=self.clock,
                 endpoint=name,
                 shared=self.shared,

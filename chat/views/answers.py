@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 
 from chat.errors import RequestRefused
 from chat.generation.start import start_sync, stop_sync
+from chat.generation.turns import follows_unanswered
 from chat.models import Conversation, Generation, Message
 from chat.models.started_generation import StartedGeneration
 from chat.runtime.process import current_runtime
@@ -126,10 +127,19 @@ def stop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @signed_in("GET")
 def details(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Show the details of one generation: times, usage and attempts."""
-    generations = Generation.objects.of(request.user).select_related("model", "message__conversation")
+    generations = Generation.objects.of(request.user).select_related(
+        "model", "message__conversation", "message__parent__parent"
+    )
     generation = get_object_or_404(generations.prefetch_related("attempts"), pk=pk)
+    question = generation.message.parent
+    context = {
+        "generation": generation,
+        "attempts": list(generation.attempts.all()),
+        # If messages were left out, the one before may be among them.
+        "is_joined": not generation.left_out and question is not None and follows_unanswered(question),
+    }
     template = "chat/_details.html" if request.htmx else "chat/details.html"
-    return render(request, template, {"generation": generation, "attempts": list(generation.attempts.all())})
+    return render(request, template, context)
 
 
 def to_end(conversation_id: object) -> HttpResponse:

@@ -5,6 +5,8 @@ import itertools
 import pytest
 
 from chat.fakeprovider import ThreadedProvider
+from chat.fakeprovider.chat_request import parse
+from chat.fakeprovider.directives import in_message
 from tests.support.provider_client import ask
 
 HELLO = "hello"
@@ -58,7 +60,7 @@ def test_model_names_carry_behaviours(provider, model, status, deltas):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("bogus", "unknown word 'bogus'; known words: after, ascii"),
+        ("bogus", "unknown word 'bogus'; known words: after, alternate, ascii"),
         ("rate=fast", "rate='fast' should be rate=N"),
         ("body=xml status=500", "body=json|html|empty"),
         ("status=700", "should be status=N"),
@@ -149,3 +151,25 @@ def test_prompt_beyond_the_context_is_refused(provider):
     assert ask(provider, "word " * 200, model="fake-context-200").is_healthy
     refused = ask(provider, "word " * 201, model="fake-context-200")
     assert (refused.status, refused.error["code"]) == (400, "context_length_exceeded")
+
+
+def test_only_the_last_paragraph_of_a_message_has_directives():
+    [directive] = in_message("[[status=503]] before\n\n[[text=a\n\nb rate=5]] now")
+    assert directive.options == {"text": "a\n\nb rate=5"}
+    assert in_message("[[status=503]] before\n\nnow") == []
+
+
+@pytest.mark.parametrize(
+    ("roles", "alternates"),
+    [
+        ("system user", True),
+        ("user assistant user", True),
+        ("user assistant", True),
+        ("system assistant user", False),
+        ("user user", False),
+        ("user assistant assistant", False),
+    ],
+)
+def test_turns_alternate_if_each_side_speaks_once_and_the_user_first(roles, alternates):
+    messages = [{"role": role, "content": "x"} for role in roles.split()]
+    assert parse({"model": "fake", "messages": messages}).alternates == alternates

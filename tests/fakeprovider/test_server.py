@@ -131,6 +131,7 @@ CASES = {
             and r.headers["content-type"] == "application/json"
         ),
     ),
+    "alternate": ("[[alternate]]", lambda r, text: r.is_healthy and r.text == text),
     "context": (
         "[[context=3]] one two three",
         lambda r, text: r.status == 400 and r.error["code"] == "context_length_exceeded",

@@ -16,7 +16,8 @@ def living(user):
     async def live(**fields):
         async with FakeProvider() as provider, open_runtime() as runtime:
             endpoint = await Endpoint.objects.acreate(name="fake", base_url=provider.base_url)
-            await Model.objects.acreate(endpoint=endpoint, name="fake", is_default=True, **fields)
+            row = {"endpoint": endpoint, "name": "fake", "is_default": True} | fields
+            await Model.objects.acreate(**row)
             yield Life(user, provider, runtime)
 
     return live

@@ -100,7 +100,12 @@ def most_at_once(provider):
 @pytest.fixture
 def first(serve, provider, postgres_url, redis_url):
     """Return a server of several; more of them take its `env`."""
-    env = {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url, "CHATSITE_PROCESS_DEAD_AFTER_S": "4"}
+    env = {
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": redis_url,
+        "CHATSITE_PROCESS_DEAD_AFTER_S": "4",
+        "CHATSITE_INTERACTIVE_SHARE": "0",
+    }
     server = serve(provider.env_for_server | env, is_started=False)
     server.manage("migrate", "-v", "0")
     server.start()
@@ -210,4 +215,10 @@ def test_a_worker_that_cannot_work_says_what_to_do(serve, redis_url, options, sa
     assert "Traceback" not in done.stderr
 
 
-ENV = ("DATABASE_URL", "REDIS_URL", "CHATSITE_PROCESS_DEAD_AFTER_S", "CHATSITE_SECRET_KEY")
+ENV = (
+    "CHATSITE_INTERACTIVE_SHARE",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CHATSITE_PROCESS_DEAD_AFTER_S",
+    "CHATSITE_SECRET_KEY",
+)

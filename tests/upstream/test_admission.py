@@ -57,6 +57,28 @@ async def test_interactive_calls_go_before_api_calls_before_bulk():
 
 
 @run
+async def test_programs_leave_a_share_of_the_slots_to_users():
+    admission = admission_with(5, interactive_share=0.4)
+    programs = [admission.enter(each) for each in (API, API, BULK, API, BULK)]
+    assert [ticket.is_granted for ticket in programs] == [True, True, True, False, False]
+    people = [admission.enter(INTERACTIVE) for _n in range(3)]
+    assert [ticket.is_granted for ticket in people] == [True, True, False]
+    programs[0].release()
+    assert people[2].is_granted  # interactive calls may use all slots
+    programs[2].release()
+    assert programs[4].is_granted  # bulk waits and none runs
+    programs[1].release()
+    assert programs[3].is_granted
+
+
+@run
+async def test_programs_can_use_an_endpoint_with_few_slots():
+    for slots in (1, 2):
+        admission = admission_with(slots, interactive_share=0.4)
+        assert all(admission.enter(API).is_granted for _n in range(slots))
+
+
+@run
 async def test_users_take_turns():
     admission = admission_with(1)
     first = admission.enter(INTERACTIVE, "ada")
@@ -214,7 +236,7 @@ async def test_bulk_makes_progress_even_with_one_slot():
 @run
 async def test_three_hundred_bulk_calls_delay_interactive_calls_by_no_more_than_the_calls_in_flight():
     """Each call takes a second, so a wait is counted in calls."""
-    admission, loop = admission_with(4), asyncio.get_running_loop()
+    admission, loop = admission_with(4, interactive_share=0), asyncio.get_running_loop()
     started = []
 
     async def call(priority, user):

@@ -20,7 +20,7 @@ class FakeSharedSlots:
         self.reports = []
         self.is_down = False
 
-    async def acquire(self, endpoint, slots, in_use, waiting):
+    async def acquire(self, endpoint, slots, program_slots, in_use, waiting):
         await asyncio.sleep(0.001)
         if self.is_down:
             raise SharedSlotsUnavailable

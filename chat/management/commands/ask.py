@@ -27,6 +27,12 @@ from chat.management.exits import Exit
 from chat.models.api_request import ApiRequest
 
 NOTES = f"""\
+With a question, text that is piped into the command is sent above it. Standard input that the command only
+shares with a loop, script or program around it is not read, except with --file -:
+
+  git diff | manage.py ask "Is anything missing?"
+  while read -r question; do manage.py ask "$question"; done <questions
+
 Progress (retries, time in queue, fallbacks) is reported on stderr if it is a terminal, or with -v 2.
 Ctrl-C stops the answer; a second Ctrl-C exits immediately. Staff can read all answers in the admin.
 
@@ -52,7 +58,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "question", nargs="?", help="the question; if it is - or missing, it is read from standard input"
         )
-        parser.add_argument("--file", type=Path, metavar="PATH", help="read the question from a file")
+        parser.add_argument(
+            "--file",
+            type=Path,
+            metavar="PATH",
+            help="a text to ask about, or the question itself; if it is -, it is read from standard input",
+        )
         parser.add_argument(
             "--model", metavar="NAME", help="model name or ENDPOINT/NAME (default: the default model)"
         )
@@ -95,7 +106,7 @@ class Command(BaseCommand):
         sys.exit(code)
 
     def _ask(self, *, question: str | None, file: Path | None, system: str, **options: Any) -> Exit:
-        text = read_question(question, file)
+        text = read_question(question, file, timeout_s=options["timeout"], warn=self._report)
         user, model = find_user_and_model(options["user"], options["model"])
         connections.close_all()  # other threads use the database from here on
         messages = [{"role": "system", "content": system}] if system.strip() else []

@@ -6,6 +6,7 @@ The web server checks them while a request arrives, before Django sees it. docs/
 from __future__ import annotations
 
 import json
+import secrets
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -38,11 +39,14 @@ def body_max_bytes(path: str) -> int:
     return SMALL_BODY_MAX_BYTES
 
 
-def refusal(path: str, status: HTTPStatus, reason: str) -> tuple[str, str]:
-    """Return the content type and the body of a refused request's response: JSON for programs, or a page."""
-    if path.startswith(API_PATH):
-        return "application/json", _error(status, reason)
-    return "text/html; charset=utf-8", _page(status, reason)
+def refusal(path: str, status: HTTPStatus, reason: str) -> tuple[dict[str, str], str]:
+    """Return the headers and the body of a refused request's response: JSON for programs, or a page."""
+    if not path.startswith(API_PATH):
+        return {"Content-Type": "text/html; charset=utf-8"}, _page(status, reason)
+    headers = {"Content-Type": "application/json", "x-request-id": f"req_{secrets.token_hex(12)}"}
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        headers["x-should-retry"] = "false"
+    return headers, _error(status, reason)
 
 
 def _error(status: HTTPStatus, reason: str) -> str:

@@ -40,7 +40,7 @@ def bad_request(request: HttpRequest | None, exception: Exception, *, path: str 
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     if path.startswith(http_limits.API_PATH) or status != HTTPStatus.BAD_REQUEST:
         reason = _("The server could not understand it. Check the address, the host name and the headers.")
-        content_type, text = http_limits.refusal(path, status, reason)
-        return HttpResponse(text, content_type, status)
+        headers, text = http_limits.refusal(path, status, reason)
+        return HttpResponse(text, status=status, headers=headers)
     # Without the request: the context processors read its host, which may be what is wrong.
     return HttpResponse(render_to_string("400.html"), status=status)

@@ -89,11 +89,11 @@ class HttpChannel(HTTPChannel):
 
     def _refusal(self, status: HTTPStatus, reason: str) -> bytes:
         path = getattr(self, "_path", b"").partition(b"?")[0].decode("ascii", "replace")
-        content_type, text = self.factory.limits.refusal(path, status, reason)
+        headers, text = self.factory.limits.refusal(path, status, reason)
         body = text.encode()
         lines = [
             f"HTTP/1.1 {status.value} {status.phrase}",
-            f"Content-Type: {content_type}",
+            *(f"{name}: {value}" for name, value in headers.items()),
             f"Content-Length: {len(body)}",
             "Cache-Control: no-store",
             "Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self'",

@@ -11,16 +11,16 @@ HEAD_MAX_BYTES = 16 * 1024
 HEADERS_MAX = 100
 
 
-def plain_refusal(path: str, status: HTTPStatus, reason: str) -> tuple[str, str]:
-    """Return the content type and the body of a response without any markup."""
-    return "text/plain; charset=utf-8", f"{status.phrase}. {reason}\n"
+def plain_refusal(path: str, status: HTTPStatus, reason: str) -> tuple[dict[str, str], str]:
+    """Return the headers and the body of a response without any markup."""
+    return {"Content-Type": "text/plain; charset=utf-8"}, f"{status.phrase}. {reason}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
     """The limits of a server.
 
-    `body_max_bytes`: the largest body by path. `refusal`: content type and body of a refused request's
+    `body_max_bytes`: the largest body by path. `refusal`: headers and body of a refused request's
     response, from path, status and a sentence for people. Both receive the path as it was sent.
 
     `head_s`: seconds from the first byte of a request to the end of its headers. `body_stall_s`: seconds
@@ -32,7 +32,7 @@ class RequestLimits:
     """
 
     body_max_bytes: Callable[[str], int] = lambda path: 1024 * 1024
-    refusal: Callable[[str, HTTPStatus, str], tuple[str, str]] = plain_refusal
+    refusal: Callable[[str, HTTPStatus, str], tuple[dict[str, str], str]] = plain_refusal
     head_s: float = 20.0
     body_stall_s: float = 30.0
     body_bytes_per_s: int = 1024

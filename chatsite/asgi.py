@@ -16,7 +16,8 @@ from django.urls import path, re_path
 
 http = get_asgi_application()
 
-from chat.websocket.consumer import ChatConsumer  # noqa: E402 - models can be imported only after the line above
+from chat.views import origins  # noqa: E402 - models can be imported only after the line above
+from chat.websocket.consumer import ChatConsumer  # noqa: E402
 from chatsite.forwarded import Application, Forwarded  # noqa: E402
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -34,7 +35,13 @@ class SameOrigin:
         self._application = application
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        application = self._application if is_same_origin(scope) else WebsocketDenier.as_asgi()
+        application = self._application
+        if not is_same_origin(scope):
+            application = WebsocketDenier.as_asgi()
+            headers = dict(scope["headers"])
+            origin, host = (headers.get(name, b"").decode("latin-1") for name in (b"origin", b"host"))
+            if origins.is_this_site(origin, host):
+                origins.report(origin)
         await application(scope, receive, send)
 
 
@@ -48,7 +55,8 @@ def is_same_origin(scope: dict[str, Any]) -> bool:
         return True
     host = headers.get(b"host", b"").decode("latin-1")
     domain, _port = split_domain_port(host)
-    return validate_host(domain, settings.ALLOWED_HOSTS) and origin == _site(f"http://{host}")
+    scheme = "https" if scope.get("scheme") == "wss" else "http"  # wss: a trusted proxy said so
+    return validate_host(domain, settings.ALLOWED_HOSTS) and origin == _site(f"{scheme}://{host}")
 
 
 def _site(url: str) -> tuple[str, str, int] | None:

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import dj_database_url
-from django.conf.global_settings import LANGUAGES
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from dotenv import load_dotenv
@@ -80,7 +79,6 @@ MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -188,11 +186,10 @@ LOGOUT_REDIRECT_URL = "signin"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 REGISTRATION_IS_OPEN = env.boolean("CHATSITE_REGISTRATION", default=False)
 
-LANGUAGE_CODE = env.text("CHATSITE_LANGUAGE", "en")
-if LANGUAGE_CODE not in dict(LANGUAGES):
-    raise ImproperlyConfigured(
-        f"CHATSITE_LANGUAGE={LANGUAGE_CODE!r} is not a language code, such as en or de."
-    )
+# The interface is written in English. Django's own texts exist in many languages: with one of these, a page
+# would be half translated, and a screen reader would read it in the wrong voice.
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
 TIME_ZONE = env.text("CHATSITE_TIME_ZONE", "UTC")
 if TIME_ZONE not in available_timezones():
     raise ImproperlyConfigured(f"CHATSITE_TIME_ZONE={TIME_ZONE!r} is not a time zone, such as Europe/Berlin.")

@@ -173,9 +173,7 @@ class Conversation(models.Model):
         if previous is not None:
             return client_ids.repeat(previous, is_same=previous.message_id == message_id)
         message = Message.get_for(user, message_id)
-        last = message.generations.order_by("-id").first()
-        if last is None or not last.can_resume:
-            raise RequestRefused("bad_parent", _("This answer is complete and cannot be continued."))
+        last = message.generation_to_continue()
         limits.check_ask_limits(user)
         conversation = message.conversation
         generation = message.generations.create(

@@ -159,7 +159,7 @@ class Generation(models.Model):
         ended_early = self.status in {self.Status.STOPPED, self.Status.INTERRUPTED} or (
             self.status == self.Status.COMPLETED and self.finish_reason == "length"
         )
-        return ended_early and bool(self.message.text)
+        return ended_early and bool(self.message.text.strip())
 
     @property
     def duration_s(self) -> float | None:

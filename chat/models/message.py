@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -13,6 +14,9 @@ from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
 from chat.models.limits import not_found
+
+if TYPE_CHECKING:
+    from chat.models.generation import Generation
 
 # The longest branch that is read for a prompt.
 BRANCH_MAX_MESSAGES = 10_000
@@ -124,6 +128,20 @@ class Message(models.Model):
             raise RequestRefused(
                 "busy", _("The previous answer is still running. Wait for it to finish, or stop it.")
             )
+
+    def generation_to_continue(self) -> Generation:
+        """Return the generation that ended this answer early. Raises RequestRefused: `bad_parent`, `busy`."""
+        last = self.generations.order_by("-id").first()
+        if last is None:
+            raise RequestRefused("bad_parent", _("Only an answer can be continued."))
+        if last.is_active:
+            raise RequestRefused("busy", _("This answer is still being written."))
+        if not self.text.strip():
+            text = _("This answer has no text to continue. Use “Regenerate” to get a new one.")
+            raise RequestRefused("bad_parent", text)
+        if not last.can_resume:
+            raise RequestRefused("bad_parent", _("This answer is complete and cannot be continued."))
+        return last
 
     @staticmethod
     def siblings(messages: Iterable[Message]) -> dict[int, list[int]]:

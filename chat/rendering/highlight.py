@@ -14,11 +14,14 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Token
 
-from chat.rendering.deadline import Deadline
+from chat.rendering.deadline import Deadline, DeadlineExceeded
+from chat.rendering.parts import in_parts, parts
 
 IN_PROCESS_MAX_CHARS = 10_000
 IN_PROCESS_MAX_LINE_CHARS = 500
 MAX_CHARS = 50_000
+# Coloured pieces of all code of a text; layout of 15,000 takes 100 ms.
+MAX_SPANS = 15_000
 
 # Our names for kinds of code, each for a subtree of Pygments' tokens.
 CLASSES = {
@@ -61,11 +64,48 @@ LANGUAGES = frozenset(_LANGUAGE_NAMES.split())
 _ALIASES = {"jsonc": "json", "patch": "diff", "sqlite": "sqlite3", "svg": "xml"}
 
 
+class Painter:
+    """Highlights the code of one text.
+
+    With `slow_deadline`, code that exceeds it has no colours. Without it, code that may be slow raises
+    DeadlineExceeded, and the child process has to try.
+    """
+
+    def __init__(self, deadline: Deadline, slow_deadline: Deadline | None) -> None:
+        self._deadline = deadline
+        self._slow_deadline = slow_deadline
+        self._spans = 0
+
+    def paint(self, code: str, language: str) -> str:
+        """Return `code` as HTML. Raises DeadlineExceeded."""
+        if self._spans > MAX_SPANS:
+            return highlight(code, "", self._deadline)
+        painted = self._painted(code, language)
+        self._spans += painted.count("<span")
+        return painted
+
+    def _painted(self, code: str, language: str) -> str:
+        if self._slow_deadline is None:
+            if may_be_slow(code, language):
+                raise DeadlineExceeded
+            return highlight(code, language, self._deadline)
+        try:
+            return highlight(code, language, self._slow_deadline)
+        except DeadlineExceeded:
+            return highlight(code, "", self._deadline)
+
+
 def highlight(code: str, language: str, deadline: Deadline) -> str:
-    """Return `code` as HTML, with colours where its language has any. Raises DeadlineExceeded."""
-    if not _is_supported(code, language):
-        return escape(code)
-    return "".join(_spans(_lexer(language), code, deadline))
+    """Return `code` as HTML, with colours where its language has any. Raises DeadlineExceeded.
+
+    Long code is divided into parts.
+    """
+    pieces = list(parts(code))
+    if _is_supported(code, language):
+        painted = _in_pieces(pieces, _tokens(_lexer(language), code, deadline))
+    else:
+        painted = [escape(piece) for piece in pieces]
+    return in_parts(painted)
 
 
 def may_be_slow(code: str, language: str) -> bool:
@@ -88,11 +128,30 @@ def _lexer(language: str) -> Lexer:
     return get_lexer_by_name(_ALIASES.get(language, language), stripnl=False, ensurenl=False)
 
 
-def _spans(lexer: Lexer, code: str, deadline: Deadline) -> Iterable[str]:
+def _tokens(lexer: Lexer, code: str, deadline: Deadline) -> Iterable[tuple[str, str]]:
+    """Yield pairs of class and text."""
     for name, tokens in groupby(lexer.get_tokens(code), key=lambda token: _class_of(token[0])):
         deadline.check()
-        text = escape("".join(text for _type, text in tokens))
-        yield f'<span class="{name}">{text}</span>' if name and not text.isspace() else text
+        yield name, "".join(text for _type, text in tokens)
+
+
+def _in_pieces(pieces: list[str], tokens: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the HTML of each piece of the code that `tokens` make up."""
+    painted = [""] * len(pieces)
+    number, room = 0, len(pieces[0])
+    for name, text in tokens:
+        while text:
+            if not room and number + 1 < len(pieces):
+                number += 1
+                room = len(pieces[number])
+            head, text = text[: room or None], text[room or len(text) :]
+            room -= len(head)
+            painted[number] += _span(name, head)
+    return painted
+
+
+def _span(name: str, text: str) -> str:
+    return f'<span class="{name}">{escape(text)}</span>' if name and not text.isspace() else escape(text)
 
 
 @lru_cache(maxsize=512)

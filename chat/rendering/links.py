@@ -1,36 +1,29 @@
-"""Links: which URLs may be followed, bare URLs in the text, and images as links."""
+"""Links: which URLs may be followed, bare URLs in the text, and definitions such as `[1]: https://…`."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
-from linkify_it import LinkifyIt
-from linkify_it.main import Match
-from markdown_it.rules_core import StateCore
-from markdown_it.token import Token
+from markdown_it.rules_inline import StateInline
 
 from chat.rendering.sanitize import URL_SCHEMES
 
+_BEFORE_URL = re.compile(r"(?:^|[^A-Za-z0-9+.-])(https?)\Z", re.IGNORECASE)
 # Text without spaces, as Chinese and Japanese, separates a URL from what follows by these marks only.
-_ENDS_BEFORE_MARK = re.compile(r"[^\s，。、；：！？（）「」『』【】〈〉《》〔〕｛｝｡､｢｣“”…]*")
-# Emphasis around a URL, not a part of it.
-_EMPHASIS = "*_~"
+_MARKS = r"\s<>\"`\\，。、；：！？（）「」『』【】〈〉《》〔〕｛｝｡､｢｣“”‘’…"
+_URL_REST = re.compile(
+    rf"://(?:\[[0-9A-Fa-f:.]+\])?[^{_MARKS}/?#()\[\]{{}}|^&*'!,;=~+]*(?:[/?#][^{_MARKS}]*)?"
+)
+# A host in ASCII ends where another script begins: "https://example.org的网站".
+_ASCII_HOST = re.compile(r"://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?=[^\x00-\x7f])")
+_HAS_HOST = re.compile(r"://[^\s/?#:.]")
+# Punctuation of the sentence and emphasis around a URL.
+_TRAILING = "?!.,:;*_~'"
+_BRACKETS = {")": "(", "]": "["}
 
-
-class BareUrls(LinkifyIt):
-    """Find URLs that stand in the text without Markdown around them; http and https only."""
-
-    def __init__(self) -> None:
-        # `//host` would have no scheme, and of `mailto:x@y` the library shows only `x@y`.
-        super().__init__({"//": None, "ftp:": None, "mailto:": None})
-
-    def match_at_start(self, text: str) -> Match | None:
-        """Return the URL with its scheme at the start of `text`."""
-        end = _ENDS_BEFORE_MARK.match(text)
-        assert end
-        match = super().match_at_start(end[0])
-        if match:
-            match.url = match.text = match.url.rstrip(_EMPHASIS)
-        return match
+_DEFINITION = re.compile(
+    r"[ \t]*\[([^\[\]\n]{1,200})\]:[ \t]*<?((?:https?://|mailto:)[^\s<>]+)", re.IGNORECASE
+)
+_REFERENCE = re.compile(r"\[([^\[\]\n]{1,200})\]")
 
 
 def may_be_followed(url: str) -> bool:
@@ -39,25 +32,62 @@ def may_be_followed(url: str) -> bool:
     return bool(colon and rest) and scheme.lower() in URL_SCHEMES
 
 
-def images_to_links(state: StateCore) -> None:
-    """Replace images by links: loading a remote image would reveal the reader to its host."""
-    for token in state.tokens:
-        if token.type == "inline" and token.children:
-            token.children = list(_without_images(token.children))
+def bare_url(state: StateInline, silent: bool) -> bool:
+    """Parse an http or https URL that stands in the text without Markdown around it."""
+    if silent or state.linkLevel or not state.src.startswith("://", state.pos):
+        return False
+    scheme = _BEFORE_URL.search(state.src[max(0, state.pos - 6) : state.pos])
+    if not scheme or not state.pending.endswith(scheme[1]):
+        return False
+    rest = _rest_of_url(state)
+    if not _HAS_HOST.match(rest):
+        return False
+    url = scheme[1] + rest
+    state.pending = state.pending[: -len(scheme[1])]
+    state.push("link_open", "a", 1).attrSet("href", state.md.normalizeLink(url))
+    state.push("text", "", 0).content = url
+    state.push("link_close", "a", -1)
+    state.pos += len(rest)
+    return True
 
 
-def _without_images(tokens: Sequence[Token]) -> Iterable[Token]:
-    is_in_link = False
-    for token in tokens:
-        if token.type in {"link_open", "link_close"}:
-            is_in_link = token.type == "link_open"
-        if token.type == "image":
-            url = str(token.attrs["src"])
-            label = Token("text", "", 0, content=token.content.strip() or url)
-            yield from [label] if is_in_link else _link(url, label)
-        else:
-            yield token
+def _rest_of_url(state: StateInline) -> str:
+    found = _ASCII_HOST.match(state.src, state.pos, state.posMax)
+    found = found or _URL_REST.match(state.src, state.pos, state.posMax)
+    assert found
+    return _without_trailing(found[0])
 
 
-def _link(url: str, label: Token) -> list[Token]:
-    return [Token("link_open", "a", 1, attrs={"href": url}), label, Token("link_close", "a", -1)]
+def _without_trailing(url: str) -> str:
+    """Return `url` without the punctuation at its end, and without closing brackets that it does not open."""
+    surplus = {closing: url.count(closing) - url.count(opening) for closing, opening in _BRACKETS.items()}
+    end = len(url)
+    while end and (url[end - 1] in _TRAILING or surplus.get(url[end - 1], 0) > 0):
+        if url[end - 1] in surplus:
+            surplus[url[end - 1]] -= 1
+        end -= 1
+    return url[:end]
+
+
+def definitions_in(paragraph: str) -> Iterable[tuple[str, str]]:
+    """Yield label and URL of each line that defines a link, such as `[1]: https://example.org "Title"`."""
+    for line in paragraph.split("\n"):
+        match = _DEFINITION.match(line)
+        if match:
+            yield _normalized(match[1]), match[2]
+
+
+def references_in(text: str, definitions: Mapping[str, str]) -> Iterable[tuple[str, str | None]]:
+    """Yield pieces of `text`: the `[label]` of a definition with its URL, other text with None."""
+    position = 0
+    for match in _REFERENCE.finditer(text):
+        url = definitions.get(_normalized(match[1]))
+        if url:
+            yield text[position : match.start()], None
+            yield match[0], url
+            position = match.end()
+    yield text[position:], None
+
+
+def _normalized(label: str) -> str:
+    return " ".join(label.lower().split())

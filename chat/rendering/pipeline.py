@@ -24,8 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from chat.rendering.deadline import CHILD_TIME_LIMIT_S, TIME_LIMIT_S, Deadline, DeadlineExceeded
-from chat.rendering.highlight import escape
 from chat.rendering.markdown import to_html
+from chat.rendering.writer import plain
 from chat.text import clean
 
 logger = logging.getLogger(__name__)
@@ -84,8 +84,3 @@ def render_in_child(text: str) -> str:
         check=True,
     )
     return child.stdout.decode()
-
-
-def plain(text: str) -> str:
-    """Return `text` escaped, as one preformatted block."""
-    return f'<pre class="plain" dir="auto">{escape(text)}</pre>'

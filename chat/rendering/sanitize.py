@@ -7,22 +7,37 @@ from chat.rendering.highlight import CLASSES
 URL_SCHEMES = frozenset({"http", "https", "mailto"})
 
 ALLOWED_CLASSES = {
-    "div": {"code", "table"},
+    "div": {"code", "formula", "table"},
+    "li": {"task"},
     "pre": {"plain"},
-    "span": set(CLASSES.values()),
+    "span": {"formula", "part", *CLASSES.values()},
     "th": {"center", "right"},
     "td": {"center", "right"},
 }
 _BLOCKS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote", "table", "pre"}
 ALLOWED_TAGS = _BLOCKS | {
     *("li", "thead", "tbody", "tr", "th", "td", "div", "span"),
-    *("hr", "br", "strong", "em", "s", "code", "a"),
+    *("hr", "br", "strong", "em", "s", "code", "a", "sub", "sup", "kbd", "input"),
 }
-_ALLOWED_ATTRIBUTES = {"*": set[str](), "a": {"href", "title"}, "ol": {"start"}, "div": {"data-language"}}
+_ALLOWED_ATTRIBUTES = {
+    "*": set[str](),
+    "a": {"href", "title"},
+    "ol": {"start"},
+    "li": {"value"},
+    "div": {"data-language", "data-title"},
+}
 _ALLOWED_VALUES: dict[str, dict[str, set[str]]] = {
     **{tag: {"dir": {"auto"}} for tag in _BLOCKS},
     "div": {"dir": {"ltr"}, "tabindex": {"0"}},
     "pre": {"dir": {"auto"}, "tabindex": {"0"}},
+    "span": {"dir": {"ltr"}},
+    # The box of a task.
+    "input": {
+        "type": {"checkbox"},
+        "disabled": {""},
+        "checked": {""},
+        "aria-label": {"done", "not done"},
+    },
 }
 _cleaner = nh3.Cleaner(
     tags=ALLOWED_TAGS,

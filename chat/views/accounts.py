@@ -8,13 +8,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login, update_session_auth_hash
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm, UserCreationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -22,6 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from chat.errors import RequestRefused
 from chat.models.sign_in import SigninFailure, SigninLink
+from chat.views.access import account_page
 
 # `login` requires a backend name if the user did not come from `authenticate`.
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -91,7 +92,7 @@ def signin_link(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @never_cache
-@login_required
+@account_page
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 def password_set(request: HttpRequest) -> HttpResponse:
@@ -108,6 +109,7 @@ def password_set(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/password_set.html", {"form": form})
 
 
+@method_decorator(account_page, name="dispatch")
 class PasswordChange(PasswordChangeView):
     """Change the password. All other sessions of the user end."""
 
@@ -122,7 +124,7 @@ class PasswordChange(PasswordChangeView):
 
 
 @never_cache
-@login_required
+@account_page
 @require_http_methods(["GET", "HEAD"])
 def password_changed(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/password_changed.html")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from chat.views import origins
+
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Reject a form with a missing or an outdated CSRF token."""
-    return render(request, "403_csrf.html", status=HTTPStatus.FORBIDDEN)
+    """Reject a form with a missing or outdated CSRF token, or from an unknown address."""
+    address = origins.unknown_address(request)
+    if address:
+        origins.report(address)
+    context = {"address": address, "public_url": settings.PUBLIC_URL}
+    return render(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -51,6 +51,14 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "reload": _("Reload"),
     "signedOut": _("You have been signed out. Your text is saved."),
     "signIn": _("Sign in"),
+    "unknownAddress": _(
+        "The site does not know the address in your browser, so nothing can be sent from here. "
+        "Your text is saved. Please tell the person who runs this site."
+    ),
+    "unknownAddressStaff": _(
+        "The site does not know the address in your browser, so nothing can be sent from here. "
+        "If a proxy in front of it ends TLS, set CHATSITE_PUBLIC_URL={address} and restart the server."
+    ),
     "otherUser": _("Another user has signed in on this browser. Your text is saved for you."),
     # Copying
     "code": _("code"),

@@ -16,6 +16,7 @@ from chat.models import Conversation, Message, Model
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
 from chat.views.forms import NewSettingsForm
 from chat.views.js_messages import JS_MESSAGES
+from chat.views.origins import known_addresses
 from chat.views.sidebar import sidebar_of
 from chat.views.transcript import MessagePage, message_page, new_client_id, number_from
 
@@ -62,6 +63,7 @@ def page(
         "sidebar": sidebar_of(request, conversation),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,
+        "known_addresses": known_addresses(request),
         "js_messages": JS_MESSAGES,
     }
     return render(request, "chat/chat.html", context, status=composer.status)

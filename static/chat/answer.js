@@ -1,7 +1,8 @@
 // One answer in progress: applies its events in order and draws them, once per animation frame.
 
+import { addCodeHeads } from "./clipboard.js";
 import { announce, translate } from "./config.js";
-import { MarkdownStream } from "./markdown.js";
+import { appendPlain, MarkdownStream } from "./markdown.js";
 
 // The server pauses for a page that is far behind, and each acknowledgement costs it some work. So
 // acknowledge rarely, except when much text is unacknowledged.
@@ -22,6 +23,7 @@ export class Answer {
   #text = "";
   #undrawn = "";
   #thinking = "";
+  #undrawnThinking = "";
   #prefix = "";
   #markdown;
   #model = "";
@@ -31,7 +33,7 @@ export class Answer {
   #ackTimer = 0;
   #ackedSeq = 0;
   #unackedChars = 0;
-  // While a draw is scheduled: the last event that is already drawn.
+  // While something is not drawn: the last event that is already drawn.
   #drawnSeq = 0;
   #countdown = 0;
   // The highest seq that arrived after a gap.
@@ -86,6 +88,11 @@ export class Answer {
 
   // Stop updating the article.
   detach() {
+    this.#stop();
+    this.#markdown.detach();
+  }
+
+  #stop() {
     this.#isOver = true;
     clearInterval(this.#countdown);
     clearTimeout(this.#ackTimer);
@@ -109,6 +116,7 @@ export class Answer {
         return this.#continued(event);
       case "thinking":
         this.#thinking += event.text;
+        this.#undrawnThinking += event.text;
         return this.#schedule();
       case "delta":
         this.#isContinuing = false;
@@ -193,7 +201,7 @@ export class Answer {
   }
 
   #ended(event) {
-    this.detach();
+    this.#stop();
     this.#markdown.end();
     this.#article.classList.remove("is-active", "is-writing");
     // Shown until the server's final article replaces this one.
@@ -217,7 +225,7 @@ export class Answer {
 
   #schedule() {
     if (this.#drawTimer) return;
-    this.#drawnSeq = this.#seq - 1;
+    if (this.#markdown.isDrawn) this.#drawnSeq = this.#seq - 1;
     this.#frame = requestAnimationFrame(() => this.#draw());
     this.#drawTimer = setTimeout(() => this.#draw(), FRAME_WITHIN_MS);
   }
@@ -230,9 +238,10 @@ export class Answer {
 
   #draw() {
     this.#cancelDraw();
-    if (this.#thinking.length !== this.#thoughts.textContent.length) {
-      this.#thoughts.textContent = this.#thinking;
-      this.#thinkingBox.hidden = !this.#thinking;
+    if (this.#undrawnThinking) {
+      appendPlain(this.#thoughts, this.#undrawnThinking);
+      this.#undrawnThinking = "";
+      this.#thinkingBox.hidden = false;
       this.#thoughtSince ||= performance.now();
       if (!this.#text) this.#showWriting("thinking");
     }
@@ -245,11 +254,12 @@ export class Answer {
 
   #redraw() {
     this.#undrawn = "";
-    this.#body.replaceChildren();
-    this.#body.classList.remove("is-plain");
-    this.#markdown = new MarkdownStream(this.#body);
+    this.#undrawnThinking = "";
+    this.#markdown?.detach();
+    this.#markdown = new MarkdownStream(this.#body, () => addCodeHeads(this.#article));
     if (this.#text) this.#markdown.write(this.#text);
-    this.#thoughts.textContent = this.#thinking;
+    this.#thoughts.replaceChildren();
+    appendPlain(this.#thoughts, this.#thinking);
     this.#thinkingBox.hidden = !this.#thinking;
     this.#article.classList.toggle("is-writing", Boolean(this.#text));
   }
@@ -293,9 +303,10 @@ export class Answer {
     this.#ackTimer = setTimeout(() => {
       this.#ackTimer = 0;
       this.#unackedChars = 0;
-      const seq = this.#drawTimer ? this.#drawnSeq : this.#seq;
+      const isDrawn = !this.#drawTimer && this.#markdown.isDrawn;
+      const seq = isDrawn ? this.#seq : this.#drawnSeq;
       if (seq > this.#ackedSeq && this.#socket.send({ type: "ack", generation: this.generation, seq })) this.#ackedSeq = seq;
-      if (this.#drawTimer) this.#scheduleAck();
+      if (!isDrawn) this.#scheduleAck();
     }, isSoon ? ACK_SOON_MS : ACK_EVERY_MS);
   }
 

@@ -69,7 +69,8 @@ def test_hostile_markdown_is_harmless_while_it_streams(chat):
     send(chat, f"[[rate=15 text={HOSTILE} and more words to come until it is over, slowly, word by word.]]")
     chat.wait_for_selector(".streaming a[href='https://ok.example']")
     hrefs = chat.eval_on_selector_all(".streaming a", "links => links.map(link => link.getAttribute('href'))")
-    assert [href for href in hrefs if href] == ["https://ok.example"]
+    # An image is a link, so that nothing is fetched.
+    assert [href for href in hrefs if href] == ["http://evil.example/i.png", "https://ok.example"]
     assert chat.locator("article.answer img").count() == 0
     wait_until_final(chat)
     assert chat.locator("article.answer img, a[href^=javascript]").count() == 0

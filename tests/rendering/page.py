@@ -32,6 +32,7 @@ def assert_harmless(html):
     for tag, attributes in Page(html).tags:
         assert tag in ALLOWED_TAGS
         assert set(attributes) <= {
+            *("type", "disabled", "checked", "aria-label", "value", "data-title"),
             "href",
             "rel",
             "target",

@@ -46,7 +46,10 @@ def test_a_table_scrolls_in_its_own_box_and_is_aligned_by_class():
 def test_code_says_its_language_and_is_coloured_by_class():
     html = render('```python title="x.py"\ndef f():\n    return "a<b"\n```')
 
-    assert '<div class="code" dir="ltr" data-language="python"><pre tabindex="0"><code>' in html
+    assert (
+        '<div class="code" dir="ltr" data-language="python" data-title="python title=&quot;x.py&quot;">'
+        in html
+    )
     assert '<span class="k">def</span> <span class="nf">f</span>' in html
     assert '<span class="s">"a&lt;b"</span>' in html
     assert "style" not in html

@@ -87,6 +87,8 @@ def test_renaming_in_the_list_and_on_a_page(client, exchange):
     assert response["HX-Trigger"] == "conversations-changed"
     assert Conversation.objects.get(pk=pk).title == "A new name"
     assert client.post(reverse("rename", args=[pk]), {"title": "B"}).status_code == 302
+    assert client.post(reverse("rename", args=[pk]), {"title": "C\0D"}).status_code == 302
+    assert Conversation.objects.get(pk=pk).title == "CD"
     refused = client.post(reverse("rename", args=[pk]), {"title": " "}, headers=HTMX)
     assert refused.status_code == 422
 

@@ -1,0 +1,116 @@
+"""While an answer is written and when it is final, the page shows the same words in the same structure."""
+
+import difflib
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from chat.rendering import limits, render
+from chat.rendering.blocks import blocks, normalize
+from chat.rendering.deadline import Deadline
+from chat.rendering.grammar import parser
+from tests.rendering.texts import FRAGMENTS, HOSTILE, SPEC, TEXTS
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+SITE = "http://views.test"
+TYPES = {".js": "text/javascript", ".css": "text/css"}
+
+
+@pytest.fixture
+def views(page):
+    """Return a blank page with the policy of the chat page, which can load the page's modules."""
+
+    def serve(route):
+        name = route.request.url.removeprefix(SITE)
+        if name == "/":
+            policy = {"Content-Security-Policy": "default-src 'none'; script-src 'self'"}
+            return route.fulfill(body="<!doctype html>", content_type="text/html", headers=policy)
+        return route.fulfill(path=ROOT / name[1:], content_type=TYPES[Path(name).suffix])
+
+    page.route(f"{SITE}/**", serve)
+    page.goto(SITE + "/")
+    return page
+
+
+def assert_alike(views, cases):
+    script = "async cases => (await import('/tests/rendering/compare.js')).differences(cases)"
+    for found in views.evaluate(script, cases):
+        lines = difflib.unified_diff(
+            found["server"].split("\n"), found["drawn"].split("\n"), "server", "page", n=2
+        )
+        pytest.fail(
+            f"{found['text'][:300]!r} at {found['at']}:\n" + "\n".join(line[:300] for line in [*lines][:40]),
+            pytrace=False,
+        )
+
+
+def case(text, rng, *, with_prefixes=True):
+    """Return a text with the ends of its pieces, and the server's HTML at each end of a block."""
+    # The page counts UTF-16 units.
+    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    ends = (
+        sorted(rng.sample(range(1, units), min(units - 1, rng.choice([3, 20, units])))) if units > 1 else []
+    )
+    prefixes = {}
+    if with_prefixes:
+        for end in block_ends(text):
+            unit = len(text[:end].encode("utf-16-le", "surrogatepass")) // 2
+            prefixes[unit] = render(text[:end])
+    pieces = sorted({*ends, *prefixes} - {0, units})
+    return {
+        "text": text,
+        "pieces": pieces,
+        "prefixes": {str(key): html for key, html in prefixes.items()},
+        "html": render(text),
+    }
+
+
+def block_ends(text):
+    """Return where blocks end: before a blank line that another block follows."""
+    if normalize(text) != text:
+        return []
+    found = list(blocks(parser(Deadline(10)), text))
+    # Blank lines before the first block belong to none.
+    offset, ends = len(text) - sum(len(block.source) for block in found), []
+    for block in found[:-1]:
+        offset += len(block.source)
+        ends.append(offset)
+    return ends
+
+
+def test_each_text_is_shown_alike_while_it_is_written_and_when_it_is_final(views):
+    rng = random.Random(1)
+    cases = [case(text, rng) for text, _words in TEXTS.values() for _ in range(3)]
+
+    assert_alike(views, cases)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_text_is_shown_alike(views, name):
+    assert_alike(views, [case(HOSTILE[name], random.Random(1), with_prefixes=False)])
+
+
+def test_the_limits_of_both_views_are_equal():
+    source = (ROOT / "static/chat/rendering/limits.js").read_text()
+    in_page = {
+        name: int(value.replace("_", "")) for name, value in re.findall(r"const (\w+) = ([\d_]+);", source)
+    }
+
+    assert in_page == {name: value for name, value in vars(limits).items() if name.isupper()}
+
+
+@pytest.mark.parametrize("name", ["commonmark-0.31.2", "gfm-0.29"])
+def test_the_examples_of_the_specifications_are_shown_alike(views, name):
+    rng = random.Random(2)
+    assert_alike(views, [case(text, rng) for text in json.loads((SPEC / f"{name}.json").read_text())])
+
+
+def test_random_texts_are_shown_alike(views):
+    rng = random.Random(3)
+    texts = ["".join(rng.choices(FRAGMENTS, k=rng.randrange(2, 14))) for _ in range(400)]
+    assert_alike(views, [case(text, rng) for text in texts])

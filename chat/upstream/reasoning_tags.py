@@ -24,7 +24,7 @@ _CLOSING = re.compile(rf"</({'|'.join(NAMES)})>", re.IGNORECASE)
 SEARCHED_MAX_CHARS = 400_000
 
 
-class _State(Enum):
+class _Phase(Enum):
     START = auto()
     REASONING = auto()
     AFTER_REASONING = auto()
@@ -38,7 +38,7 @@ class ReasoningTags:
     """Separates the text of one answer, in pieces of any size, into reasoning and answer."""
 
     def __init__(self) -> None:
-        self._state = _State.START
+        self._phase = _Phase.START
         self._has_reasoning = False
         # The end of the text so far that may be the beginning of a tag.
         self._held = ""
@@ -50,12 +50,12 @@ class ReasoningTags:
         """Return what `text` completes."""
         if self._held:
             text, self._held = self._held + text, ""
-        match self._state:
-            case _State.UNCHANGED:
+        match self._phase:
+            case _Phase.UNCHANGED:
                 return _delta(text)
-            case _State.TEXT:
+            case _Phase.TEXT:
                 return self._in_text(text)
-            case _State.REASONING:
+            case _Phase.REASONING:
                 return self._in_reasoning(text)
             case _:
                 return self._before_text(text)
@@ -63,21 +63,21 @@ class ReasoningTags:
     def end(self) -> list[Piece]:
         """Return what was held back; the answer has ended."""
         held, self._held = self._held, ""
-        return _thinking(held) if self._state is _State.REASONING else _delta(held)
+        return _thinking(held) if self._phase is _Phase.REASONING else _delta(held)
 
     def _before_text(self, text: str) -> list[Piece]:
         """Handle the start of the answer, and what follows a block of reasoning."""
         if opening := _OPENING.match(text):
-            self._state = _State.REASONING
+            self._phase = _Phase.REASONING
             return self._in_reasoning(text[opening.end() :])
         start = text.lstrip()
         if any(tag.startswith(start.lower()) for tag in _OPENING_TAGS):
             self._held = text
             return []
-        if self._state is _State.AFTER_REASONING:
-            self._state = _State.UNCHANGED
+        if self._phase is _Phase.AFTER_REASONING:
+            self._phase = _Phase.UNCHANGED
             return _delta(start)
-        self._state = _State.TEXT
+        self._phase = _Phase.TEXT
         return self._in_text(text)
 
     def _in_reasoning(self, text: str) -> list[Piece]:
@@ -86,7 +86,7 @@ class ReasoningTags:
             kept = _chars_of_partial_tag(text)
             self._held = text[len(text) - kept :]
             return self._reasoning(text[: len(text) - kept])
-        self._state = _State.AFTER_REASONING
+        self._phase = _Phase.AFTER_REASONING
         return self._reasoning(text[: closing.start()]) + self._before_text(text[closing.end() :])
 
     def _reasoning(self, text: str) -> list[Piece]:
@@ -105,9 +105,9 @@ class ReasoningTags:
         before = "".join(self._passed_on) + text[: closing.start()]
         self._passed_on.clear()
         if _mentions_tags(before):
-            self._state = _State.UNCHANGED
+            self._phase = _Phase.UNCHANGED
             return _delta(text)
-        self._state = _State.AFTER_REASONING
+        self._phase = _Phase.AFTER_REASONING
         restarted: list[Piece] = [events.Restarted(events.BECAME_REASONING)]
         return restarted + _thinking(before) + self._before_text(text[closing.end() :])
 
@@ -117,7 +117,7 @@ class ReasoningTags:
         self._passed_on_chars += len(text)
         if self._passed_on_chars > SEARCHED_MAX_CHARS:
             self._passed_on.clear()
-            self._state = _State.UNCHANGED
+            self._phase = _Phase.UNCHANGED
         return _delta(text)
 
 

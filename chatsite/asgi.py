@@ -9,16 +9,19 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import WebsocketDenier
+from django import setup
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.http.request import split_domain_port, validate_host
 from django.urls import path, re_path
 
-http = get_asgi_application()
+setup(set_prefix=False)
 
 from chat.views import origins  # noqa: E402 - models can be imported only after the line above
 from chat.websocket.consumer import ChatConsumer  # noqa: E402
 from chatsite.forwarded import Application, Forwarded  # noqa: E402
+from chatsite.handler import SiteHandler  # noqa: E402
+
+http = SiteHandler()
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -208,9 +208,18 @@ LOG_LEVEL = env.choice("CHATSITE_LOG_LEVEL", "info", "debug", "warning", "error"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"without_readiness": {"()": "chatsite.logs.WithoutReadiness"}},
+    "filters": {
+        "without_readiness": {"()": "chatsite.logs.WithoutReadiness"},
+        "rejected_requests": {"()": "chatsite.logs.RejectedRequests"},
+    },
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "filters": ["rejected_requests"],
+        }
+    },
     # Libraries log from WARNING up: at INFO some log every request.
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
@@ -252,6 +261,11 @@ API_BODY_MAX_BYTES = env.number(
 )
 # A larger body moves to a file, in one step of the event loop: the default would be 2.5 MB.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# Forms. A character of a message or a system prompt (20,000) has at most twelve bytes when it is URL-encoded.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 12 * (MESSAGE_MAX_CHARS + 20_000) + 64 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+# No form has a file.
+DATA_UPLOAD_MAX_NUMBER_FILES = 0
 
 # -- calls to providers ---------------------------------------------------------------------------
 # Timeouts of one call; the row of a model may set its own.

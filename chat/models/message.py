@@ -84,7 +84,9 @@ class Message(models.Model):
         ASSISTANT = "assistant", gettext_lazy("model")
 
     conversation = models.ForeignKey("chat.Conversation", models.CASCADE, related_name="messages")
-    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
+    # A conversation is deleted as a whole. A cascade would collect its messages one by one, each by a
+    # recursive call for its parent.
+    parent = models.ForeignKey("self", models.DO_NOTHING, null=True, blank=True, related_name="children")
     role = models.CharField(gettext_lazy("role"), max_length=10, choices=Role)
     text = models.TextField(gettext_lazy("text"), blank=True)
     thinking = models.TextField(gettext_lazy("thinking"), blank=True)

@@ -21,6 +21,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_http_methods
 
 from chat.errors import RequestRefused
+from chat.models.registration import Registration
 from chat.models.sign_in import SigninFailure, SigninLink
 from chat.views.access import account_page
 
@@ -68,10 +69,9 @@ class Signin(LoginView):
         """
         # Keep the user name, so that only the password has to be typed again.
         form = SigninForm(self.request, initial={"username": self.request.POST.get("username", "")})
-        response = self.render_to_response(self.get_context_data(form=form, refusal=refused.message))
-        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
-        response.headers["Retry-After"] = str(math.ceil(refused.retry_after_s or 1))
-        return response
+        return _too_many(
+            self.render_to_response(self.get_context_data(form=form, refusal=refused.message)), refused
+        )
 
 
 @never_cache
@@ -141,6 +141,17 @@ def register(request: HttpRequest) -> HttpResponse:
         return redirect("chat")
     form: UserCreationForm[User] = UserCreationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
+        try:
+            Registration.check_in(request.META.get("REMOTE_ADDR") or "")
+        except RequestRefused as refused:
+            page = render(request, "accounts/register.html", {"form": form, "refusal": refused.message})
+            return _too_many(page, refused)
         login(request, form.save(), backend=BACKEND)
         return redirect("chat")
     return render(request, "accounts/register.html", {"form": form})
+
+
+def _too_many(page: HttpResponse, refused: RequestRefused) -> HttpResponse:
+    page.status_code = HTTPStatus.TOO_MANY_REQUESTS
+    page.headers["Retry-After"] = str(math.ceil(refused.retry_after_s or 1))
+    return page

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
@@ -22,6 +23,9 @@ from chat.models.generation import Generation
 from chat.models.started_generation import StartedGeneration
 
 logger = logging.getLogger(__name__)
+
+# Until they end; the event loop alone would not keep them.
+_storing: set[asyncio.Future[Any]] = set()
 
 type AskOperation = Callable[[], StartedGeneration]
 
@@ -55,9 +59,9 @@ async def start_here(
     Also return the task that runs it; None if it is a repeat, or if this process is not running or draining:
     its row then waits for another process. A caller that is cancelled meanwhile changes nothing.
     """
-    work = runner.background.start(_store_and_run(runner, user, operation), "start a generation")
-    if work is None:
-        return await store(runner.log.writer, user, operation), None
+    work = asyncio.ensure_future(_store_and_run(runner, user, operation))
+    _storing.add(work)
+    work.add_done_callback(_storing.discard)
     return await asyncio.shield(work)
 
 

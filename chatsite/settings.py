@@ -183,6 +183,7 @@ CSRF_FAILURE_VIEW = "chat.views.errors.csrf_failure"
 LOGIN_URL = "signin"
 LOGIN_REDIRECT_URL = "chat"
 LOGOUT_REDIRECT_URL = "signin"
+SESSION_ENGINE = "chatsite.sessions"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 REGISTRATION_IS_OPEN = env.boolean("CHATSITE_REGISTRATION", default=False)
 

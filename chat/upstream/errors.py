@@ -20,6 +20,7 @@ UpstreamError
 │   └── StreamedError      an error inside the stream
 ├── NotCalled              this program made no call
 │   ├── BreakerOpen        the model has failed repeatedly
+│   │   └── SwitchedOff    an operator has switched it off
 │   └── QueueFull          too many calls wait for a slot
 ├── ProcessLost            the process of this program that made the call ended
 └── AnswerUnusable · NotRunning · GaveUp
@@ -275,6 +276,13 @@ class BreakerOpen(NotCalled):
     code = "breaker_open"
     user_message = _("%(model)s is temporarily disabled after repeated failures.")
     advice = _("Try again%(wait)s, or choose another model.")
+
+
+class SwitchedOff(BreakerOpen):
+    """An operator holds the breaker open."""
+
+    user_message = _("%(model)s has been switched off by an administrator.")
+    advice = _("Choose another model.")
 
 
 class QueueFull(NotCalled):

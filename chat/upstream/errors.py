@@ -16,6 +16,7 @@ UpstreamError
 ├── BadStream              status 200, but not a complete answer
 │   ├── Cut                ended without a finish reason
 │   ├── Malformed · NotAStream
+│   ├── UnknownFinishReason  the text may be incomplete
 │   └── StreamedError      an error inside the stream
 ├── NotCalled              this program made no call
 │   ├── BreakerOpen        the model has failed repeatedly
@@ -35,6 +36,7 @@ What follows from each before the first delta:
 | Stalled, BadStream | yes | then | yes |
 | any of these with `x-should-retry: false` | no | at once | as above |
 | WrongKey, Forbidden, UnknownModel, Redirected, QuotaExhausted, NotRunning | no | at once | |
+| UnknownFinishReason | no | at once | |
 | ContextTooLong | once, with a shorter prompt | then, one with a larger context | |
 | Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the request is at fault | |
 | TotalTimedOut, GaveUp | no | no: the time or the calls are used up | |
@@ -252,6 +254,15 @@ class NotAStream(BadStream):
 class StreamedError(BadStream):
     code = "streamed_error"
     user_message = _("%(endpoint)s reported an error in the middle of the answer.")
+
+
+class UnknownFinishReason(BadStream):
+    """The answer ended for a reason that is not in the table of `finish_reasons.py`."""
+
+    code = "unknown_finish_reason"
+    user_message = _("%(model)s ended its answer for an unknown reason. It may be incomplete.")
+    retryable = False
+    counts_against = False
 
 
 class NotCalled(UpstreamError):

@@ -12,6 +12,7 @@ const ACK_SOON_CHARS = 32 * 1024;
 // A hidden page gets no animation frames, so draw after this time in any case.
 const FRAME_WITHIN_MS = 500;
 const FOLLOW_AGAIN_MS = 1_000;
+const LOADING_SHOWN_AFTER_S = 5;
 // A model that writes pauses for less.
 const QUIET_AFTER_MS = 5_000;
 
@@ -130,7 +131,7 @@ export class Answer {
         this.#undrawn += event.text;
         return this.#schedule();
       case "restarted":
-        return this.#restarted();
+        return this.#restarted(event);
       case "completed":
       case "stopped":
       case "failed":
@@ -143,7 +144,18 @@ export class Answer {
   #started({ model }) {
     if (this.#model && model !== this.#model) this.#addNote(translate("switched", { model }));
     this.#model = model;
-    if (!this.#isContinuing) this.#showStatus(translate("waiting", { model }), "is-waiting");
+    if (this.#isContinuing) return;
+    this.#showStatus(translate("waiting", { model }), "is-waiting");
+    this.#countLoading(model);
+  }
+
+  // Say from some seconds on how long the model has been silent, and why it may be.
+  #countLoading(model) {
+    const since = performance.now();
+    this.#countdown = setInterval(() => {
+      const seconds = Math.floor((performance.now() - since) / 1000);
+      if (seconds >= LOADING_SHOWN_AFTER_S) this.#showStatus(translate("loading", { model, seconds }), "is-waiting");
+    }, 1000);
   }
 
   #switched({ model, message }) {
@@ -175,8 +187,9 @@ export class Answer {
     this.#countdown = setInterval(tick, 500);
   }
 
-  #restarted() {
-    this.#addNote(translate("restarted"));
+  // With the reason "reasoning", the text so far comes again as thinking.
+  #restarted({ reason }) {
+    if (reason !== "reasoning") this.#addNote(translate("restarted"));
     this.#isContinuing = false;
     this.#text = this.#prefix;
     this.#thinking = "";

@@ -66,6 +66,7 @@ def _target_of(model: Model, base_url: str, api_key: str) -> upstream.Target:
         context_tokens=model.context_tokens,
         slots=model.endpoint.slots,
         continues=model.continuation != Model.Continuation.NONE,
+        refused=frozenset(model.refused_parameters),
     )
 
 

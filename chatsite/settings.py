@@ -183,6 +183,7 @@ CSRF_FAILURE_VIEW = "chat.views.errors.csrf_failure"
 LOGIN_URL = "signin"
 LOGIN_REDIRECT_URL = "chat"
 LOGOUT_REDIRECT_URL = "signin"
+SESSION_ENGINE = "chatsite.sessions"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 REGISTRATION_IS_OPEN = env.boolean("CHATSITE_REGISTRATION", default=False)
 
@@ -270,7 +271,9 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 0
 # -- calls to providers ---------------------------------------------------------------------------
 # Timeouts of one call; the row of a model may set its own.
 CONNECT_TIMEOUT_S = env.number("CHATSITE_CONNECT_TIMEOUT_S", 5.0, minimum=0.1, maximum=120)
-FIRST_TOKEN_TIMEOUT_S = env.number("CHATSITE_FIRST_TOKEN_TIMEOUT_S", 30.0, minimum=0.1, maximum=3600)
+FIRST_TOKEN_TIMEOUT_S = env.number("CHATSITE_FIRST_TOKEN_TIMEOUT_S", 60.0, minimum=0.1, maximum=3600)
+# For an endpoint in a private network, which may have to load its model first.
+FIRST_TOKEN_PRIVATE_TIMEOUT_S = FIRST_TOKEN_TIMEOUT_S if env.text("CHATSITE_FIRST_TOKEN_TIMEOUT_S") else 120.0
 # For a model with a healthy fallback, unless its row sets its own.
 FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S = env.number(
     "CHATSITE_FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S", 10.0, minimum=0.1, maximum=3600

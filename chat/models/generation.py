@@ -186,8 +186,8 @@ class Generation(models.Model):
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens per second between the first delta and the end."""
-        if not (self.first_delta_at and self.finished_at and self.output_tokens):
+        """Tokens per second between the first delta and the end; None if it was interrupted."""
+        if not (self.first_delta_at and self.finished_at and self.output_tokens) or self.recoveries:
             return None
         generating_s = (self.finished_at - self.first_delta_at).total_seconds()
         return self.output_tokens / generating_s if generating_s > 0 else None

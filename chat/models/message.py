@@ -67,12 +67,16 @@ class MessageQuerySet(models.QuerySet["Message"]):
             unread, above = unread + 1, parents[above]
         return found, unread
 
-    def newest_end(self, message_id: int) -> int:
-        """Return the id of the newest leaf below a message, or of the message itself."""
+    def newest_end(self, message_id: int, *, limit: int | None = None) -> int:
+        """Return the id of the newest leaf below a message, or of the message itself.
+
+        `limit`: go down no more than this many messages.
+        """
         newer = self.filter(pk__gt=message_id).order_by("pk")
         newest_child = dict(newer.values_list("parent_id", "pk"))
-        while message_id in newest_child:
+        while message_id in newest_child and limit != 0:
             message_id = newest_child[message_id]
+            limit = None if limit is None else limit - 1
         return message_id
 
 

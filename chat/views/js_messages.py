@@ -11,6 +11,8 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "queued": _("Waiting in the queue…"),
     "queuedAt": _("Waiting in the queue, position {position}…"),
     "waiting": _("Waiting for {model}…"),
+    "loading": _("Waiting for {model} ({seconds} s). It may be loading, or busy with other requests."),
+    "quiet": _("The model has paused for {seconds} s. Waiting for more…"),
     "thinking": _("Thinking…"),
     "thought": _("Thought for {seconds} s"),
     "retrying": _("{message} Attempt {attempt} of {of} in {seconds} s."),

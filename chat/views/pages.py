@@ -46,15 +46,18 @@ def page(
     composer: Composer | None = None,
     *,
     before: int | None = None,
+    until: int | None = None,
 ) -> HttpResponse:
-    """Render the whole chat page."""
+    """Render the whole chat page. `before`, `until`: see `message_page`."""
     composer = composer or Composer()
     offered = list(Model.objects.offered())
     wanted_id = composer.model_id or (conversation.model_id if conversation else None)
     model = next((model for model in offered if model.pk == wanted_id), offered[0] if offered else None)
     context = {
         "conversation": conversation,
-        "transcript": message_page(conversation, before=before) if conversation else MessagePage(None, []),
+        "transcript": message_page(conversation, before=before, until=until)
+        if conversation
+        else MessagePage(None, []),
         "composer": composer,
         "new_settings": None if conversation else _new_settings(composer),
         "is_sidebar_closed": request.COOKIES.get("sidebar") == "closed",
@@ -92,10 +95,10 @@ def chat(request: AuthenticatedRequest) -> HttpResponse:
 
 @signed_in("GET")
 def conversation(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Render the newest messages of a conversation, or those before `?before=`."""
+    """Render the newest messages of a conversation, those before `?before=`, or those up to `?until=`."""
     found = Conversation.get_for(request.user, pk)
     found.mark_seen()
-    return page(request, found, before=number_from(request, "before"))
+    return page(request, found, before=number_from(request, "before"), until=number_from(request, "until"))
 
 
 @signed_in("GET")

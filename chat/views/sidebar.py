@@ -39,6 +39,8 @@ class ConversationItem:
     conversation: Conversation
     title: SafeString
     snippet: SafeString | None = None
+    # The message in which it was found.
+    hit_id: int | None = None
     is_current: bool = False
     is_running: bool = False
     has_unseen_answer: bool = False
@@ -87,6 +89,7 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
             conversation,
             marked(str(conversation), words),
             _snippet(conversation, words),
+            hit_id=getattr(conversation, "hit_id", None),
             is_current=str(conversation.pk) == current_id,
             is_running=conversation.pk in running,
             has_unseen_answer=getattr(conversation, "has_unseen_answer", False),
@@ -111,8 +114,8 @@ def _with_snippets(found: ConversationQuerySet, word: str) -> ConversationQueryS
     # The folded text can be longer or shorter, so this is about where the word is in the text itself.
     at = search.position_in("text", word) * Length("text") / Length(search.Fold("text"))
     cut = Substr("text", Greatest(at - CUT_CHARS // 2, Value(1)), CUT_CHARS)
-    newest = holding.order_by("-pk").annotate(cut=cut).values("cut")[:1]
-    return found.annotate(cut=Subquery(newest))
+    newest = holding.order_by("-pk").annotate(cut=cut)
+    return found.annotate(cut=Subquery(newest.values("cut")[:1]), hit_id=Subquery(newest.values("pk")[:1]))
 
 
 def _snippet(conversation: Conversation, words: list[str]) -> SafeString | None:

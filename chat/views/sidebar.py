@@ -82,6 +82,9 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
     first, last = 0 if through else PAGE_CONVERSATIONS * (number - 1), PAGE_CONVERSATIONS * number
     # One more than is shown tells whether there are more, without counting all.
     conversations = list(found[first : last + 1])
+    if first and not conversations:  # there are fewer pages
+        number, first, last = 1, 0, PAGE_CONVERSATIONS
+        conversations = list(found[: last + 1])
     has_next = len(conversations) > last - first
     running = _running_ids(request)
     items = [

@@ -11,6 +11,7 @@ NAMES = (
     "memory",
     "slow_reader",
     "hostile_sockets",
+    "hostile_text",
     "long_conversation",
     "durability",
     "erase",

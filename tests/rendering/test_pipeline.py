@@ -10,13 +10,13 @@ from tests.rendering.page import Page, assert_harmless
 
 
 def test_a_long_text_is_rendered_in_a_child():
-    text = "# Title\n\n" + "Some **words** of a long answer.\n\n" * 7_000
+    text = "# Title\n\n" + "Some words of a long answer.\n\n" * 7_000
     assert len(text) > pipeline.CHILD_ABOVE_CHARS
 
     html = render(text)
 
     assert html.startswith('<h1 dir="auto">Title</h1>')
-    assert html.count("<strong>words</strong>") == 7_000
+    assert html.count("<p ") == 7_000
 
 
 def test_long_code_is_coloured_in_a_child(monkeypatch):
@@ -102,7 +102,7 @@ def test_nothing_is_lost_after_the_limits():
     text = "a *word*\n\n" * 10_000 + "the end"
     page = Page(render(text))
 
-    assert len(page.tags) < limits.MAX_ELEMENTS + 1_000
+    assert len(page.tags) < limits.MAX_ELEMENTS + 100
     assert page.text.count("word") == 10_000
     assert page.text.rstrip().endswith("the end")
 

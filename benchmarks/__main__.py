@@ -12,6 +12,7 @@ NAMES = (
     "slow_reader",
     "hostile_sockets",
     "hostile_text",
+    "hostile_posts",
     "long_conversation",
     "durability",
     "erase",

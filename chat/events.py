@@ -65,6 +65,10 @@ class Continued(_Event, frozen=True, tag="continued"):
     message: str
 
 
+# The reason of `Restarted` if the text so far turned out to be reasoning, and follows as `Thinking`.
+BECAME_REASONING = "reasoning"
+
+
 class Restarted(_Event, frozen=True, tag="restarted"):
     """Text and thinking of this generation start again, empty, after this event."""
 

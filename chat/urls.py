@@ -18,6 +18,7 @@ urlpatterns = [
     path("c/<uuid:pk>/restore/", sidebar.restore, name="restore"),
     path("c/<uuid:pk>/configure/", preferences.configure, name="configure"),
     path("m/<int:pk>/", messages.message, name="message"),
+    path("m/<int:pk>/find/", transcript.find, name="find"),
     path("m/<int:pk>/source/", messages.source, name="source"),
     path("m/<int:pk>/edit/", pages.edit, name="edit"),
     path("m/<int:pk>/regenerate/", answers.regenerate, name="regenerate"),

@@ -9,15 +9,19 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import WebsocketDenier
+from django import setup
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.http.request import split_domain_port, validate_host
 from django.urls import path, re_path
 
-http = get_asgi_application()
+setup(set_prefix=False)
 
-from chat.websocket.consumer import ChatConsumer  # noqa: E402 - models can be imported only after the line above
+from chat.views import origins  # noqa: E402 - models can be imported only after the line above
+from chat.websocket.consumer import ChatConsumer  # noqa: E402
 from chatsite.forwarded import Application, Forwarded  # noqa: E402
+from chatsite.handler import SiteHandler  # noqa: E402
+
+http = SiteHandler()
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -34,7 +38,13 @@ class SameOrigin:
         self._application = application
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        application = self._application if is_same_origin(scope) else WebsocketDenier.as_asgi()
+        application = self._application
+        if not is_same_origin(scope):
+            application = WebsocketDenier.as_asgi()
+            headers = dict(scope["headers"])
+            origin, host = (headers.get(name, b"").decode("latin-1") for name in (b"origin", b"host"))
+            if origins.is_this_site(origin, host):
+                origins.report(origin)
         await application(scope, receive, send)
 
 
@@ -48,7 +58,8 @@ def is_same_origin(scope: dict[str, Any]) -> bool:
         return True
     host = headers.get(b"host", b"").decode("latin-1")
     domain, _port = split_domain_port(host)
-    return validate_host(domain, settings.ALLOWED_HOSTS) and origin == _site(f"http://{host}")
+    scheme = "https" if scope.get("scheme") == "wss" else "http"  # wss: a trusted proxy said so
+    return validate_host(domain, settings.ALLOWED_HOSTS) and origin == _site(f"{scheme}://{host}")
 
 
 def _site(url: str) -> tuple[str, str, int] | None:

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import dj_database_url
-from django.conf.global_settings import LANGUAGES
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from dotenv import load_dotenv
@@ -80,7 +79,6 @@ MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -185,14 +183,14 @@ CSRF_FAILURE_VIEW = "chat.views.errors.csrf_failure"
 LOGIN_URL = "signin"
 LOGIN_REDIRECT_URL = "chat"
 LOGOUT_REDIRECT_URL = "signin"
+SESSION_ENGINE = "chatsite.sessions"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 REGISTRATION_IS_OPEN = env.boolean("CHATSITE_REGISTRATION", default=False)
 
-LANGUAGE_CODE = env.text("CHATSITE_LANGUAGE", "en")
-if LANGUAGE_CODE not in dict(LANGUAGES):
-    raise ImproperlyConfigured(
-        f"CHATSITE_LANGUAGE={LANGUAGE_CODE!r} is not a language code, such as en or de."
-    )
+# The interface is written in English. Django's own texts exist in many languages: with one of these, a page
+# would be half translated, and a screen reader would read it in the wrong voice.
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
 TIME_ZONE = env.text("CHATSITE_TIME_ZONE", "UTC")
 if TIME_ZONE not in available_timezones():
     raise ImproperlyConfigured(f"CHATSITE_TIME_ZONE={TIME_ZONE!r} is not a time zone, such as Europe/Berlin.")
@@ -211,9 +209,18 @@ LOG_LEVEL = env.choice("CHATSITE_LOG_LEVEL", "info", "debug", "warning", "error"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"without_readiness": {"()": "chatsite.logs.WithoutReadiness"}},
+    "filters": {
+        "without_readiness": {"()": "chatsite.logs.WithoutReadiness"},
+        "rejected_requests": {"()": "chatsite.logs.RejectedRequests"},
+    },
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "filters": ["rejected_requests"],
+        }
+    },
     # Libraries log from WARNING up: at INFO some log every request.
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
@@ -255,11 +262,18 @@ API_BODY_MAX_BYTES = env.number(
 )
 # A larger body moves to a file, in one step of the event loop: the default would be 2.5 MB.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# Forms. A character of a message or a system prompt (20,000) has at most twelve bytes when it is URL-encoded.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 12 * (MESSAGE_MAX_CHARS + 20_000) + 64 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+# No form has a file.
+DATA_UPLOAD_MAX_NUMBER_FILES = 0
 
 # -- calls to providers ---------------------------------------------------------------------------
 # Timeouts of one call; the row of a model may set its own.
 CONNECT_TIMEOUT_S = env.number("CHATSITE_CONNECT_TIMEOUT_S", 5.0, minimum=0.1, maximum=120)
-FIRST_TOKEN_TIMEOUT_S = env.number("CHATSITE_FIRST_TOKEN_TIMEOUT_S", 30.0, minimum=0.1, maximum=3600)
+FIRST_TOKEN_TIMEOUT_S = env.number("CHATSITE_FIRST_TOKEN_TIMEOUT_S", 60.0, minimum=0.1, maximum=3600)
+# For an endpoint in a private network, which may have to load its model first.
+FIRST_TOKEN_PRIVATE_TIMEOUT_S = FIRST_TOKEN_TIMEOUT_S if env.text("CHATSITE_FIRST_TOKEN_TIMEOUT_S") else 120.0
 # For a model with a healthy fallback, unless its row sets its own.
 FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S = env.number(
     "CHATSITE_FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S", 10.0, minimum=0.1, maximum=3600

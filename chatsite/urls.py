@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from chat.views import accounts, api_keys, health
 
+handler400 = "chat.views.errors.bad_request"
 handler500 = "chat.views.errors.server_error"
 
 urlpatterns = [

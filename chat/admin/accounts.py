@@ -14,7 +14,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from chat.admin.deletion import begin_erasure
 from chat.admin.logs import EMPTY_VALUE
+from chat.models import ApiKey, Conversation, Erasure, Generation, Message
 
 admin.site.unregister(User)
 
@@ -35,11 +37,38 @@ class UserAdmin(auth_admin.UserAdmin):  # type: ignore[type-arg]  # not generic 
         url = reverse("admin:chat_conversation_changelist")
         return format_html('<a href="{}?user__id__exact={}">{}</a>', url, user.pk, _("show"))
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        found: QuerySet[User] = super().get_queryset(request)
+        return found.filter(erasure=None)
+
+    def delete_model(self, request: HttpRequest, user: User) -> None:
+        self._erase(request, [user.pk])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._erase(request, list(queryset.values_list("pk", flat=True)))
+
+    def _erase(self, request: HttpRequest, ids: list[int]) -> None:
+        Erasure.objects.request_users(ids)
+        begin_erasure(self, request)
+
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Let superusers delete a user with all rows that belong to the user, read-only logs included."""
-        names, counts, missing, protected = super().get_deleted_objects(objs, request)
-        if request.user.is_superuser:
-            missing = set()
-        return names, counts, missing, protected
+        """Count the rows that are deleted too; Django would read all of them.
+
+        Superusers delete a user with all rows that belong to the user, read-only logs included.
+        """
+        ids = [user.pk for user in objs]
+        conversations = Conversation.objects.filter(user__in=ids)
+        counts = {
+            str(User._meta.verbose_name_plural): len(ids),
+            str(Conversation._meta.verbose_name_plural): conversations.count(),
+            str(Message._meta.verbose_name_plural): Message.objects.filter(
+                conversation__user__in=ids
+            ).count(),
+            str(Generation._meta.verbose_name_plural): Generation.objects.filter(user__in=ids).count(),
+            str(ApiKey._meta.verbose_name_plural): ApiKey.objects.filter(user__in=ids).count(),
+        }
+        is_allowed = request.user.is_superuser or not conversations.exists()
+        missing = set() if is_allowed else {str(Conversation._meta.verbose_name)}
+        return [str(user) for user in objs], counts, missing, []

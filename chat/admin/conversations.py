@@ -13,8 +13,9 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from chat.admin.deletion import begin_erasure
 from chat.admin.logs import LogAdmin, ago, number
-from chat.models import Conversation, Generation, Message
+from chat.models import Conversation, Erasure, Generation, Message
 
 MESSAGES_PER_PAGE = 50
 
@@ -136,6 +137,7 @@ class ConversationAdmin(LogAdmin):
             .annotate(count=Count("pk"))
             .values("count")
         )
+        found = found.filter(erasure=None)
         return found.annotate(messages_count=Coalesce(Subquery(counts, output_field=IntegerField()), 0))
 
     def get_search_results(
@@ -167,6 +169,10 @@ class ConversationAdmin(LogAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only superusers delete conversations here. It cannot be undone."""
         return bool(request.user.is_active and request.user.is_superuser)
+
+    def delete_model(self, request: HttpRequest, conversation: Conversation) -> None:
+        Erasure.objects.request_conversations([conversation.pk])
+        begin_erasure(self, request)
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest

@@ -48,7 +48,7 @@ class ChunkFormat:
                 return self._delta(wire.ChunkDelta(content=text))
             case events.Thinking(text):
                 return self._delta(wire.ChunkDelta(reasoning_content=text))
-            case events.Restarted() if self._has_text:
+            case events.Restarted(reason) if self._has_text and reason != events.BECAME_REASONING:
                 # Text that was sent cannot be taken back, so the rest is of no use to this client.
                 self._follower.stop_on_release = True
                 raise ApiError(

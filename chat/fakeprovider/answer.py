@@ -1,6 +1,7 @@
 """One scripted answer: its deltas, and their encoding as server-sent events or as JSON."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,14 @@ from chat.fakeprovider.chat_request import ChatRequest
 
 _NOISE_EVERY = 3  # noise: null content, empty choices, comments
 _ODD_CHARACTERS_EVERY = 10
+_ODD_USAGE = {
+    "floats": '{"prompt_tokens":5.0,"completion_tokens":9.5}',
+    "strings": '{"prompt_tokens":"5","completion_tokens":"many"}',
+    "empty": '""',
+}
+# The values of `usage` with which it is sent inside the finish event.
+_INSIDE = {"inline", *_ODD_USAGE}
+_FIRST_VALUE = re.compile(r'\{"\w+":(.*)\}', re.DOTALL)
 
 
 @dataclass
@@ -140,7 +149,8 @@ class EventEncoder:
 
     def __iter__(self) -> Iterator[tuple[bytes, int]]:
         """Yield events: their bytes, and how many deltas they carry."""
-        yield self._choice('{"role":"assistant","content":""}'), 0
+        mark = "\ufeff".encode() if self._behaviour.bom else b""
+        yield mark + self._choice('{"role":"assistant","content":""}'), 0
         behaviour = self._behaviour
         noise = self._noise() if behaviour.comments or behaviour.null_content or behaviour.no_choices else b""
         around = {key: self._around(key) for key in ("content", "refusal", "reasoning", "tool_calls")}
@@ -156,16 +166,32 @@ class EventEncoder:
 
     def _around(self, key: str) -> tuple[str, str, str]:
         """Return the bytes before, between and after a delta's encoded text, the same for all deltas."""
-        names = _reasoning_names(self._behaviour) if key == "reasoning" else (key,)
-        delta = ",".join(f'"{name}":\0' for name in names)
-        before, *between, after = self._choice("{" + delta + "}").decode().split("\0")
+        before, *between, after = self._choice(self._delta_of(key), is_text=True).decode().split("\0")
         return before, "".join(between), after
+
+    def _delta_of(self, key: str) -> str:
+        """Return the JSON of a delta with its text left open."""
+        if self._behaviour.shape == "parts" and key == "content":
+            return '{"content":[{"type":"reference","reference_ids":[1]},{"type":"text","text":\0}]}'
+        if self._behaviour.shape == "parts" and key == "reasoning":
+            return '{"content":[{"type":"thinking","thinking":[{"type":"text","text":\0}]}]}'
+        names = _reasoning_names(self._behaviour) if key == "reasoning" else (key,)
+        return "{" + ",".join(f'"{name}":\0' for name in names) + "}"
 
     def data(self, payload: str) -> bytes:
         return f"data: {payload}{self._eol}{self._eol}".encode()
 
-    def _choice(self, delta: str, finish: str = "null", extra: str = "") -> bytes:
-        choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}'
+    def _choice(self, delta: str, finish: str = "null", extra: str = "", *, is_text: bool = False) -> bytes:
+        behaviour = self._behaviour
+        if is_text and behaviour.early_finish:
+            finish = json.dumps(self._answer.finish)
+        shape, value = behaviour.shape, delta
+        if shape == "text":
+            value = _FIRST_VALUE.sub(r"\1", delta) if is_text else '""'
+        name = shape if shape in ("message", "text") else "delta"
+        choice = f'{{"index":0,"{name}":{value},"logprobs":null,"finish_reason":{finish}}}'
+        if behaviour.second_choice:
+            choice += ',{"index":1,"delta":{"content":"another answer"},"finish_reason":"length"}'
         return self.data(f'{self._head}, "choices":[{choice}]{extra}}}')
 
     def _noise(self) -> bytes:
@@ -183,7 +209,7 @@ class EventEncoder:
         if behaviour.role_only:
             end += self._choice('{"content":null}') + self._choice('{"content":""}')
         if answer.finish != "none":
-            extra = f',"usage":{usage}' if self._usage == "inline" else ""
+            extra = f',"usage":{_ODD_USAGE.get(self._usage, usage)}' if self._usage in _INSIDE else ""
             end += self._choice("{}", json.dumps(answer.finish), extra)
         if self._usage == "always":
             end += self.data(f'{self._head}, "choices":[],"usage":{usage}}}')

@@ -88,9 +88,17 @@ class Behaviour:
     no_done: bool = _word(False, "end without `[DONE]`")
     usage: str = _word(
         "auto",
-        "token counts: if requested, always, never, or inside the finish event",
-        choices="auto always never inline",
+        "token counts: if requested, always, never, or inside the finish event; or there, of an odd type",
+        choices="auto always never inline floats strings empty",
     )
+    shape: str = _word(
+        "delta",
+        "where the text is: `delta`, a list of parts there, `message`, or `text` as in the older API",
+        choices="delta parts message text",
+    )
+    early_finish: bool = _word(False, "the finish reason is sent with every delta, from the first one on")
+    second_choice: bool = _word(False, "another answer arrives in the same events, as choice 1")
+    bom: bool = _word(False, "a byte order mark comes first")
     reasoning: int = _word(0, "N deltas of reasoning come first", "N")
     reasoning_key: str = _word(
         "reasoning_content",

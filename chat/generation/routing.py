@@ -16,6 +16,7 @@ from chat.models import key_variable
 from chat.models.catalog import Endpoint, Model
 from chat.models.generation import Generation
 from chat.upstream import errors
+from chat.upstream.private_networks import is_private
 
 QUEUE_MAX = upstream.WAITING_MAX
 
@@ -116,7 +117,7 @@ def _timeouts(model: Model) -> upstream.Timeouts:
     """Return the model's own timeouts, the settings' where it has none."""
     return upstream.Timeouts(
         connect_s=model.connect_timeout_s or settings.CONNECT_TIMEOUT_S,
-        first_token_s=model.first_token_timeout_s or settings.FIRST_TOKEN_TIMEOUT_S,
+        first_token_s=model.first_token_timeout_s or _first_token_s(model.endpoint.base_url),
         # A model whose own row allows longer is known to think before it answers.
         first_token_with_fallback_s=(
             model.first_token_timeout_s or settings.FIRST_TOKEN_WITH_FALLBACK_TIMEOUT_S
@@ -124,6 +125,13 @@ def _timeouts(model: Model) -> upstream.Timeouts:
         stall_s=model.stall_timeout_s or settings.STALL_TIMEOUT_S,
         total_s=model.total_timeout_s or settings.TOTAL_TIMEOUT_S,
     )
+
+
+def _first_token_s(base_url: str) -> float:
+    """Return the default patience with an endpoint. One in a private network may have to load its model."""
+    if is_private(base_url):
+        return settings.FIRST_TOKEN_PRIVATE_TIMEOUT_S
+    return settings.FIRST_TOKEN_TIMEOUT_S
 
 
 async def _address(endpoint: Endpoint, local_model: LocalModel | None, *, may_wait: bool) -> tuple[str, str]:

@@ -150,6 +150,8 @@ class Run:
         except errors.UpstreamError as exc:
             self._attempts.failed(exc)
             logger.info("generation %d: %s", self._generation.pk, exc)
+            if isinstance(exc, errors.UnknownFinishReason):
+                self._generation.finish_reason = exc.detail  # shown in the details
             if self._text.chars:  # the button beside the answer says what can be done
                 return events.Interrupted(exc.code, self._describe(exc))
             message = routing.describe(exc, self._model_of(exc.target_key))
@@ -251,9 +253,9 @@ class Run:
         await self._append(events.Continued(target.model, error.code, f"{self._describe(error)} {continues}"))
 
     async def _restart(self, event: events.Restarted) -> None:
-        """Reset the displayed text; its attempt keeps it for reviewers."""
+        """Reset the displayed text; its attempt keeps it for reviewers, unless it returns as reasoning."""
         text = await self._text.text()
-        if text:
+        if text and event.reason != events.BECAME_REASONING:
             await self._attempts.abandon_text(text)
         self._text.reset()
         await self._append(event)

@@ -11,7 +11,7 @@ from typing import Any
 from chat import upstream
 from chat.background import BackgroundTasks
 from chat.event_log.log import EventLog
-from chat.generation.claim import claim
+from chat.generation.claim import Claimed, claim
 from chat.generation.run import Run, RunningGeneration
 from chat.local_model.supervisor import LocalModel
 from chat.models.catalog import Model
@@ -46,7 +46,7 @@ class GenerationRunner:
         self.is_open = False
         self.is_draining = False
         self.has_drained = False
-        self._background = background
+        self.background = background
         self._running: dict[int, Run] = {}
         # Claims that wait for the writer. Meanwhile the heartbeat still finds their rows unclaimed.
         self._starting: set[int] = set()
@@ -54,6 +54,11 @@ class GenerationRunner:
     def open(self) -> None:
         """Accept generations from now on."""
         self.is_open = True
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether generations may start here."""
+        return self.is_open and not self.is_draining
 
     def running(self) -> list[RunningGeneration]:
         """Return the generations that run here, in the order in which they started."""
@@ -66,13 +71,27 @@ class GenerationRunner:
         the generation is being claimed already, or if this process is not running or draining: its row
         then waits for another process, or for the next start.
         """
-        if not self.is_open or self.is_draining or generation_id in self._starting:
+        if not self.is_accepting or generation_id in self._starting:
             return None
         self._starting.add(generation_id)
         work: Coroutine[Any, Any, None] = self._run(generation_id, from_owner)
-        task = self._background.start(work, f"generation {generation_id}")
+        task = self.background.start(work, f"generation {generation_id}")
         if task is None:
             self._starting.discard(generation_id)
+        return task
+
+    async def run_claimed(self, claimed: Claimed) -> asyncio.Task[None] | None:
+        """Run a generation that this process owns. Return the task, or None if the process began to drain.
+
+        Its row then waits for another process.
+        """
+        work: Coroutine[Any, Any, None] = self._run_to_end(claimed)
+        task = (
+            self.background.start(work, f"generation {claimed.generation.pk}") if self.is_accepting else None
+        )
+        if task is None:
+            work.close()
+            await self.log.writer.arun(partial(self._release, {claimed.generation.pk}))
         return task
 
     async def _run(self, generation_id: int, from_owner: str) -> None:
@@ -83,6 +102,10 @@ class GenerationRunner:
         if claimed is None:
             self.log.topics.wake(generation_id)
             return
+        await self._run_to_end(claimed)
+
+    async def _run_to_end(self, claimed: Claimed) -> None:
+        generation_id = claimed.generation.pk
         run = Run(
             claimed,
             log=self.log,

@@ -10,22 +10,27 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError
 
 from chat.event_log.writer import Writer
+from chat.generation.claim import Claimed, claim
 from chat.generation.runner import GenerationRunner
 from chat.models.generation import Generation
 from chat.models.started_generation import StartedGeneration
 
 logger = logging.getLogger(__name__)
 
+# Until they end; the event loop alone would not keep them.
+_storing: set[asyncio.Future[Any]] = set()
+
 type AskOperation = Callable[[], StartedGeneration]
 
 
-async def store(writer: Writer, user: AbstractUser, operation: AskOperation) -> StartedGeneration:
+async def store[T](writer: Writer, user: AbstractUser, operation: Callable[[], T]) -> T:
     """Commit what `operation` stores, once.
 
     If another process stores the same client id at the same moment, the database refuses one of the
@@ -40,31 +45,38 @@ async def store(writer: Writer, user: AbstractUser, operation: AskOperation) -> 
 
 async def start(runner: GenerationRunner, user: AbstractUser, operation: AskOperation) -> StartedGeneration:
     """Store a question and run its answer in this process. Raises RequestRefused."""
-    started = await store(runner.log.writer, user, operation)
+    started, _run = await start_here(runner, user, operation)
     if not started.is_repeat:
-        runner.start(started.generation_id)
         _notify(runner, user, started)
     return started
 
 
 async def start_here(
     runner: GenerationRunner, user: AbstractUser, operation: AskOperation
-) -> tuple[StartedGeneration, asyncio.Task[None]]:
-    """`start` for a command: this process owns the answer from the first moment.
+) -> tuple[StartedGeneration, asyncio.Task[None] | None]:
+    """Store a question, claim it in the same transaction, and run it. Raises RequestRefused.
 
-    No server picks it up while this process's heartbeat goes on; when that stops, one does. Also return
-    the task that runs it.
+    Also return the task that runs it; None if it is a repeat, or if this process is not running or draining:
+    its row then waits for another process. A caller that is cancelled meanwhile changes nothing.
     """
-    started = await store(runner.log.writer, user, partial(_owned, operation, runner.process_id))
-    task = runner.start(started.generation_id, from_owner=runner.process_id)
-    assert task is not None  # no other process starts it, and a draining command asks nothing more
-    return started, task
+    work = asyncio.ensure_future(_store_and_run(runner, user, operation))
+    _storing.add(work)
+    work.add_done_callback(_storing.discard)
+    return await asyncio.shield(work)
 
 
-def _owned(operation: AskOperation, process_id: str) -> StartedGeneration:
+async def _store_and_run(
+    runner: GenerationRunner, user: AbstractUser, operation: AskOperation
+) -> tuple[StartedGeneration, asyncio.Task[None] | None]:
+    if not runner.is_accepting:
+        return await store(runner.log.writer, user, operation), None
+    started, claimed = await store(runner.log.writer, user, partial(_claimed, operation, runner.process_id))
+    return started, None if claimed is None else await runner.run_claimed(claimed)
+
+
+def _claimed(operation: AskOperation, owner: str) -> tuple[StartedGeneration, Claimed | None]:
     started = operation()
-    Generation.objects.active().filter(pk=started.generation_id, owner="").update(owner=process_id)
-    return started
+    return started, None if started.is_repeat else claim(started.generation_id, owner, from_owner="")
 
 
 def _notify(runner: GenerationRunner, user: AbstractUser, started: StartedGeneration) -> None:

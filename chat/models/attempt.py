@@ -51,3 +51,8 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number} of generation {self.generation_id}"
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the start of the call to its end."""
+        return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None

@@ -11,14 +11,14 @@ from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
 from chat.models import client_id as client_ids
-from chat.models import limits
+from chat.models import limits, search
 from chat.models.api_key import ApiKey
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model, choose_model
@@ -42,13 +42,12 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(is_hidden=False)
 
     def search(self, query: str) -> ConversationQuerySet:
-        """Return those whose title or text contains every word of `query`."""
+        """Return those whose title or text contains every word of `query`, whatever its case and accents."""
         found = self
-        for word in clean(query).split()[:8]:
-            found = found.filter(
-                Q(title__icontains=word)
-                | Q(pk__in=Message.objects.filter(text__icontains=word).values("conversation_id"))
-            )
+        for word in search.words_of(clean(query)):
+            # By conversation, so that only the messages of those in question are read.
+            messages = Message.objects.filter(search.contains("text", word), conversation=OuterRef("pk"))
+            found = found.filter(Q(search.contains("title", word)) | Exists(messages))
         return found
 
 
@@ -173,9 +172,7 @@ class Conversation(models.Model):
         if previous is not None:
             return client_ids.repeat(previous, is_same=previous.message_id == message_id)
         message = Message.get_for(user, message_id)
-        last = message.generations.order_by("-id").first()
-        if last is None or not last.can_resume:
-            raise RequestRefused("bad_parent", _("This answer is complete and cannot be continued."))
+        last = message.generation_to_continue()
         limits.check_ask_limits(user)
         conversation = message.conversation
         generation = message.generations.create(

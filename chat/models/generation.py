@@ -159,7 +159,7 @@ class Generation(models.Model):
         ended_early = self.status in {self.Status.STOPPED, self.Status.INTERRUPTED} or (
             self.status == self.Status.COMPLETED and self.finish_reason == "length"
         )
-        return ended_early and bool(self.message.text)
+        return ended_early and bool(self.message.text.strip())
 
     @property
     def duration_s(self) -> float | None:
@@ -173,8 +173,8 @@ class Generation(models.Model):
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens per second between the first delta and the end."""
-        if not (self.first_delta_at and self.finished_at and self.output_tokens):
+        """Tokens per second between the first delta and the end; None if it was interrupted."""
+        if not (self.first_delta_at and self.finished_at and self.output_tokens) or self.recoveries:
             return None
         generating_s = (self.finished_at - self.first_delta_at).total_seconds()
         return self.output_tokens / generating_s if generating_s > 0 else None

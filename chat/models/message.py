@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -13,6 +14,9 @@ from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
 from chat.models.limits import not_found
+
+if TYPE_CHECKING:
+    from chat.models.generation import Generation
 
 # The longest branch that is read for a prompt.
 BRANCH_MAX_MESSAGES = 10_000
@@ -63,12 +67,16 @@ class MessageQuerySet(models.QuerySet["Message"]):
             unread, above = unread + 1, parents[above]
         return found, unread
 
-    def newest_end(self, message_id: int) -> int:
-        """Return the id of the newest leaf below a message, or of the message itself."""
+    def newest_end(self, message_id: int, *, limit: int | None = None) -> int:
+        """Return the id of the newest leaf below a message, or of the message itself.
+
+        `limit`: go down no more than this many messages.
+        """
         newer = self.filter(pk__gt=message_id).order_by("pk")
         newest_child = dict(newer.values_list("parent_id", "pk"))
-        while message_id in newest_child:
+        while message_id in newest_child and limit != 0:
             message_id = newest_child[message_id]
+            limit = None if limit is None else limit - 1
         return message_id
 
 
@@ -80,7 +88,9 @@ class Message(models.Model):
         ASSISTANT = "assistant", gettext_lazy("model")
 
     conversation = models.ForeignKey("chat.Conversation", models.CASCADE, related_name="messages")
-    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
+    # A conversation is deleted as a whole. A cascade would collect its messages one by one, each by a
+    # recursive call for its parent.
+    parent = models.ForeignKey("self", models.DO_NOTHING, null=True, blank=True, related_name="children")
     role = models.CharField(gettext_lazy("role"), max_length=10, choices=Role)
     text = models.TextField(gettext_lazy("text"), blank=True)
     thinking = models.TextField(gettext_lazy("thinking"), blank=True)
@@ -124,6 +134,20 @@ class Message(models.Model):
             raise RequestRefused(
                 "busy", _("The previous answer is still running. Wait for it to finish, or stop it.")
             )
+
+    def generation_to_continue(self) -> Generation:
+        """Return the generation that ended this answer early. Raises RequestRefused: `bad_parent`, `busy`."""
+        last = self.generations.order_by("-id").first()
+        if last is None:
+            raise RequestRefused("bad_parent", _("Only an answer can be continued."))
+        if last.is_active:
+            raise RequestRefused("busy", _("This answer is still being written."))
+        if not self.text.strip():
+            text = _("This answer has no text to continue. Use “Regenerate” to get a new one.")
+            raise RequestRefused("bad_parent", text)
+        if not last.can_resume:
+            raise RequestRefused("bad_parent", _("This answer is complete and cannot be continued."))
+        return last
 
     @staticmethod
     def siblings(messages: Iterable[Message]) -> dict[int, list[int]]:

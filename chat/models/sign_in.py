@@ -103,7 +103,7 @@ class SigninFailure(models.Model):
         now = timezone.now()
         cls.objects.filter(created_at__lt=now - cls.WINDOW).delete()
         digest = salted_hmac("chat.SigninFailure", _folded(name), algorithm="sha256").hexdigest()
-        attempt = cls.objects.create(name_digest=digest, address=_network(address))
+        attempt = cls.objects.create(name_digest=digest, address=network_of(address))
         previous = cls.objects.filter(created_at__gte=now - cls.WINDOW, pk__lt=attempt.pk)
         limits = [(previous.filter(name_digest=digest), cls.PER_NAME)]
         # The address is empty behind a proxy that does not forward it.
@@ -130,7 +130,7 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", name.strip()).casefold()
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return the address, or its /64 network for IPv6, where one client has 2**64 addresses."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])

@@ -157,7 +157,7 @@ def can_be_parsed(tokens: Iterable[Token]) -> bool:
 
 
 def elements_of(tokens: Iterable[Token]) -> int:
-    """Return about how many elements the parsed tokens make; more than a paragraph may have count as endless."""
+    """Return about how many elements the parsed tokens make; endless if a paragraph exceeds its limits."""
     number, depth = 0, 0
     for token in tokens:
         number += token.nesting >= 0 and token.type not in {"inline", "text"}

@@ -1,5 +1,7 @@
 """Delete what is kept for a while only: logs of finished answers, deleted conversations, expired sessions.
 
+Users and conversations that staff deleted are erased here as well, at once.
+
 A cleanup goes by slices, each a transaction of the writer that takes about `SLICE_S`: answers in progress
 wait for at most one slice.
 """
@@ -7,21 +9,28 @@ wait for at most one slice.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from uuid import UUID
 
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from chat.event_log import read
 from chat.event_log.writer import Writer
 from chat.models.conversation import Conversation
+from chat.models.erasure import Erasure
 from chat.models.generation import Generation
 from chat.models.large_request import LargeRequest, RequestSlice
 from chat.models.message import Message
+
+logger = logging.getLogger(__name__)
 
 # What a slice aims at. A delta may wait 50 ms: rows differ, the commit comes on top, and so does other load.
 SLICE_S = 0.015
@@ -52,7 +61,7 @@ class Cleanup:
             return
         self._is_running = True
         try:
-            for step in (prune_logs, delete_slices, erase_deleted, delete_expired_sessions):
+            for step in (prune_logs, delete_slices, erase_deleted, erase_users, delete_expired_sessions):
                 await _in_slices(writer, step)
         finally:
             self._is_running = False
@@ -95,28 +104,26 @@ def prune_logs(rows: int) -> int:
 
 
 def delete_slices(rows: int) -> int:
-    """Delete slices of large requests: without a generation, or of conversations deleted over a day ago."""
+    """Delete slices of large requests: without a generation, or of conversations that are to be erased."""
     limit = max(1, rows // ROWS_PER_SLICE)
     deleted = LargeRequest.delete_slices(
         RequestSlice.objects.filter(large_request__in=LargeRequest.objects.orphaned()), limit
     )
     if deleted < limit:
-        old = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT)
-        ids = list(old.order_by("deleted_at").values_list("pk", flat=True)[:rows])
+        ids = list(islice(_erasable(), rows))
         erased = RequestSlice.objects.filter(large_request__generation__message__conversation__in=ids)
         deleted += LargeRequest.delete_slices(erased, limit - deleted)
     return rows if deleted == limit else 0
 
 
 def erase_deleted(rows: int) -> int:
-    """Erase messages, and all that refers to them, of conversations that were deleted over a day ago.
+    """Erase messages, and all that refers to them, of conversations that are to be erased.
 
     The newest messages go first: an answer is always newer than its question.
     """
-    old = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT).order_by("deleted_at")
     messages: list[int] = []
     emptied: list[UUID] = []
-    for conversation_id in old.values_list("pk", flat=True)[:rows]:
+    for conversation_id in _erasable():
         room = rows - len(messages) - len(emptied)
         newest = Message.objects.filter(conversation_id=conversation_id).order_by("-pk")
         messages += newest.values_list("pk", flat=True)[:room]
@@ -129,6 +136,35 @@ def erase_deleted(rows: int) -> int:
     Message.objects.filter(pk__in=messages).delete()
     Conversation.objects.filter(pk__in=emptied).delete()
     return len(messages) + len(emptied)
+
+
+def erase_users(rows: int) -> int:
+    """Erase users whose conversations are erased; first those of their other rows that may be many."""
+    erased = 0
+    for erasure in Erasure.due():
+        if erasure.user_id is None or Conversation.objects.filter(user=erasure.user_id).exists():
+            continue
+        for table in (Generation, LogEntry):
+            ids = table.objects.filter(user=erasure.user_id).values_list("pk", flat=True)[: rows - erased]
+            erased += table.objects.filter(pk__in=list(ids)).delete()[0]
+            if erased >= rows:
+                return erased
+        get_user_model().objects.filter(pk=erasure.user_id).delete()
+        logger.info("erased all rows of user %d", erasure.user_id)
+        erased += 1
+    return erased
+
+
+def _erasable() -> Iterator[UUID]:
+    """Return the conversations to erase, lazily, since there may be many."""
+    old = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT).order_by("deleted_at")
+    yield from old.values_list("pk", flat=True)[:ROWS_MAX]
+    for erasure in Erasure.due():
+        if erasure.conversation_id is not None:
+            yield erasure.conversation_id
+        else:
+            own = Conversation.objects.filter(user=erasure.user_id).values_list("pk", flat=True)
+            yield from own[:ROWS_MAX]
 
 
 def delete_expired_sessions(rows: int) -> int:

@@ -16,9 +16,11 @@ UpstreamError
 ├── BadStream              status 200, but not a complete answer
 │   ├── Cut                ended without a finish reason
 │   ├── Malformed · NotAStream
+│   ├── UnknownFinishReason  the text may be incomplete
 │   └── StreamedError      an error inside the stream
 ├── NotCalled              this program made no call
 │   ├── BreakerOpen        the model has failed repeatedly
+│   │   └── SwitchedOff    an operator has switched it off
 │   └── QueueFull          too many calls wait for a slot
 ├── ProcessLost            the process of this program that made the call ended
 └── AnswerUnusable · NotRunning · GaveUp
@@ -34,6 +36,7 @@ What follows from each before the first delta:
 | Stalled, BadStream | yes | then | yes |
 | any of these with `x-should-retry: false` | no | at once | as above |
 | WrongKey, Forbidden, UnknownModel, Redirected, QuotaExhausted, NotRunning | no | at once | |
+| UnknownFinishReason | no | at once | |
 | ContextTooLong | once, with a shorter prompt | then, one with a larger context | |
 | Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the request is at fault | |
 | TotalTimedOut, GaveUp | no | no: the time or the calls are used up | |
@@ -253,6 +256,15 @@ class StreamedError(BadStream):
     user_message = _("%(endpoint)s reported an error in the middle of the answer.")
 
 
+class UnknownFinishReason(BadStream):
+    """The answer ended for a reason that is not in the table of `finish_reasons.py`."""
+
+    code = "unknown_finish_reason"
+    user_message = _("%(model)s ended its answer for an unknown reason. It may be incomplete.")
+    retryable = False
+    counts_against = False
+
+
 class NotCalled(UpstreamError):
     """No call was made, to protect the endpoint."""
 
@@ -264,6 +276,13 @@ class BreakerOpen(NotCalled):
     code = "breaker_open"
     user_message = _("%(model)s is temporarily disabled after repeated failures.")
     advice = _("Try again%(wait)s, or choose another model.")
+
+
+class SwitchedOff(BreakerOpen):
+    """An operator holds the breaker open."""
+
+    user_message = _("%(model)s has been switched off by an administrator.")
+    advice = _("Choose another model.")
 
 
 class QueueFull(NotCalled):

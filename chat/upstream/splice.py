@@ -10,8 +10,7 @@ from chat.upstream.types import Finished, Recovery
 # A shorter text is restarted: the new answer may begin like it by chance, and little is lost.
 CONTINUE_MIN_CHARS = 8
 
-type Text = events.Thinking | events.Delta
-type Spliced = Text | events.Restarted | Finished
+type Spliced = events.Thinking | events.Delta | events.Restarted | Finished
 
 
 class Splice:
@@ -32,13 +31,16 @@ class Splice:
         self._repeated = 0
         self._is_undecided = True
 
-    def feed(self, step: Text | Finished) -> Iterator[Spliced]:
+    def feed(self, step: Spliced) -> Iterator[Spliced]:
         """Yield what is to be shown now of `step` and of what was held back before it."""
         match step:
             case events.Thinking() if self._is_undecided and self._recovery is Recovery.RESTART:
                 self._thinking.append(step)
             case events.Delta(text) if self._is_undecided:
                 yield from self._compare(text)
+            case events.Restarted():
+                self._is_undecided = False
+                yield step
             case Finished():
                 if self._is_undecided:
                     yield from self.flush()

@@ -1,4 +1,4 @@
-"""Decoder for streamed chat completions, faster than the models of the SDK.
+"""Decoder for streamed chat completions, faster than the models of the SDK, and for whole ones.
 
 Server-sent events as defined by the WHATWG HTML specification, section "Interpreting an event stream".
 """
@@ -12,33 +12,13 @@ from typing import Any
 import msgspec
 
 from chat.text import clean
-from chat.upstream.errors import Malformed
-from chat.upstream.types import Usage
-
-
-class StreamDelta(msgspec.Struct, frozen=True):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: Any = None
-
-
-class StreamChoice(msgspec.Struct, frozen=True):
-    delta: StreamDelta | None = None
-    finish_reason: str | None = None
-
-
-class StreamChunk(msgspec.Struct, frozen=True):
-    """The JSON of one `data:` line, which the protocol calls a chunk."""
-
-    choices: list[StreamChoice] | None = None
-    usage: Usage | None = None
-    error: Any = None
-
+from chat.upstream import lenient
+from chat.upstream.errors import Malformed, NotAStream
+from chat.upstream.types import StreamChunk
 
 _decode = msgspec.json.Decoder(StreamChunk).decode
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
 # No valid line is longer than this.
 LINE_MAX_BYTES = 16 * 1024 * 1024
@@ -49,19 +29,26 @@ class Decoder:
 
     `is_done`: `[DONE]` has been read. `has_event`: a `data:` line has been read. `failure`: a damaged line
     has been read; chunks before it are valid, nothing after it is decoded.
+
+    A body without any event may be one JSON document: `is_document` says so after `end`.
     """
 
     def __init__(self) -> None:
         self._rest = b""
+        # Everything until the first event.
+        self._body: bytearray | None = bytearray()
         self._data: list[bytes] = []
         self._high_surrogate = ""
         self._is_error = False
         self.is_done = False
         self.has_event = False
+        self.is_document = False
         self.failure: Malformed | None = None
 
     def feed(self, data: bytes) -> list[StreamChunk]:
         """Return the chunks completed by `data`."""
+        if self._body is not None:
+            self._body += data
         data = self._rest + data
         if b"\r" in data:
             # A CR at the end may be the first half of a CRLF.
@@ -70,13 +57,21 @@ class Decoder:
         *lines, self._rest = data.split(b"\n")
         if len(self._rest) > LINE_MAX_BYTES:
             self.failure = Malformed("a line that does not end")
+        if not self.has_event and lines:
+            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
         return self._chunks(lines)
 
     def end(self) -> list[StreamChunk]:
         """Return the chunks completed by the end of the stream.
 
-        That is a last event without its blank line.
+        That is a last event without its blank line, or the whole body if it is one JSON document. Raises
+        Malformed if it is a damaged one, NotAStream if it has several.
         """
+        body = b"" if self._body is None else bytes(self._body).removeprefix(BYTE_ORDER_MARK).strip()
+        if body.startswith((b"{", b"[")):
+            self._body, self._rest = None, b""
+            self.is_document = True
+            return [lenient.chunk_of(_cleaned(_document(body)))]
         lines = [self._rest.rstrip(b"\r"), b""]
         self._rest = b""
         before = self.failure
@@ -109,6 +104,7 @@ class Decoder:
         """Append the chunk of one event to `chunks`."""
         parts, self._data = self._data, []
         self.has_event = True
+        self._body = None
         if len(parts) > 1:
             # One event by the specification; in practice usually a server that omits the blank lines.
             with contextlib.suppress(Malformed):
@@ -127,21 +123,20 @@ class Decoder:
     def _chunk(self, data: bytes) -> StreamChunk:
         try:
             chunk = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            chunk = self._chunk_with_surrogates(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            chunk = self._unusual_chunk(data)
         else:
             if self._high_surrogate:
                 chunk = self._with_replacement(chunk)
+            if not _is_usual(chunk):
+                chunk = self._unusual_chunk(data)
         if self._is_error and chunk.error is None:
             return StreamChunk(error={"message": data[:500].decode(errors="replace")})
         return chunk
 
-    def _chunk_with_surrogates(self, data: bytes) -> StreamChunk:
-        """Decode what msgspec rejects but JSON allows: unpaired surrogates."""
-        try:
-            return msgspec.convert(self._pair_surrogates(json.loads(data)), StreamChunk)
-        except (ValueError, RecursionError, msgspec.ValidationError) as exc:
-            raise Malformed(data[:200].decode(errors="replace")) from exc
+    def _unusual_chunk(self, data: bytes) -> StreamChunk:
+        """Decode what msgspec rejects: unpaired surrogates, which JSON allows, and fields of other types."""
+        return lenient.chunk_of(self._pair_surrogates(lenient.loads(data)))
 
     def _pair_surrogates(self, value: Any) -> Any:
         """Join surrogate pairs split over two deltas; unpaired surrogates become U+FFFD."""
@@ -169,6 +164,25 @@ class Decoder:
             choice.delta, content="\N{REPLACEMENT CHARACTER}" + choice.delta.content
         )
         return msgspec.structs.replace(chunk, choices=[msgspec.structs.replace(choice, delta=delta)])
+
+
+def _is_usual(chunk: StreamChunk) -> bool:
+    """Whether the fields that msgspec decodes are all that can be text or an error."""
+    if not chunk.choices or chunk.error is not None:
+        return False
+    return all(choice.delta is not None for choice in chunk.choices)
+
+
+def _document(body: bytes) -> Any:
+    """Decode a body that is one JSON document; the first element of a list, as Gemini sends errors."""
+    try:
+        document = lenient.loads(body)
+    except Malformed:
+        with contextlib.suppress(ValueError):
+            json.loads(body.partition(b"\n")[0])
+            raise NotAStream("several JSON documents") from None
+        raise
+    return document[0] if isinstance(document, list) and document else document
 
 
 def _cleaned(value: Any) -> Any:

@@ -149,7 +149,7 @@ class _UpstreamRun:
         return self.candidates.discard(failed, error) and self.budget.calls_left > 0
 
     def _switch(self, target: Target) -> SwitchedStep:
-        error = self.error or errors.BreakerOpen("skipped")
+        error = self.error or self._refused_by(self.state.breaker(self.current), "skipped")
         error.target_key = error.target_key or self.current.key
         self.current = target
         return SwitchedStep(target, error)
@@ -209,7 +209,7 @@ class _UpstreamRun:
         breaker = self.state.breaker(target)
         permit = breaker.try_acquire()
         while permit is None:
-            error = errors.BreakerOpen(retry_after_s=self.candidates.shortest_wait_s)
+            error = self._refused_by(breaker)
             if not self._may_wait_for(breaker):
                 raise error
             yield self.retries.step(target, breaker.wait_s, error)
@@ -224,6 +224,10 @@ class _UpstreamRun:
                     yield step
         finally:
             breaker.release(permit)  # has no effect after an outcome
+
+    def _refused_by(self, breaker: Breaker, detail: str = "") -> errors.BreakerOpen:
+        error = errors.SwitchedOff if breaker.is_held else errors.BreakerOpen
+        return error(detail, retry_after_s=self.candidates.shortest_wait_s)
 
     def _may_wait_for(self, breaker: Breaker) -> bool:
         """Whether this answer may wait for an open breaker.
@@ -241,7 +245,7 @@ class _UpstreamRun:
             async with asyncio.timeout_at(self.deadline.at_s):
                 return await breaker.acquire(self.budget.calls_made[target.key])
         except TimeoutError:
-            raise errors.BreakerOpen(retry_after_s=self.candidates.shortest_wait_s) from None
+            raise self._refused_by(breaker) from None
 
     # -- the slot and the call -----------------------------------------------------------------------
 
@@ -262,8 +266,7 @@ class _UpstreamRun:
             outcome_within_s = first_token_s + target.timeouts.stall_s + PROBE_GRACE_S
             valid_permit = breaker.start_call(permit, outcome_within_s=outcome_within_s)
             if valid_permit is None:
-                wait_s = self.candidates.shortest_wait_s
-                raise errors.BreakerOpen("it opened while the call waited for a slot", retry_after_s=wait_s)
+                raise self._refused_by(breaker, "it opened while the call waited for a slot")
             self.budget.calls_left -= 1
             self.budget.calls_made[target.key] += 1
             yield StartedStep(target, self.budget.calls_made[target.key], queued_s, plan.recovery)

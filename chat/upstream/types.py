@@ -88,6 +88,31 @@ class Usage(msgspec.Struct, frozen=True):
     completion_tokens: int | None = None
 
 
+class StreamDelta(msgspec.Struct, frozen=True):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: Any = None
+
+
+class StreamChoice(msgspec.Struct, frozen=True):
+    delta: StreamDelta | None = None
+    finish_reason: str | None = None
+    index: int = 0
+
+
+class StreamChunk(msgspec.Struct, frozen=True):
+    """The JSON of one `data:` line, which the protocol calls a chunk, or of a whole answer.
+
+    `usage` and `error` are as they were received.
+    """
+
+    choices: list[StreamChoice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
 class Recovery(StrEnum):
     """How an interrupted answer is completed by another call."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.views.decorators.http import require_http_methods
@@ -40,6 +41,18 @@ STATUS_OF = {
 def status_of(refused: RequestRefused) -> int:
     """Return the HTTP status for `refused.code`."""
     return STATUS_OF.get(refused.code, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+def account_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Restrict a page of the account to signed-in users; answer scripts that are signed out with 401."""
+
+    @wraps(view)
+    def wrapped(request: AuthenticatedRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return _signed_out(request)
+        return view(request, *args, **kwargs)
+
+    return wrapped
 
 
 def signed_in(*methods: str) -> Callable[[PageView], PageView]:

@@ -8,20 +8,22 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login, update_session_auth_hash
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm, UserCreationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
 from chat.errors import RequestRefused
+from chat.models.registration import Registration
 from chat.models.sign_in import SigninFailure, SigninLink
+from chat.views.access import account_page
 
 # `login` requires a backend name if the user did not come from `authenticate`.
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -67,10 +69,9 @@ class Signin(LoginView):
         """
         # Keep the user name, so that only the password has to be typed again.
         form = SigninForm(self.request, initial={"username": self.request.POST.get("username", "")})
-        response = self.render_to_response(self.get_context_data(form=form, refusal=refused.message))
-        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
-        response.headers["Retry-After"] = str(math.ceil(refused.retry_after_s or 1))
-        return response
+        return _too_many(
+            self.render_to_response(self.get_context_data(form=form, refusal=refused.message)), refused
+        )
 
 
 @never_cache
@@ -91,7 +92,7 @@ def signin_link(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @never_cache
-@login_required
+@account_page
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 def password_set(request: HttpRequest) -> HttpResponse:
@@ -108,6 +109,7 @@ def password_set(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/password_set.html", {"form": form})
 
 
+@method_decorator(account_page, name="dispatch")
 class PasswordChange(PasswordChangeView):
     """Change the password. All other sessions of the user end."""
 
@@ -122,7 +124,7 @@ class PasswordChange(PasswordChangeView):
 
 
 @never_cache
-@login_required
+@account_page
 @require_http_methods(["GET", "HEAD"])
 def password_changed(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/password_changed.html")
@@ -139,6 +141,17 @@ def register(request: HttpRequest) -> HttpResponse:
         return redirect("chat")
     form: UserCreationForm[User] = UserCreationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
+        try:
+            Registration.check_in(request.META.get("REMOTE_ADDR") or "")
+        except RequestRefused as refused:
+            page = render(request, "accounts/register.html", {"form": form, "refusal": refused.message})
+            return _too_many(page, refused)
         login(request, form.save(), backend=BACKEND)
         return redirect("chat")
     return render(request, "accounts/register.html", {"form": form})
+
+
+def _too_many(page: HttpResponse, refused: RequestRefused) -> HttpResponse:
+    page.status_code = HTTPStatus.TOO_MANY_REQUESTS
+    page.headers["Retry-After"] = str(math.ceil(refused.retry_after_s or 1))
+    return page

@@ -11,12 +11,19 @@ from chat.models import Conversation, Model
 from chat.text import clean
 
 
+class CleanedField(forms.CharField):
+    """A text without what cannot be stored; a plain CharField would refuse the whole form for a NUL."""
+
+    def to_python(self, value: Any) -> str:
+        return clean(super().to_python(value) or "")
+
+
 class AskForm(forms.Form):
     """The composer without JavaScript. Conversation.ask checks the text itself."""
 
-    text = forms.CharField(required=False, strip=False)
+    text = CleanedField(required=False, strip=False)
     # Set by the button of an example prompt.
-    example = forms.CharField(required=False)
+    example = CleanedField(required=False)
     client_id = forms.CharField(max_length=64)
     conversation = forms.UUIDField(required=False)
     # An edit sends the parent of the edited message; empty if that was the first message.
@@ -24,7 +31,7 @@ class AskForm(forms.Form):
     parent = forms.IntegerField(required=False, min_value=1)
     model = forms.IntegerField(required=False, min_value=1)
     # Only for a new conversation.
-    system_prompt = forms.CharField(required=False, strip=False)
+    system_prompt = CleanedField(required=False, strip=False)
     temperature = forms.FloatField(required=False)
 
     def clean_text(self) -> str:
@@ -37,10 +44,11 @@ class RenameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
     class Meta:
         model = Conversation
         fields = ["title"]
+        field_classes = {"title": CleanedField}
         widgets = {"title": forms.TextInput(attrs={"autocomplete": "off", "maxlength": 200})}
 
     def clean_title(self) -> str:
-        title = " ".join(clean(self.cleaned_data["title"]).split())
+        title = " ".join(self.cleaned_data["title"].split())
         if not title:
             raise forms.ValidationError(_("Enter a title."))
         return title
@@ -52,6 +60,7 @@ class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
     class Meta:
         model = Conversation
         fields = ["system_prompt", "temperature"]
+        field_classes = {"system_prompt": CleanedField}
         labels = {"model": _("Model"), "system_prompt": _("System prompt"), "temperature": _("Temperature")}
         help_texts = {
             "system_prompt": _("Sent to the model before every message."),
@@ -74,7 +83,8 @@ class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
                 field.widget.attrs["form"] = self.form_id
 
     def clean_system_prompt(self) -> str:
-        return clean(self.cleaned_data["system_prompt"]).replace("\r\n", "\n").strip()
+        prompt: str = self.cleaned_data["system_prompt"]
+        return prompt.replace("\r\n", "\n").strip()
 
 
 class ConfigureForm(NewSettingsForm):

@@ -11,6 +11,8 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "queued": _("Waiting in the queue…"),
     "queuedAt": _("Waiting in the queue, position {position}…"),
     "waiting": _("Waiting for {model}…"),
+    "loading": _("Waiting for {model} ({seconds} s). It may be loading, or busy with other requests."),
+    "quiet": _("The model has paused for {seconds} s. Waiting for more…"),
     "thinking": _("Thinking…"),
     "thought": _("Thought for {seconds} s"),
     "retrying": _("{message} Attempt {attempt} of {of} in {seconds} s."),
@@ -50,6 +52,14 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "reload": _("Reload"),
     "signedOut": _("You have been signed out. Your text is saved."),
     "signIn": _("Sign in"),
+    "unknownAddress": _(
+        "The site does not know the address in your browser, so nothing can be sent from here. "
+        "Your text is saved. Please tell the person who runs this site."
+    ),
+    "unknownAddressStaff": _(
+        "The site does not know the address in your browser, so nothing can be sent from here. "
+        "If a proxy in front of it ends TLS, set CHATSITE_PUBLIC_URL={address} and restart the server."
+    ),
     "otherUser": _("Another user has signed in on this browser. Your text is saved for you."),
     # Copying
     "code": _("code"),

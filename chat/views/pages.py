@@ -16,6 +16,7 @@ from chat.models import Conversation, Message, Model
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
 from chat.views.forms import NewSettingsForm
 from chat.views.js_messages import JS_MESSAGES
+from chat.views.origins import known_addresses
 from chat.views.sidebar import sidebar_of
 from chat.views.transcript import MessagePage, message_page, new_client_id, number_from
 
@@ -45,15 +46,18 @@ def page(
     composer: Composer | None = None,
     *,
     before: int | None = None,
+    until: int | None = None,
 ) -> HttpResponse:
-    """Render the whole chat page."""
+    """Render the whole chat page. `before`, `until`: see `message_page`."""
     composer = composer or Composer()
     offered = list(Model.objects.offered())
     wanted_id = composer.model_id or (conversation.model_id if conversation else None)
     model = next((model for model in offered if model.pk == wanted_id), offered[0] if offered else None)
     context = {
         "conversation": conversation,
-        "transcript": message_page(conversation, before=before) if conversation else MessagePage(None, []),
+        "transcript": message_page(conversation, before=before, until=until)
+        if conversation
+        else MessagePage(None, []),
         "composer": composer,
         "new_settings": None if conversation else _new_settings(composer),
         "is_sidebar_closed": request.COOKIES.get("sidebar") == "closed",
@@ -62,6 +66,7 @@ def page(
         "sidebar": sidebar_of(request, conversation),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,
+        "known_addresses": known_addresses(request),
         "js_messages": JS_MESSAGES,
     }
     return render(request, "chat/chat.html", context, status=composer.status)
@@ -90,10 +95,10 @@ def chat(request: AuthenticatedRequest) -> HttpResponse:
 
 @signed_in("GET")
 def conversation(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
-    """Render the newest messages of a conversation, or those before `?before=`."""
+    """Render the newest messages of a conversation, those before `?before=`, or those up to `?until=`."""
     found = Conversation.get_for(request.user, pk)
     found.mark_seen()
-    return page(request, found, before=number_from(request, "before"))
+    return page(request, found, before=number_from(request, "before"), until=number_from(request, "until"))
 
 
 @signed_in("GET")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
@@ -41,8 +42,8 @@ def preferences(request: HttpRequest) -> HttpResponse:
     """Store the theme in a cookie, so that the server renders the next page with it."""
     back = request.headers.get("referer", "")
     if not url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
-        back = "chat"
-    response = redirect(back)
+        back = reverse("chat")
+    response = HttpResponseRedirect(back)
     theme = request.POST.get("theme")
     if theme in THEMES:
         response.set_cookie("theme", theme, max_age=COOKIE_AGE_S, samesite="Lax")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import re
 import uuid
 from dataclasses import dataclass
 from itertools import groupby
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Exists, IntegerField, OuterRef, Subquery, Value
-from django.db.models.functions import Greatest, Lower, StrIndex, Substr
+from django.db.models import Exists, OuterRef, Subquery, Value
+from django.db.models.functions import Greatest, Length, Substr
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -21,7 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from chat.generation.start import stop_requested_sync
-from chat.models import Conversation, Generation, Message
+from chat.models import Conversation, Generation, Message, search
 from chat.models.conversation import ConversationQuerySet
 from chat.runtime.process import current_runtime
 from chat.text import clean
@@ -30,6 +29,8 @@ from chat.views.forms import RenameForm
 
 PAGE_CONVERSATIONS = 40
 SNIPPET_CHARS = 140
+# What is read of a matching text, to find the place of the match in it.
+CUT_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class ConversationItem:
     conversation: Conversation
     title: SafeString
     snippet: SafeString | None = None
+    # The message in which it was found.
+    hit_id: int | None = None
     is_current: bool = False
     is_running: bool = False
     has_unseen_answer: bool = False
@@ -70,7 +73,7 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
     """
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
-    words = query.split()[:8]
+    words = search.words_of(query)
     found = Conversation.objects.of(request.user).visible().search(query).order_by("-updated_at", "-pk")
     found = _with_unseen(found)
     if words:
@@ -85,6 +88,7 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
             conversation,
             marked(str(conversation), words),
             _snippet(conversation, words),
+            hit_id=getattr(conversation, "hit_id", None),
             is_current=str(conversation.pk) == current_id,
             is_running=conversation.pk in running,
             has_unseen_answer=getattr(conversation, "has_unseen_answer", False),
@@ -106,16 +110,19 @@ def _with_unseen(found: ConversationQuerySet) -> ConversationQuerySet:
 
 def _with_snippets(found: ConversationQuerySet, word: str) -> ConversationQuerySet:
     # Cut the text in the database, because a conversation can hold megabytes.
-    holding = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=word)
-    at = StrIndex(Lower("text"), Value(word.lower()), output_field=IntegerField())
-    cut = Substr("text", Greatest(at - 40, Value(1)), SNIPPET_CHARS)
-    newest = holding.order_by("-pk").annotate(cut=cut, starts_at=at).values("cut")[:1]
-    return found.annotate(snippet=Subquery(newest))
+    holding = Message.objects.filter(search.contains("text", word), conversation=OuterRef("pk"))
+    # The folded text can be longer or shorter, so this is about where the word is in the text itself.
+    at = search.position_in("text", word) * Length("text") / Length(search.Fold("text"))
+    cut = Substr("text", Greatest(at - CUT_CHARS // 2, Value(1)), CUT_CHARS)
+    newest = holding.order_by("-pk").annotate(cut=cut)
+    return found.annotate(cut=Subquery(newest.values("cut")[:1]), hit_id=Subquery(newest.values("pk")[:1]))
 
 
 def _snippet(conversation: Conversation, words: list[str]) -> SafeString | None:
-    cut = getattr(conversation, "snippet", None)
-    return marked(" ".join(cut.split()), words) if cut else None
+    cut = " ".join((getattr(conversation, "cut", None) or "").split())
+    found = search.spans(cut, words[:1])
+    start = max(0, found[0][0] - 40) if found else 0
+    return marked(cut[start : start + SNIPPET_CHARS], words) if found else None
 
 
 def _running_ids(request: AuthenticatedRequest) -> set[uuid.UUID]:
@@ -125,11 +132,12 @@ def _running_ids(request: AuthenticatedRequest) -> set[uuid.UUID]:
 
 def marked(text: str, words: list[str]) -> SafeString:
     """Return `text` as HTML with each of `words` in a <mark>."""
-    longest_first = sorted(words, key=len, reverse=True)
-    parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text, flags=re.I) if words else [text]
-    # Every second part is a match, because the pattern has a group.
-    pieces = (format_html("<mark>{}</mark>", part) if i % 2 else part for i, part in enumerate(parts))
-    return format_html_join("", "{}", ((piece,) for piece in pieces))
+    pieces: list[str] = []
+    after = 0
+    for start, end in search.spans(text, words):
+        pieces += [text[after:start], format_html("<mark>{}</mark>", text[start:end])]
+        after = end
+    return format_html_join("", "{}", ((piece,) for piece in (*pieces, text[after:])))
 
 
 def grouped(items: list[ConversationItem]) -> list[ConversationGroup]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from chat.event_log.read import ReplayedText, replay
 from chat.models import Conversation, Generation, Message
@@ -16,6 +17,8 @@ from chat.views.access import AuthenticatedRequest, signed_in
 
 # A few tall screens. Older messages are loaded on demand.
 PAGE_MESSAGES = 50
+# A page that leads to an older message also shows this many of those after it.
+MESSAGES_AFTER = 10
 
 
 def new_client_id() -> str:
@@ -162,14 +165,30 @@ class MessagePage:
 
 
 def message_page(
-    conversation: Conversation, *, before: int | None = None, limit: int | None = None
+    conversation: Conversation,
+    *,
+    before: int | None = None,
+    until: int | None = None,
+    limit: int | None = None,
 ) -> MessagePage:
     """Return the newest messages of the shown branch.
 
-    `before`: only messages before the one with this id. `limit`: PAGE_MESSAGES by default.
+    `before`: only messages before the one with this id. `until`: those of the branch that ends with this one,
+    if it exists. `limit`: PAGE_MESSAGES by default.
     """
-    messages = conversation.path(limit=limit or PAGE_MESSAGES, before=before)
-    return MessagePage(conversation, message_views(messages), is_earlier=before is not None)
+    limit = limit or PAGE_MESSAGES
+    found = [] if until is None else conversation.messages.branch(until, limit=limit)
+    messages = found or conversation.path(limit=limit, before=before)
+    return MessagePage(conversation, message_views(messages), is_earlier=bool(found) or before is not None)
+
+
+def address_of(message: Message) -> str:
+    """Return the address of the page that shows this message, which may be old or on another branch."""
+    conversation = message.conversation
+    address = reverse("conversation", args=[conversation.pk])
+    if message not in conversation.path(limit=PAGE_MESSAGES):
+        address += f"?until={conversation.messages.newest_end(message.pk, limit=MESSAGES_AFTER)}"
+    return f"{address}#m{message.pk}"
 
 
 def number_from(request: AuthenticatedRequest, name: str) -> int | None:
@@ -194,3 +213,9 @@ def transcript(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     return render(
         request, "chat/_messages.html", {"transcript": message_page(conversation, limit=max(limit, 1))}
     )
+
+
+@signed_in("GET")
+def find(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Redirect to the page that shows a message, such as the one that a search found."""
+    return redirect(address_of(Message.get_for(request.user, pk)))

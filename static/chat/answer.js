@@ -12,6 +12,9 @@ const ACK_SOON_CHARS = 32 * 1024;
 // A hidden page gets no animation frames, so draw after this time in any case.
 const FRAME_WITHIN_MS = 500;
 const FOLLOW_AGAIN_MS = 1_000;
+const LOADING_SHOWN_AFTER_S = 5;
+// A model that writes pauses for less.
+const QUIET_AFTER_MS = 5_000;
 
 export class Answer {
   generation;
@@ -35,6 +38,9 @@ export class Answer {
   // While something is not drawn: the last event that is already drawn.
   #drawnSeq = 0;
   #countdown = 0;
+  #quietTimer = 0;
+  #quietSince = performance.now();
+  #isQuiet = false;
   // The highest seq that arrived after a gap.
   #missedSeq = 0;
   #fetchTimer = 0;
@@ -54,6 +60,7 @@ export class Answer {
     // The server counts code points, JavaScript counts UTF-16 units.
     this.#prefix = [...this.#text].slice(0, Number(prefixChars ?? 0)).join("");
     this.#redraw();
+    this.#quietTimer = setInterval(() => this.#noticeQuiet(), 1_000);
     article.classList.add("is-active");
     if (this.#seq === 0 && !this.#status.textContent) this.#showStatus(translate("queued"), "is-waiting");
     else if (this.#seq > 0) this.#showWriting(this.#text ? "delta" : "thinking");
@@ -94,6 +101,7 @@ export class Answer {
   #stop() {
     this.#isOver = true;
     clearInterval(this.#countdown);
+    clearInterval(this.#quietTimer);
     clearTimeout(this.#ackTimer);
     clearTimeout(this.#fetchTimer);
     this.#cancelDraw();
@@ -123,7 +131,7 @@ export class Answer {
         this.#undrawn += event.text;
         return this.#schedule();
       case "restarted":
-        return this.#restarted();
+        return this.#restarted(event);
       case "completed":
       case "stopped":
       case "failed":
@@ -136,7 +144,18 @@ export class Answer {
   #started({ model }) {
     if (this.#model && model !== this.#model) this.#addNote(translate("switched", { model }));
     this.#model = model;
-    if (!this.#isContinuing) this.#showStatus(translate("waiting", { model }), "is-waiting");
+    if (this.#isContinuing) return;
+    this.#showStatus(translate("waiting", { model }), "is-waiting");
+    this.#countLoading(model);
+  }
+
+  // Say from some seconds on how long the model has been silent, and why it may be.
+  #countLoading(model) {
+    const since = performance.now();
+    this.#countdown = setInterval(() => {
+      const seconds = Math.floor((performance.now() - since) / 1000);
+      if (seconds >= LOADING_SHOWN_AFTER_S) this.#showStatus(translate("loading", { model, seconds }), "is-waiting");
+    }, 1000);
   }
 
   #switched({ model, message }) {
@@ -168,8 +187,9 @@ export class Answer {
     this.#countdown = setInterval(tick, 500);
   }
 
-  #restarted() {
-    this.#addNote(translate("restarted"));
+  // With the reason "reasoning", the text so far comes again as thinking.
+  #restarted({ reason }) {
+    if (reason !== "reasoning") this.#addNote(translate("restarted"));
     this.#isContinuing = false;
     this.#text = this.#prefix;
     this.#thinking = "";
@@ -251,7 +271,17 @@ export class Answer {
     this.#article.classList.toggle("is-writing", Boolean(this.#text));
   }
 
+  // Text that stops coming looks like a page that hangs, so say how long it has been.
+  #noticeQuiet() {
+    const seconds = Math.round((performance.now() - this.#quietSince) / 1000);
+    const hasStatus = this.#status.textContent !== "" && !this.#isQuiet;
+    if (hasStatus || seconds * 1000 < QUIET_AFTER_MS || !this.#socket.isOpen) return;
+    this.#showStatus(translate("quiet", { seconds }), "is-waiting");
+    this.#isQuiet = true;
+  }
+
   #showWriting(kind) {
+    this.#quietSince = performance.now();
     this.#article.classList.toggle("is-writing", kind === "delta");
     const summary = this.#thinkingBox.querySelector("summary");
     if (kind === "thinking") {
@@ -267,6 +297,7 @@ export class Answer {
   }
 
   #showStatus(text, kind) {
+    this.#isQuiet = false;
     this.#state.className = `state ${kind || "muted"}`;
     // No caret while the answer is waiting for something.
     if (kind) this.#article.classList.remove("is-writing");

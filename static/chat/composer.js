@@ -210,8 +210,6 @@ class ChatComposer extends HTMLElement {
   };
 
   #pressed = (event) => {
-    // Ignore the Enter that ends an IME composition; Safari reports it as key code 229.
-    if (event.isComposing || event.keyCode === 229) return;
     const isPlain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;
     if (event.key === "Enter") {
       const sends = event.ctrlKey || event.metaKey || (enterSends() ? isPlain : event.shiftKey);

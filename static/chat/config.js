@@ -9,6 +9,9 @@ export const config = Object.freeze({
   home: body.dataset.home,
   maxChars: Number(body.dataset.maxChars),
   csrf: body.dataset.csrf,
+  // Whether the server accepts forms and sockets from the address in this browser, and whom to tell if not.
+  isAddressKnown: body.dataset.addresses.split(" ").some((address) => new URL(address).origin === location.origin),
+  isStaff: "staff" in body.dataset,
 });
 
 // The conversation that this page shows; "" until a new one is accepted.
@@ -66,6 +69,16 @@ export async function request(address, { method = "GET", body: data } = {}) {
   if (response.status === 401) throw new SignedOut();
   if (!response.ok) throw Object.assign(new Error(`${response.status} from ${address}`), { status: response.status });
   return response.text();
+}
+
+// Request a text while the page waits: for what a browser allows only in the task of the user's click.
+export function requestNow(address) {
+  const call = new XMLHttpRequest();
+  call.open("GET", address, false);
+  call.setRequestHeader("HX-Request", "true");
+  call.send();
+  if (call.status !== 200) throw new Error(`${call.status} from ${address}`);
+  return call.responseText;
 }
 
 // Only for HTML that our own server rendered and sanitized.

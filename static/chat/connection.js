@@ -27,7 +27,8 @@ export class Connection {
     socket.addEventListener("closed", ({ detail }) => this.#disconnected(detail));
     addEventListener("offline", () => socket.isOpen || this.#showLossSoon());
     addEventListener("online", () => (socket.isOpen ? this.#connected() : this.#showLossSoon()));
-    this.#showLossSoon();
+    if (config.isAddressKnown) this.#showLossSoon();
+    else this.#end(config.isStaff ? "unknownAddressStaff" : "unknownAddress");
   }
 
   outdated() {
@@ -108,7 +109,7 @@ export class Connection {
   #showNotice(name, label, address) {
     if ((this.#element.dataset.notice ?? "") === name) return;
     this.#element.dataset.notice = name;
-    this.#element.replaceChildren(name && translate(name));
+    this.#element.replaceChildren(name && translate(name, { address: location.origin }));
     if (!label) return;
     const link = document.createElement("a");
     link.href = address;

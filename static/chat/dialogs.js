@@ -10,6 +10,7 @@ export function startDialogs() {
     if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && window.htmx) {
       event.preventDefault();
       await window.htmx.ajax("GET", link.getAttribute("href"), { target: body, swap: "innerHTML" });
+      showLocalTimes(body);
       if (body.childElementCount) dialog.showModal();
     } else if (event.target.closest("[data-close]") && dialog.open) {
       event.preventDefault();
@@ -30,6 +31,13 @@ export async function followSettings(id) {
   if (!document.getElementById("model")) return;
   const settings = fragmentOf(await request(url.configure(id)));
   if (id === current.id) showModel(settings.querySelector("[name=model]")?.value);
+}
+
+// The server writes the site's time; show that of this device, with its twelve or twenty-four hours.
+function showLocalTimes(root) {
+  const { hourCycle } = new Intl.DateTimeFormat(undefined, { hour: "numeric" }).resolvedOptions();
+  const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium", hourCycle });
+  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = format.format(new Date(time.dateTime));
 }
 
 function showModel(chosen) {

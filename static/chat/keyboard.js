@@ -3,12 +3,18 @@
 import { config } from "./config.js";
 import { focusSearch } from "./sidebar.js";
 
+// Keys that an input method uses, such as Escape to dismiss its candidates, reach no handler of the page. Safari
+// reports the last one after the composition has ended, with nothing but the key code 229.
+addEventListener("keydown", (event) => {
+  if (event.isComposing || event.keyCode === 229) event.stopImmediatePropagation();
+}, { capture: true });
+
 export function startKeyboard({ composer, stop }) {
   const keys = document.getElementById("keys");
   const showKeys = () => keys.open || keys.showModal();
   document.querySelector("[data-keys]").addEventListener("click", showKeys);
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.isComposing) return;
+    if (event.defaultPrevented) return;
     const isCommand = event.ctrlKey || event.metaKey;
     if (isCommand && !event.altKey) return command(event);
     if (document.querySelector("dialog[open]")) return;

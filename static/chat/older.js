@@ -1,6 +1,6 @@
 // Loads earlier messages when the reader scrolls near the top, and keeps the scroll position.
 
-import { fragmentOf, request } from "./config.js";
+import { fragmentOf, request, requestNow } from "./config.js";
 
 export class OlderMessages {
   #host;
@@ -29,22 +29,35 @@ export class OlderMessages {
     this.#observer.disconnect();
   }
 
+  // Load all of them while the page waits: what is printed has to be there when the event ends.
+  loadAllNow() {
+    for (let link; (link = this.#host.querySelector("[data-older]"));) {
+      this.#show(link.closest(".older"), requestNow(link.dataset.older));
+    }
+  }
+
   async load(link) {
     const holder = link.closest(".older");
     if (holder.classList.contains("is-loading")) return;
     holder.classList.add("is-loading");
     try {
-      const fragment = fragmentOf(await request(link.dataset.older));
-      const articles = [...fragment.querySelectorAll("article")];
-      this.#scroller.keepPlaceOf(holder.nextElementSibling, () => {
-        holder.replaceWith(fragment);
-        this.#onShown(articles);
-      });
+      const html = await request(link.dataset.older);
+      // Meanwhile everything may have been loaded to be printed.
+      if (holder.isConnected) this.#show(holder, html);
       this.watch();
     } catch (error) {
       holder.classList.remove("is-loading");
       this.#onFailure(error);
     }
+  }
+
+  #show(holder, html) {
+    const fragment = fragmentOf(html);
+    const articles = [...fragment.querySelectorAll("article")];
+    this.#scroller.keepPlaceOf(holder.nextElementSibling, () => {
+      holder.replaceWith(fragment);
+      this.#onShown(articles);
+    });
   }
 
   #reached(entries) {

@@ -38,6 +38,7 @@ class ChatTranscript extends HTMLElement {
     this.removeEventListener("click", this.#clicked);
     this.removeEventListener("submit", this.#submitted);
     this.#older?.stop();
+    removeEventListener("beforeprint", this.#completed);
     clearTimeout(this.#syncTimer);
     clearTimeout(this.#straysTimer);
     for (const answer of this.#answers.values()) answer.detach();
@@ -64,6 +65,7 @@ class ChatTranscript extends HTMLElement {
     });
     this.#activate(this);
     this.#older.watch();
+    addEventListener("beforeprint", this.#completed);
   }
 
   // -- state ------------------------------------------------------------------------------------
@@ -306,6 +308,15 @@ class ChatTranscript extends HTMLElement {
     for (const article of this.querySelectorAll(".is-edited")) article.classList.remove("is-edited");
     if (id) this.#article(id)?.classList.add("is-edited");
   }
+
+  // Paper shows the whole conversation, as far as it can be loaded.
+  #completed = () => {
+    try {
+      this.#older.loadAllNow();
+    } catch (error) {
+      this.#emitFailure(error);
+    }
+  };
 
   // -- helpers ----------------------------------------------------------------------------------
 

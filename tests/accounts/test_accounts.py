@@ -319,7 +319,9 @@ def test_changing_the_password_keeps_this_session_and_ends_the_others(client_of,
 
 def test_password_pages_need_a_signed_in_user(client, db):
     for name in ("password_change", "password_changed", "password_set"):
-        assert client.get(reverse(name)).headers["Location"].startswith(reverse("signin"))
+        for method in (client.get, client.post):
+            assert method(reverse(name)).headers["Location"].startswith(reverse("signin"))
+            assert method(reverse(name), headers={"HX-Request": "true"}).status_code == 401
 
 
 # -- registration ---------------------------------------------------------------------------------

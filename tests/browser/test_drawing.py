@@ -9,14 +9,16 @@ from tests.support.provider_control import release
 pytestmark = pytest.mark.browser
 
 # The fake provider's directive reads `\n` as a line break.
-RICH = r"""## Plan\n\nSome **bold** text, `code` and \\(x_1 = 2\\).\n\n- [ ] buy milk\n- [x] cook\n\n  - nested\n\n
+RICH = r"""## Plan\n\nSome **bold** text, `code` and \\(x_1 = 2\\).\n\n
+- [ ] buy milk\n- [x] cook\n\n  - nested\n\n
 1. one\n2. two\n\n```python title="f.py"\ndef f(x):\n    return x + 1\n```\n\n```sh\nls -la\n```\n\n
 | Day | To do |\n|---|--:|\n| Monday | Wash<br>Dry |\n\n> A *quote*\n\nمرحبا `tide()` يا عالم\n\n
 \\[\n\\frac{a}{b}\n\\]\n\n```js\nlet a;\n```\n\n"""
 # Place and size of each block, from the top of the answer.
 PLACES = """root => [...root.children].map(block => {
   const { top, width, height } = block.getBoundingClientRect();
-  return [block.localName, top - root.getBoundingClientRect().top, width, height].map(x => x.toFixed?.(1) ?? x);
+  const values = [top - root.getBoundingClientRect().top, width, height];
+  return [block.localName, ...values.map(value => value.toFixed(1))];
 })"""
 
 

@@ -1,8 +1,10 @@
 """Which pages may open a websocket."""
 
 import pytest
+from channels.testing import WebsocketCommunicator
 
-from chatsite.asgi import is_same_origin
+from chat.views import origins
+from chatsite.asgi import is_same_origin, websocket
 
 
 def scope(host: str, origin: str | None) -> dict:
@@ -51,3 +53,29 @@ def test_any_other_page_may_not(settings, host, origin):
     settings.PUBLIC_URL = ""
     settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
     assert not is_same_origin(scope(host, origin))
+
+
+def test_a_trusted_proxy_that_ends_tls_makes_the_address_https(settings):
+    settings.PUBLIC_URL = ""
+    settings.ALLOWED_HOSTS = ["chat.example.org"]
+    secure = scope("chat.example.org", "https://chat.example.org") | {"scheme": "wss"}
+    assert is_same_origin(secure)
+    assert not is_same_origin(secure | {"scheme": "ws"})
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_reported"), [("https://chat.example.org", True), ("https://evil.example", False)]
+)
+async def test_a_socket_that_is_refused_because_of_a_proxy_is_logged_with_what_to_do(
+    settings, caplog, monkeypatch, origin, is_reported
+):
+    monkeypatch.setattr(origins, "reported", set())
+    settings.PUBLIC_URL = ""
+    settings.ALLOWED_HOSTS = ["chat.example.org"]
+    communicator = WebsocketCommunicator(websocket, "/ws/", [
+        (b"host", b"chat.example.org"), (b"origin", origin.encode()),
+    ])  # fmt: skip
+    for _n in range(2):
+        assert not (await communicator.connect())[0]
+        communicator = WebsocketCommunicator(websocket, "/ws/", communicator.scope["headers"])
+    assert caplog.text.count("set CHATSITE_PUBLIC_URL") == is_reported

@@ -6,6 +6,7 @@ import sys
 
 from django.conf import settings
 from django.core.checks import run_checks
+from django.core.management import call_command
 
 from chatsite import checks
 from tests.support import environment
@@ -70,3 +71,7 @@ def test_serve_prints_the_warning_and_starts(serve):
     server = serve({"CHATSITE_RUNING_PER_USER": "5"})
     assert "CHATSITE_RUNING_PER_USER has no effect" in server.log
     assert "Did you mean CHATSITE_RUNNING_PER_USER?" in server.log
+
+
+def test_no_migration_is_missing(db):
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)

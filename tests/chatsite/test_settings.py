@@ -48,7 +48,6 @@ INVALID = {
     "CHATSITE_SQLITE_SYNCHRONOUS": ["sometimes"],
     "CHATSITE_LOG_LEVEL": ["loud"],
     "CHATSITE_RECOVERY": ["maybe"],
-    "CHATSITE_LANGUAGE": ["klingon"],
     "CHATSITE_TIME_ZONE": ["Nowhere/Else"],
 }
 BY_KIND = {

@@ -124,6 +124,22 @@ CASES = {
         "[[close_delimited]]",
         lambda r, text: r.is_healthy and not r.chunks and "content-length" not in r.headers,
     ),
+    "shape": (
+        "[[shape=parts reasoning=1 text=hello]]",
+        lambda r, text: (
+            r.events[1]["choices"][0]["delta"]["content"][0]["type"] == "thinking"
+            and r.events[2]["choices"][0]["delta"]["content"][1]["text"] == "hell"
+        ),
+    ),
+    "early_finish": (
+        "[[early_finish deltas=3]]",
+        lambda r, text: [each["choices"][0]["finish_reason"] for each in r.events[1:4]] == ["stop"] * 3,
+    ),
+    "second_choice": (
+        "[[second_choice]]",
+        lambda r, text: r.events[1]["choices"][1]["delta"]["content"] == "another answer",
+    ),
+    "bom": ("[[bom]]", lambda r, text: r.body.startswith(b"\xef\xbb\xbfdata:")),
     "unstreamed": (
         "[[unstreamed]]",
         lambda r, text: (

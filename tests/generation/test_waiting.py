@@ -25,6 +25,14 @@ async def test_a_breaker_open_from_the_start_leaves_one_row_of_the_model_that_wa
     assert (await logged(done.pk, events.Switched))[0].code == "breaker_open"
 
 
+async def test_a_model_that_was_switched_off_says_so(living):
+    async with living() as life:
+        life.runtime.upstream_state.hold_open("fake", "fake")
+        done = await life.answer("hello")
+    assert (done.status, done.error_code) == ("failed", "breaker_open")
+    assert "fake has been switched off by an administrator. Choose another model." in done.error_message
+
+
 async def test_who_waits_for_a_slot_is_told_the_position_and_can_be_stopped(living, user):
     async with living() as life:
         await Endpoint.objects.aupdate(slots=1)

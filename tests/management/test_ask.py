@@ -221,14 +221,14 @@ def test_a_timeout_stops_the_answer(site):
 
 @pytest.mark.django_db
 async def test_the_command_owns_the_generation_from_the_transaction_that_stores_it(user, model, monkeypatch):
-    started = []
+    claimed = []
 
-    def start(generation_id, *, from_owner):
-        started.append((generation_id, from_owner))
+    async def run_claimed(one):
+        claimed.append(one.generation.pk)
         return asyncio.create_task(asyncio.sleep(0))
 
     async with open_runtime(Process.Kind.COMMAND) as runtime:
-        monkeypatch.setattr(runtime.runner, "start", start)
+        monkeypatch.setattr(runtime.runner, "run_claimed", run_claimed)
         stored, run = await start_here(
             runtime.runner,
             user,
@@ -236,8 +236,8 @@ async def test_the_command_owns_the_generation_from_the_transaction_that_stores_
         )
         await run
         row = await Generation.objects.aget(pk=stored.generation_id)
-        assert (row.owner, row.status) == (runtime.id, "queued")
-        assert started == [(row.pk, runtime.id)]
+        assert (row.owner, row.status) == (runtime.id, "running")
+        assert claimed == [row.pk]
 
 
 def test_a_server_does_not_take_over_the_answer_of_a_running_command(site, provider):

@@ -182,4 +182,4 @@ def test_an_answer_is_continued_once_however_many_servers_are_asked_to(user, mod
             for server in range(2)
         ]
         stored, refused = at_once(servers, resumes)
-        assert (len(stored), refused) == (1, {"bad_parent": 1})
+        assert (len(stored), refused) == (1, {"busy": 1})

@@ -27,6 +27,13 @@ PRIVATE = {
     "_asyncioEventloop": lambda: reactor,
     "_response_started": lambda: request(),
     "_tempDataBuffer": lambda: transport(),
+    "_maybeChooseTransferDecoder": lambda: HTTPChannel(),
+}
+# Private attributes of Twisted's channel that our subclass uses or replaces.
+PRIVATE_OF_CHANNEL = {
+    *("_respondToBadRequestAndDisconnect", "_failChooseTransferDecoder", "_maybeChooseTransferDecoder"),
+    *("_dataBuffer", "_savedTimeOut", "_receivedHeaderSize", "_receivedHeaderCount"),
+    *("_networkProducer", "_path", "_command", "_version"),
 }
 # Public attributes that no documentation promises.
 UNDOCUMENTED = [
@@ -38,6 +45,13 @@ UNDOCUMENTED = [
     *((Connection, name) for name in ("writeSomeData", "abortConnection", "dataBuffer", "disconnecting")),
     *((Connection, name) for name in ("connected", "registerProducer", "unregisterProducer")),
     *((HTTPChannel, name) for name in ("persistent", "registerProducer", "unregisterProducer")),
+    *((HTTPChannel, name) for name in ("maxHeaders", "totalHeadersSize", "line_mode", "length", "timeOut")),
+    *((HTTPChannel, name) for name in ("dataReceived", "lineReceived", "lineLengthExceeded")),
+    *((HTTPChannel, name) for name in ("rawDataReceived", "allHeadersReceived", "allContentReceived")),
+    *((HTTPChannel, name) for name in ("requestDone", "resetTimeout", "setTimeout", "timeoutConnection")),
+    *((WebRequest, name) for name in ("parseCookies", "handleContentChunk", "requestReceived", "process")),
+    *((HTTPFactory, name) for name in ("protocol", "log", "timeOut")),
+    *((Connection, name) for name in ("loseWriteConnection",)),
     *((reactor, name) for name in ("adoptStreamPort", "getWriters", "callWhenRunning", "callLater")),
 ]
 # What `Server.__init__` keeps of its arguments, and what the two factories are made of.
@@ -88,6 +102,11 @@ def test_every_private_name_that_is_used_is_listed_here():
 def test_a_private_name_exists(name):
     owner = PRIVATE[name]()
     assert hasattr(owner, name), f"{type(owner).__name__}.{name} is gone. {ADVICE}"
+
+
+@pytest.mark.parametrize("name", sorted(PRIVATE_OF_CHANNEL))
+def test_a_private_name_of_the_channel_is_still_used(name):
+    assert name in inspect.getsource(HTTPChannel), f"HTTPChannel.{name} is gone. {ADVICE}"
 
 
 @pytest.mark.parametrize(("owner", "name"), UNDOCUMENTED)

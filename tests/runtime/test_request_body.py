@@ -4,7 +4,7 @@ import asyncio
 import io
 import tempfile
 
-from chat.runtime.asgi_server.request_body import PIECE_BYTES, LargeBody
+from chat.runtime.asgi_server.request_body import PIECE_BYTES, PIECES_AHEAD, LargeBody
 
 
 class Request:
@@ -45,3 +45,16 @@ async def test_a_client_that_leaves_ends_the_body():
 
 def test_a_small_body_is_left_to_daphne():
     assert LargeBody.take(Request(io.BytesIO(b"small")), asyncio.Queue()) is None
+
+
+async def test_no_more_pieces_are_read_than_the_application_takes():
+    queue = asyncio.Queue()
+    body = LargeBody.take(Request(file_of(9 * PIECE_BYTES)), queue)
+    body.put_nowait({"type": "http.request"})
+    most, has_more = 0, True
+    while has_more:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        most = max(most, queue.qsize())
+        has_more = (await queue.get())["more_body"]
+    assert most == PIECES_AHEAD

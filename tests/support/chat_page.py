@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.provider_control import control
+from tests.support.services import PLAIN_HOST
 from tests.support.serving import SIGN_IN, Provider, Server, Session
 
 USERS = 40
@@ -36,7 +37,11 @@ def site(tmp_path_factory, prepared_data):
     server = None
     try:
         provider.start()
-        env = provider.env_for_server | {"OPENAI_MODEL": "fake,other", "CHATSITE_ASKS_PER_MINUTE": "600"}
+        env = provider.env_for_server | {
+            "OPENAI_MODEL": "fake,other",
+            "CHATSITE_ASKS_PER_MINUTE": "600",
+            "CHATSITE_ALLOWED_HOSTS": f"127.0.0.1,{PLAIN_HOST}",
+        }
         server = Server(folder, env, ())
         server.start()
         sign_ins = [SIGN_IN.format(name=f"user{n}", is_staff=False) for n in range(USERS)]

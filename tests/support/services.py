@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/pgsql-*/bin")
 POSTGRES_SINCE = 15
+# Leads Chromium to this machine.
+PLAIN_HOST = "chat.test"
 
 
 class Postgres:
@@ -160,6 +162,8 @@ def chromium() -> "Iterator[Browser]":
     path = next(found, None) or miss("chromium", "chromium")
     with sync_playwright() as playwright:
         options = ["--disable-gpu", "--disable-background-networking", "--no-first-run"]
+        # A plain-http address that is not localhost, as on a home network: it is no secure context.
+        options.append(f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1")
         # The sandbox does not work as root, and the browser only opens our own server.
         options += ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=path, args=options)

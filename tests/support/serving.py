@@ -116,10 +116,11 @@ class Session:
             url, origin=self.base_url, additional_headers=headers, proxy=None, max_size=2**23, **options
         )
 
-    def enter(self, context: Any) -> None:
-        """Sign a Playwright browser context in."""
+    def enter(self, context: Any, base_url: str = "") -> None:
+        """Sign a Playwright browser context in; `base_url`: another address of the server."""
+        url = base_url or self.base_url
         context.add_cookies(
-            [{"name": name, "value": value, "url": self.base_url} for name, value in self.cookies.items()]
+            [{"name": name, "value": value, "url": url} for name, value in self.cookies.items()]
         )
 
 

@@ -63,7 +63,7 @@ FAULTS = [
     ("[[garbage]]", FAILED, THRICE),
     ("[[empty]]", FAILED, THRICE),
     ("[[html]]", FAILED, THRICE),
-    ("[[unstreamed]]", FAILED, THRICE),
+    ("[[unstreamed]]", WHOLE, ONCE),
 ]
 # In the middle of the answer, once: they end as a whole answer, continued or generated again.
 CUTS = [

@@ -147,7 +147,7 @@ def test_a_body_that_is_too_large_is_refused_with_an_explanation(site):
     body = b"x" * (32 * 1024 * 1024 + 1)
     reply = site.visitor().request("POST", "/v1/chat/completions", body=body)
     assert reply.status == 413
-    assert reply.json()["error"]["code"] == "too_large"
+    assert reply.json()["error"]["code"] == "request_too_large"
 
 
 def test_only_the_configured_network_may_read_readyz(site):

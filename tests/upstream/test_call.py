@@ -27,6 +27,16 @@ COMPLETE = [
     "usage inside [[usage=inline]]",
     "no usage [[usage=never]]",
     "to the end of the connection [[close_delimited]]",
+    "one document [[unstreamed]]",
+    "mark [[bom]]",
+    "parts [[shape=parts reasoning=3]]",
+    "messages [[shape=message]]",
+    "older API [[shape=text]]",
+    "another choice [[second_choice]]",
+    "token counts [[usage=floats]]",
+    "token counts [[usage=strings]]",
+    "token counts [[usage=empty]]",
+    "too early [[early_finish]]",
 ]
 
 

@@ -25,7 +25,6 @@ from tests.upstream.support import PATIENT, QUICK, ask
         ("garbage", errors.Unreachable),
         ("empty", errors.NotAStream),
         ("html", errors.NotAStream),
-        ("unstreamed", errors.NotAStream),
         ("cut after=0", errors.NotAStream),
         ("malformed after=0", errors.Malformed),
         ("silent", errors.FirstTokenTimedOut),

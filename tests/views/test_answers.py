@@ -3,7 +3,8 @@
 import pytest
 from django.urls import reverse
 
-from chat.models import Generation, Message
+from chat.models import Conversation, Generation, Message
+from tests.views.test_pages import page_of
 
 
 def ask(client, text, **fields):
@@ -96,6 +97,34 @@ def test_continuing_extends_the_same_message(client, exchange):
     answer = exchange(answer="Half", status="stopped")
     client.post(reverse("resume", args=[answer.pk]), {"client_id": "b"})
     assert answer.generations.first().prefix == "Half"
+
+
+@pytest.mark.parametrize("status", ["stopped", "failed"])
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_continuing_an_answer_without_text_is_refused_with_what_to_do(client, exchange, status, text):
+    answer = exchange(answer=text, status=status)
+    assert reverse("resume", args=[answer.pk]) not in page_of(client, answer.conversation).content.decode()
+    response = client.post(reverse("resume", args=[answer.pk]), {"client_id": "b"})
+    assert response.status_code == 422
+    assert "has no text to continue. Use “Regenerate”" in response.content.decode()
+
+
+def test_continuing_a_running_answer_or_a_question_is_refused_by_name(client, exchange):
+    answer = exchange(answer="", status="running")
+    running = client.post(reverse("resume", args=[answer.pk]), {"client_id": "b"})
+    assert "still being written" in running.content.decode()
+    question = client.post(reverse("resume", args=[answer.parent_id]), {"client_id": "b"})
+    assert "Only an answer can be continued" in question.content.decode()
+
+
+@pytest.mark.parametrize("name", ["text", "example", "system_prompt"])
+def test_a_null_character_is_cleaned_and_not_refused(client, model, name):
+    fields = {"text": "Hi", "client_id": "a"} | {name: "a\0b"}
+    if name == "example":
+        del fields["text"]
+    assert client.post(reverse("ask"), fields).status_code == 302
+    conversation = Conversation.objects.get()
+    assert "ab" in (conversation.system_prompt, conversation.messages.first().text)
 
 
 def test_continuing_a_complete_answer_is_refused_on_the_page(client, exchange):

@@ -1,9 +1,10 @@
 """Error pages: helpful, without a traceback, working during an outage."""
 
+import pytest
 from django.test import Client, RequestFactory
 from django.urls import include, path
 
-from chat.views import errors
+from chat.views import errors, origins
 
 
 def crash(request):
@@ -33,6 +34,48 @@ def test_a_form_with_an_old_csrf_token_asks_for_a_reload(db):
 
     assert response.status_code == 403
     assert "Reload and try again" in response.content.decode()
+
+
+def refused(settings, public_url="", **headers):
+    settings.PUBLIC_URL = public_url
+    response = Client(enforce_csrf_checks=True).post("/signin/", {"username": "ada"}, headers=headers)
+    assert response.status_code == 403
+    return response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://testserver"},
+        {"origin": "https://testserver", "sec-fetch-site": "same-origin"},
+        {"origin": "https://chat.example.org", "sec-fetch-site": "same-origin"},
+    ],
+)
+def test_a_form_behind_a_proxy_that_ends_tls_names_the_setting(db, settings, caplog, monkeypatch, headers):
+    monkeypatch.setattr(origins, "reported", set())
+    page = refused(settings, **headers)
+    assert "Reloading will not help" in page
+    assert f"CHATSITE_PUBLIC_URL={headers['origin']}" in page
+    assert "set CHATSITE_PUBLIC_URL" in caplog.text
+    assert "https://right.example/" in refused(settings, "https://right.example", **headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://testserver"},
+        {"origin": "null", "sec-fetch-site": "cross-site"},
+        {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
+        {"origin": "https://evil.example"},
+        {"origin": "null", "sec-fetch-site": "same-origin"},
+    ],
+)
+def test_any_other_refused_form_asks_for_a_reload_and_shows_no_foreign_address(db, settings, caplog, headers):
+    page = refused(settings, **headers)
+    assert "Reload and try again" in page
+    assert "evil.example" not in page
+    assert "CHATSITE_PUBLIC_URL" not in page + caplog.text
 
 
 def test_a_crash_shows_no_traceback_and_queries_no_database(settings):

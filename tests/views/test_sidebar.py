@@ -38,6 +38,40 @@ def test_search_finds_titles_and_text_and_marks_the_match(client, exchange):
     assert titles(listed(client, q="RIVER")) == ["About <mark>river</mark>s"]
 
 
+def test_a_search_result_leads_to_the_newest_message_with_the_match(client, exchange):
+    first = exchange("the needle", "nothing")
+    exchange("again", "a NEEDLE", to=first.conversation)
+    found = re.search(r'href="(/m/\d+/find/)"', listed(client, q="needle"))[1]
+    hit = first.conversation.messages.get(text="a NEEDLE")
+    assert client.get(found)["Location"] == f"/c/{first.conversation_id}/#m{hit.pk}"
+
+
+def test_a_search_result_on_another_branch_leads_to_that_branch(client, exchange):
+    hidden = exchange("the needle", "nothing")
+    Conversation.objects.get(pk=hidden.conversation_id)
+    Conversation.ask(
+        hidden.conversation.user,
+        "edited",
+        client_id="e",
+        conversation_id=hidden.conversation_id,
+        is_at_leaf=False,
+    )
+    address = client.get(reverse("find", args=[hidden.parent_id]))["Location"]
+    assert address == f"/c/{hidden.conversation_id}/?until={hidden.pk}#m{hidden.parent_id}"
+    page = client.get(address).content.decode()
+    assert f'id="m{hidden.parent_id}"' in page
+    assert "Back to the latest messages" in page
+
+
+def test_a_message_of_another_user_is_not_found(client, exchange, other_user):
+    theirs = exchange(owner=other_user)
+    assert client.get(reverse("find", args=[theirs.pk])).status_code == 404
+    own = exchange()
+    page = client.get(f"/c/{own.conversation_id}/?until={theirs.pk}").content.decode()
+    assert f'id="m{own.pk}"' in page
+    assert f'id="m{theirs.pk}"' not in page
+
+
 def test_the_search_term_is_escaped(client, exchange):
     assert "<script>" not in listed(client, q="<script>")
 
@@ -87,6 +121,8 @@ def test_renaming_in_the_list_and_on_a_page(client, exchange):
     assert response["HX-Trigger"] == "conversations-changed"
     assert Conversation.objects.get(pk=pk).title == "A new name"
     assert client.post(reverse("rename", args=[pk]), {"title": "B"}).status_code == 302
+    assert client.post(reverse("rename", args=[pk]), {"title": "C\0D"}).status_code == 302
+    assert Conversation.objects.get(pk=pk).title == "CD"
     refused = client.post(reverse("rename", args=[pk]), {"title": " "}, headers=HTMX)
     assert refused.status_code == 422
 

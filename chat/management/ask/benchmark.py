@@ -132,7 +132,8 @@ async def _measure(runtime: Runtime, plan: BenchmarkPlan, pattern: Pattern, text
         if first_s is None and any(isinstance(events.decode(row.payload), events.Delta) for row in rows):
             first_s = monotonic() - started_s
     end_s = monotonic() - started_s
-    await run
+    if run is not None:
+        await run
     generation = await database_sync_to_async(Generation.objects.get)(pk=started.generation_id)
     return Sample(
         is_complete=generation.status == Generation.Status.COMPLETED,

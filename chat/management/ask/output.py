@@ -61,8 +61,8 @@ class AnswerPrinter:
                 self._text.append(text)
                 if self._is_streaming:
                     await self.print(text)
-            case events.Restarted():
-                await self._restart()
+            case events.Restarted(reason):
+                await self._restart(reason)
             case events.Snapshot(text=text):
                 self._text = [text]
             case events.Thinking() if not self._has_reported_thinking:
@@ -75,12 +75,13 @@ class AnswerPrinter:
             case events.Switched() | events.Continued():
                 self.report(event.message)
 
-    async def _restart(self) -> None:
+    async def _restart(self, reason: str) -> None:
         if self._is_streaming and self._text:
             await self.end_line()
-            self._warn(
-                "The answer was interrupted and is being generated again. Ignore the text above this line."
-            )
+            if reason == events.BECAME_REASONING:
+                self._warn("The text above this line is the model's reasoning. The answer follows.")
+            else:
+                self._warn("The answer was interrupted and is being generated again. Ignore the text above.")
             await self.print(f"{SEPARATOR}\n")
         self._text = []
 

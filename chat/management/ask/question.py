@@ -68,7 +68,8 @@ class Question:
         stopper = asyncio.create_task(self._stop_on_request(runtime, started.generation_id), name="stopper")
         try:
             last = await self.printer.follow(runtime.log, started.generation_id)
-            await run
+            if run is not None:
+                await run
         finally:
             stopper.cancel()
         return QuestionResult(started.generation_id, last, self._exit(last), self._is_timed_out)

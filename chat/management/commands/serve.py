@@ -23,6 +23,7 @@ from chat.models.catalog import Endpoint
 from chat.models.environment import seed_from_environment
 from chat.models.process import Process
 from chat.runtime import asgi_server
+from chat.runtime.http_limits import http_limits
 from chat.runtime.process import Runtime
 from chat.tasks import SCHEDULED
 
@@ -105,6 +106,7 @@ class Command(BaseCommand):
             shutdown=runtime.stop,
             drain_s=settings.DRAIN_S,
             frame_max_bytes=SOCKET_FRAME_MAX_BYTES,
+            limits=http_limits(),
             server_name="chatsite",
         ).run()
         lock.publish_url("")

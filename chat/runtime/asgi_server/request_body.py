@@ -10,6 +10,9 @@ import io
 from typing import Any
 
 PIECE_BYTES = 256 * 1024
+# Pieces that the application has not taken yet. It writes them to a disk, which is slower than reading them.
+PIECES_AHEAD = 2
+AHEAD_S = 0.002
 
 
 class LargeBody:
@@ -46,3 +49,5 @@ class LargeBody:
                 has_more = len(piece) == PIECE_BYTES
                 self._queue.put_nowait({"type": "http.request", "body": piece, "more_body": has_more})
                 await asyncio.sleep(0)
+                while self._queue.qsize() >= PIECES_AHEAD:  # noqa: ASYNC110 - a queue has no event for it
+                    await asyncio.sleep(AHEAD_S)

@@ -1,8 +1,9 @@
-"""Daphne's server with three changes, for faults of the stock server that were seen in 4.2.3:
+"""Daphne's server with four changes, for faults of the stock server that were seen in 4.2.3:
 
 - An exception in a response that had started left its client hanging and stopped the reaper for good. Here
   each ended application is checked by itself, at once, and a response that cannot be finished is aborted.
 - Everything sent to a client that does not read was kept in memory. Here `send` waits.
+- A request of any size was accepted, and a form was parsed on the event loop. See `http_channel`.
 - SIGTERM cancelled every application and cut every socket. Here the server drains, see `Server._drain`.
 
 This package knows the network and nothing of the application: life cycle hooks are arguments. It uses
@@ -23,7 +24,7 @@ from typing import Any
 
 import daphne.server  # installs the asyncio reactor; must come before any other part of Twisted
 from autobahn.exception import Disconnected
-from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.http_protocol import WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor
 from twisted.logger import (
@@ -35,8 +36,10 @@ from twisted.logger import (
 )
 
 from chat.runtime.asgi_server.backpressure import ReadGate, WriteGate, write_eagerly
+from chat.runtime.asgi_server.http_channel import HttpFactory
 from chat.runtime.asgi_server.reaper import Connection, Reaper, abort, channel_of
 from chat.runtime.asgi_server.request_body import LargeBody
+from chat.runtime.asgi_server.request_limits import RequestLimits
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ class Server(daphne.server.Server):
         shutdown: Hook = do_nothing,
         drain_s: float = 10.0,
         frame_max_bytes: int = 1024 * 1024,
+        limits: RequestLimits | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -93,6 +97,7 @@ class Server(daphne.server.Server):
         self.listening = listening
         self.startup, self.ready, self.draining = startup, ready, draining
         self.drain, self.shutdown, self.drain_s = drain, shutdown, drain_s
+        self.limits = limits or RequestLimits()
         self.is_draining = False
         self.connections: dict[Connection, dict[str, Any]] = {}
         self.port: Any = None
@@ -106,7 +111,7 @@ class Server(daphne.server.Server):
     def run(self) -> None:
         """Serve until the server has stopped. Raises StartupFailed."""
         _limit_twisted_logging()
-        self.http_factory = HTTPFactory(self)
+        self.http_factory = HttpFactory(self, self.limits)
         self.ws_factory = WebSocketFactory(self, server=self.server_name)
         self.ws_factory.setProtocolOptions(
             autoPingTimeout=self.ping_timeout,

@@ -1,0 +1,53 @@
+"""Django's ASGI handler, which also answers requests that Django cannot read."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import BadRequest
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.http.response import HttpResponseBase
+
+from chat.views.errors import bad_request
+
+FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+FORM_CHARSETS = frozenset({"utf-8", "ascii"})
+
+
+class SiteHandler(ASGIHandler):
+    """Rejects a request with an invalid head by a page or, in the API, by JSON."""
+
+    def create_request(
+        self, scope: Mapping[str, Any], body_file: Any
+    ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
+        try:
+            request, response = super().create_request(scope, body_file)
+            if request is not None:
+                _check_charset(request)
+                return request, None
+        except (BadRequest, ValueError) as error:
+            return None, bad_request(None, error, path=scope["path"])
+        if response is None or response.status_code == HTTPStatus.BAD_REQUEST:
+            return None, bad_request(None, BadRequest("not UTF-8"), path=scope["path"])
+        return None, response
+
+
+def _check_charset(request: ASGIRequest) -> None:
+    """Raise BadRequest if a form is not in UTF-8, as all pages of this site send it.
+
+    Django hands the name on to the code that decodes the form. With any other of Python's codecs, such as
+    rot13, that fails. The body of the API is JSON, whatever its charset says.
+    """
+    charset = (request.content_params or {}).get("charset")
+    if charset is None:
+        return
+    request.encoding = "utf-8"
+    try:
+        is_accepted = codecs.lookup(charset).name in FORM_CHARSETS
+    except LookupError:
+        is_accepted = False
+    if request.content_type in FORM_TYPES and not is_accepted:
+        raise BadRequest("a form must be in UTF-8")

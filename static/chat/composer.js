@@ -168,13 +168,17 @@ class ChatComposer extends HTMLElement {
   #hold() {
     this.#isHeld = true;
     // Usually the answer is complete in a moment; show nothing then.
-    this.#heldTimer ||= setTimeout(() => this.#showHeld(translate("held")), HELD_SHOWN_AFTER_MS);
+    this.#heldTimer ||= setTimeout(() => {
+      this.classList.add("is-held");
+      this.#showHeld(translate("held"));
+    }, HELD_SHOWN_AFTER_MS);
   }
 
   // Keep the text in the field until the user sends it again.
   cancelHold(reason = "") {
     if (!this.#isHeld) return;
     this.#isHeld = false;
+    this.classList.remove("is-held");
     clearTimeout(this.#heldTimer);
     this.#heldTimer = 0;
     this.#showHeld(reason);

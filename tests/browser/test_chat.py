@@ -181,10 +181,12 @@ def test_a_message_sent_during_an_answer_is_sent_when_that_is_complete(chat, sit
     send(chat, "and then [[text=done]]")
     expect(chat.locator(".held")).to_contain_text("when this answer is complete")
     expect(composer(chat)).to_have_value("and then [[text=done]]")
+    expect(chat.locator(".dock.is-held")).to_be_visible()
     release(site.provider, gate)
     expect(last_answer(chat)).to_have_text("done")
     expect(composer(chat)).to_have_value("")
     expect(chat.locator(".held")).to_be_hidden()
+    expect(chat.locator(".dock.is-held")).to_have_count(0)
 
 
 def test_a_message_sent_during_an_answer_that_fails_stays_in_the_field(chat):

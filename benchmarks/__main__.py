@@ -11,6 +11,7 @@ NAMES = (
     "memory",
     "slow_reader",
     "hostile_sockets",
+    "hostile_text",
     "hostile_posts",
     "long_conversation",
     "durability",

@@ -19,7 +19,6 @@ from uuid import UUID
 
 import msgspec
 from channels.layers import BaseChannelLayer
-from django.db.models import Q
 
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
@@ -203,16 +202,21 @@ class Notifications:
 
 def changes_since(user_ids: Iterable[int], since: datetime) -> list[Notice]:
     """Return notices of what the database says has changed for these users: polling, without Redis."""
-    ids = list(user_ids)
-    visible = Conversation.objects.filter(user_id__in=ids).visible()
-    touched = visible.filter(Q(updated_at__gt=since) | Q(deleted_at__gt=since))
+    ids = set(user_ids)
+    # What changed just now is read by time, and then by user: one user may have very many rows.
+    visible = Conversation.objects.visible().order_by()
+    touched = visible.filter(user_id__in=ids, deleted_at=None, updated_at__gt=since)
+    deleted = visible.filter(deleted_at__gt=since)
+    # They still have their logs, by which they are found.
     finished = Generation.objects.filter(
-        user_id__in=ids, finished_at__gt=since, message__conversation__is_hidden=False
-    )
-    return [
-        Notice(user_id=user_id, conversation=str(pk), what="deleted" if deleted_at else "started")
-        for user_id, pk, deleted_at in touched.values_list("user_id", "pk", "deleted_at")
+        has_log=True, finished_at__gt=since, message__conversation__is_hidden=False
+    ).order_by()
+    changes = [
+        Notice(user_id=user_id, conversation=str(pk), what=what)
+        for what, found in (("started", touched), ("deleted", deleted))
+        for user_id, pk in found.values_list("user_id", "pk")
     ] + [
         Notice(user_id=user_id, conversation=str(conversation), what="finished", generation=pk)
         for user_id, conversation, pk in finished.values_list("user_id", "message__conversation_id", "pk")
     ]
+    return [notice for notice in changes if notice.user_id in ids]

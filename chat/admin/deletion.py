@@ -18,8 +18,8 @@ def begin_erasure(page: ModelAdmin[Any], request: HttpRequest) -> None:
     page.message_user(
         request,
         _(
-            "Messages and related rows are being erased in the background. For 100,000 messages this takes "
-            "about a minute; it goes on after a restart, and the log of the server says when it is done."
+            "Messages and related rows are being erased in the background. For 100,000 messages this takes a "
+            "minute or two; it goes on after a restart, and the log of the server says when it is done."
         ),
         messages.INFO,
     )

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import EMPTY_VALUE, LogAdmin, StyledAdmin, ago, number
-from chat.models import ApiKey, Generation, Webhook, WebhookEndpoint
+from chat.models import ApiKey, Webhook, WebhookEndpoint
 
 
 @admin.register(ApiKey)
@@ -24,7 +24,7 @@ class ApiKeyAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         found: QuerySet[ApiKey] = super().get_queryset(request)
-        active = Q(generations__status__in=Generation.ACTIVE)
+        active = Q(generations__finished_at=None)
         return found.annotate(running_count=Count("generations", filter=active))
 
     def has_add_permission(self, request: HttpRequest) -> bool:

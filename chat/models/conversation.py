@@ -81,7 +81,16 @@ class Conversation(models.Model):
 
     class Meta:
         ordering = ["-updated_at"]
-        indexes = [models.Index(fields=["user", "deleted_at", "-updated_at"])]
+        indexes = [
+            models.Index(
+                fields=["user", "-updated_at", "-id"],
+                condition=Q(deleted_at=None, is_hidden=False),
+                name="conversations_of_the_sidebar",
+            ),
+            models.Index(
+                fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="conversations_to_erase"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.title or _("New conversation")

@@ -67,8 +67,12 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
     def due(self) -> WebhookQuerySet:
         """Return webhooks to send now: the generation is final and the next attempt is due."""
         return self.filter(
-            delivered_at=None, given_up_at=None, next_try_at__lte=timezone.now(), endpoint__is_enabled=True
-        ).exclude(generation__status__in=Generation.ACTIVE)
+            delivered_at=None,
+            given_up_at=None,
+            next_try_at__lte=timezone.now(),
+            endpoint__is_enabled=True,
+            generation__finished_at__isnull=False,
+        )
 
 
 class Webhook(models.Model):

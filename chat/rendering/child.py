@@ -3,6 +3,7 @@
 import sys
 
 from chat.rendering.deadline import CHILD_TIME_LIMIT_S, Deadline
+from chat.rendering.highlight import NO_COLOURS
 from chat.rendering.markdown import to_html
 
 
@@ -13,6 +14,7 @@ def main() -> None:
         Deadline(CHILD_TIME_LIMIT_S * 0.9),
         # Code that takes longer is shown without colours: time is left for the rest of the text.
         highlight_deadline=Deadline(CHILD_TIME_LIMIT_S * 0.4),
+        is_coloured=NO_COLOURS not in sys.argv,
     )
     sys.stdout.buffer.write(html.encode())
 

@@ -20,6 +20,8 @@ from chat.rendering.parts import in_parts, parts
 IN_PROCESS_MAX_CHARS = 10_000
 IN_PROCESS_MAX_LINE_CHARS = 500
 MAX_CHARS = 50_000
+# Asks the child process for code without colours, because a lexer ran away.
+NO_COLOURS = "--no-colours"
 # Coloured pieces of all code of a text; layout of 15,000 takes 100 ms.
 MAX_SPANS = 15_000
 
@@ -71,14 +73,15 @@ class Painter:
     DeadlineExceeded, and the child process has to try.
     """
 
-    def __init__(self, deadline: Deadline, slow_deadline: Deadline | None) -> None:
+    def __init__(self, deadline: Deadline, slow_deadline: Deadline | None, *, is_coloured: bool) -> None:
         self._deadline = deadline
         self._slow_deadline = slow_deadline
+        self._is_coloured = is_coloured
         self._spans = 0
 
     def paint(self, code: str, language: str) -> str:
         """Return `code` as HTML. Raises DeadlineExceeded."""
-        if self._spans > MAX_SPANS:
+        if not self._is_coloured or self._spans > MAX_SPANS:
             return highlight(code, "", self._deadline)
         painted = self._painted(code, language)
         self._spans += painted.count("<span")

@@ -12,14 +12,16 @@ MAX_INLINE_NESTING = 20
 # A longer block that is not code is cut: it would be parsed anew with each frame while it is written.
 MAX_BLOCK_CHARS = 65_536
 # A paragraph or table cell.
-MAX_INLINE_CHARS = 20_000
+MAX_INLINE_CHARS = 10_000
 # Each `[` may start a link, for which the parser reads on to the end of the paragraph.
 MAX_BRACKETS = 300
+# Elements of one paragraph or cell.
+MAX_INLINE_ELEMENTS = 1_000
 MAX_COLUMNS = 100
 # Elements of one block: layout of a table of this size takes 50 ms.
 MAX_BLOCK_ELEMENTS = 3_000
-# Elements of all blocks of a text.
-MAX_ELEMENTS = 15_000
+# Elements of all blocks of a text: layout of 15,000 takes 200 ms.
+MAX_ELEMENTS = 8_000
 # Plain text and code are divided into boxes of this size. The browser lays out those in view.
 PART_CHARS = 8_192
 # Text beyond it is plain.

@@ -15,15 +15,20 @@ from chat.rendering.sanitize import sanitize
 from chat.rendering.writer import BlockWriter, can_be_parsed, elements_of, plain
 
 
-def to_html(text: str, deadline: Deadline, *, highlight_deadline: Deadline | None = None) -> str:
+def to_html(
+    text: str, deadline: Deadline, *, highlight_deadline: Deadline | None = None, is_coloured: bool = True
+) -> str:
     """Return Markdown `text` as sanitized HTML. Raises DeadlineExceeded.
 
     A block that exceeds a limit is shown as plain text. Without `highlight_deadline`, code that may be slow
     to highlight raises DeadlineExceeded. The child process passes one: code that exceeds it has no colours.
+    No code has any unless `is_coloured`.
     """
     markdown = parser(deadline)
     found = list(blocks(markdown, normalize(text)))
-    writer = BlockWriter(_definitions(markdown, found), Painter(deadline, highlight_deadline).paint)
+    writer = BlockWriter(
+        _definitions(markdown, found), Painter(deadline, highlight_deadline, is_coloured=is_coloured).paint
+    )
     return sanitize("".join(_html(markdown, found, writer)))
 
 

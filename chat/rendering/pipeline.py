@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from chat.rendering.deadline import CHILD_TIME_LIMIT_S, TIME_LIMIT_S, Deadline, DeadlineExceeded
+from chat.rendering.highlight import NO_COLOURS
 from chat.rendering.markdown import to_html
 from chat.rendering.writer import plain
 from chat.text import clean
@@ -50,7 +51,7 @@ async def arender(text: str) -> str:
 def render(text: str) -> str:
     """Return Markdown `text` as HTML that is safe to put into a page. Never raises.
 
-    Takes about TIME_LIMIT_S plus CHILD_TIME_LIMIT_S at most; text that would take longer is returned
+    Takes about TIME_LIMIT_S plus twice CHILD_TIME_LIMIT_S at most; text that would take longer is returned
     escaped. Text above MAX_CHARS gives an empty string.
     """
     if len(text) > MAX_CHARS:
@@ -68,13 +69,16 @@ def _render(text: str) -> str:
     if len(text) <= CHILD_ABOVE_CHARS:
         with contextlib.suppress(DeadlineExceeded):
             return to_html(text, Deadline(TIME_LIMIT_S))
-    return render_in_child(text)
+    try:
+        return render_in_child(text)
+    except subprocess.TimeoutExpired:
+        return render_in_child(text, NO_COLOURS)
 
 
-def render_in_child(text: str) -> str:
+def render_in_child(text: str, *options: str) -> str:
     """Render in a child process, which can be killed. Raises OSError, subprocess.SubprocessError."""
-    child = subprocess.run(  # our own interpreter and module; the text goes through stdin
-        [sys.executable, "-m", "chat.rendering.child"],
+    child = subprocess.run(  # noqa: S603 - our own interpreter and module; the text goes through stdin
+        [sys.executable, "-m", "chat.rendering.child", *options],
         cwd=_ROOT,
         # The child parses untrusted text and needs none of our secrets.
         env={name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},

@@ -8,7 +8,7 @@ from markdown_it.token import Token
 
 from chat.rendering.fences import language_of
 from chat.rendering.highlight import escape
-from chat.rendering.limits import MAX_BRACKETS, MAX_INLINE_CHARS, MAX_INLINE_NESTING
+from chat.rendering.limits import MAX_BRACKETS, MAX_INLINE_CHARS, MAX_INLINE_ELEMENTS, MAX_INLINE_NESTING
 from chat.rendering.links import references_in
 from chat.rendering.parts import in_parts, parts
 
@@ -157,14 +157,17 @@ def can_be_parsed(tokens: Iterable[Token]) -> bool:
 
 
 def elements_of(tokens: Iterable[Token]) -> int:
-    """Return about how many elements the parsed tokens make; nested too deep, they make infinitely many."""
+    """Return about how many elements the parsed tokens make; endless if a paragraph exceeds its limits."""
     number, depth = 0, 0
     for token in tokens:
         number += token.nesting >= 0 and token.type not in {"inline", "text"}
         depth += token.nesting
         if not token.block and depth > MAX_INLINE_NESTING:
             return 1 << 30
-        number += elements_of(token.children or [])
+        inner = elements_of(token.children or [])
+        if inner > MAX_INLINE_ELEMENTS:
+            return 1 << 30
+        number += inner
     return number
 
 

@@ -238,12 +238,11 @@ class Heartbeat:
         Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
         owned: dict[str, list[OwnedGeneration]] = {}
         waiting, stop_requested = [], []
-        # Bulk that waits is left out: there may be very much of it.
-        active = Generation.objects.active().exclude(owner="", source=Generation.Source.BATCH)
+        active = Generation.objects.active().unless_waiting_bulk()
+        rows = active.order_by().values_list("pk", "owner", "source", "stop_requested_at")
         # Claimed in the order in which a writer locks rows: a process that wakes up causes no deadlock.
-        for pk, owner, source, stop_requested_at in active.order_by("pk").values_list(
-            "pk", "owner", "source", "stop_requested_at"
-        ):
+        # Sorted here, because SQLite would walk through all generations to get this order.
+        for pk, owner, source, stop_requested_at in sorted(rows):
             if owner == self._identity.id:
                 if stop_requested_at is not None:
                     stop_requested.append(pk)

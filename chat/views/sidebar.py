@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef, Subquery, Value
 from django.db.models.functions import Greatest, Length, Substr
 from django.http import HttpResponse
@@ -79,9 +78,14 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
     if words:
         found = _with_snippets(found, words[0])
     through = _positive(request.GET.get("through"))
-    paginator = Paginator(found, PAGE_CONVERSATIONS * (through or 1), allow_empty_first_page=True)
-    page = paginator.get_page(1 if through else request.GET.get("page"))
-    conversations = list(page.object_list)
+    number = through or _positive(request.GET.get("page")) or 1
+    first, last = 0 if through else PAGE_CONVERSATIONS * (number - 1), PAGE_CONVERSATIONS * number
+    # One more than is shown tells whether there are more, without counting all.
+    conversations = list(found[first : last + 1])
+    if first and not conversations:  # there are fewer pages
+        number, first, last = 1, 0, PAGE_CONVERSATIONS
+        conversations = list(found[: last + 1])
+    has_next = len(conversations) > last - first
     running = _running_ids(request)
     items = [
         ConversationItem(
@@ -93,10 +97,9 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
             is_running=conversation.pk in running,
             has_unseen_answer=getattr(conversation, "has_unseen_answer", False),
         )
-        for conversation in conversations
+        for conversation in conversations[: last - first]
     ]
-    number = through or page.number
-    return Sidebar(query, grouped(items), number, number + 1 if page.has_next() else None, current_id)
+    return Sidebar(query, grouped(items), number, number + 1 if has_next else None, current_id)
 
 
 def _positive(value: str | None) -> int | None:
@@ -126,7 +129,7 @@ def _snippet(conversation: Conversation, words: list[str]) -> SafeString | None:
 
 
 def _running_ids(request: AuthenticatedRequest) -> set[uuid.UUID]:
-    active = Generation.objects.of(request.user).active()
+    active = Generation.objects.active().filter(user=request.user.pk)
     return set(active.values_list("message__conversation_id", flat=True))
 
 

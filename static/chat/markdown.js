@@ -75,6 +75,9 @@ export class MarkdownStream {
     if (this.#isDetached) return;
     this.#root.replaceChildren();
     this.#root.classList.remove("is-plain");
+    // Each block has a direction of its own. For that of the root, a browser would look at all blocks again
+    // with each new one.
+    this.#root.removeAttribute("dir");
     this.#stream = stream;
     stream.write(this.#early);
     if (this.#isEnded) stream.end();

@@ -6,6 +6,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
+from django.utils import timezone
 
 from chat.models import Attempt, Conversation, Endpoint, Generation, Message, Model, Process, SigninFailure
 
@@ -35,7 +36,12 @@ def converse(user, model, number=1, **kwargs):
         html=f'<p dir="auto"><em>answer</em> {number}</p>',
     )
     generation = answer.generations.create(
-        user=user, client_id=f"c{number}", model=model, model_name=model.name, status="completed"
+        user=user,
+        client_id=f"c{number}",
+        model=model,
+        model_name=model.name,
+        status="completed",
+        finished_at=timezone.now(),
     )
     generation.attempts.create(number=1, model_name=model.name, outcome="completed")
     conversation.leaf = answer

@@ -55,7 +55,11 @@ def chain(user: User, model: Model, length: int = DEPTH) -> Conversation:
     Message.objects.bulk_update(messages, ["parent"], batch_size=200)
     generations = Generation.objects.bulk_create(
         Generation(
-            message=message, user=user, client_id=f"{conversation.pk.hex}{message.pk}", status="completed"
+            message=message,
+            user=user,
+            client_id=f"{conversation.pk.hex}{message.pk}",
+            status="completed",
+            finished_at=timezone.now(),
         )
         for message in messages[1::2]
     )
@@ -160,7 +164,7 @@ def test_running_answers_are_stopped_before_anything_is_erased(user, model, kind
 
     clean_up()
     assert Message.objects.count() == 1
-    Generation.objects.update(status="stopped")
+    Generation.objects.update(status="stopped", finished_at=timezone.now())
     clean_up()
     assert not Message.objects.exists()
 

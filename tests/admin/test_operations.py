@@ -136,7 +136,7 @@ def test_generations_of_any_user_can_be_stopped_and_are_shown_as_stopping(desk, 
 
 def test_a_final_generation_is_not_stopped(desk, user, model):
     generation = running_generation(user, model)
-    Generation.objects.update(status="completed")
+    Generation.objects.update(status="completed", finished_at=timezone.now())
 
     html = desk.post(URL, {"action": "stop", "generation": generation.pk}, follow=True).content.decode()
 
@@ -188,7 +188,7 @@ def test_users_who_are_not_staff_are_refused(client, client_of, user):
 
 def test_generations_are_stopped_from_their_list(desk, user, other_user, model):
     active, final = running_generation(user, model), running_generation(other_user, model)
-    Generation.objects.filter(pk=final.pk).update(status="completed")
+    Generation.objects.filter(pk=final.pk).update(status="completed", finished_at=timezone.now())
 
     url = reverse("admin:chat_generation_changelist")
     desk.post(url, {"action": "stop", "_selected_action": [active.pk, final.pk]})

@@ -74,7 +74,7 @@ def test_events_show_the_status_and_an_unknown_one_is_counted(wired, sockets, si
     expect(notes.last).to_have_text("The answer was interrupted and is being generated again.")
     expect(last_answer(wired)).to_have_text("")
     happens("delta", text="Quite another answer.")
-    expect(last_answer(wired)).to_have_text("Quite another answer")
+    expect(last_answer(wired)).to_have_text("Quite another answer.")
     happens("queued", position=3)
     expect(status).to_have_text("Waiting in the queue, position 3…")
     assert wired.evaluate("document.documentElement.scrollWidth") == 360

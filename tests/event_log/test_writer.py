@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection
+from django.utils import timezone
 
 from chat import events
 from chat.event_log import writer as writer_module
@@ -37,7 +38,7 @@ async def flush(log):
 
 
 def end(generation, text):
-    Generation.objects.filter(pk=generation.pk).update(status="completed")
+    Generation.objects.filter(pk=generation.pk).update(status="completed", finished_at=timezone.now())
     Message.objects.filter(pk=generation.message_id).update(text=text)
 
 

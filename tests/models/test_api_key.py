@@ -38,7 +38,9 @@ def test_a_key_has_a_limit_of_concurrent_requests(key, model, settings):
     assert ask(key, model, "one").is_repeat
     key.running_max = 2
     ask(key, model, "three")
-    Generation.objects.filter(pk=accepted.generation_id).update(status="completed")
+    Generation.objects.filter(pk=accepted.generation_id).update(
+        status="completed", finished_at=timezone.now()
+    )
     ask(key, model, "four")
 
 

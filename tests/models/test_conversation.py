@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from chat.errors import RequestRefused
 from chat.event_log.writer import ThreadWriter
@@ -26,7 +27,9 @@ def ask(user, text="hello", **more):
 
 def finish(started, text="an answer", status="completed", **fields):
     Message.objects.filter(pk=started.message_id).update(text=text)
-    Generation.objects.filter(pk=started.generation_id).update(status=status, **fields)
+    Generation.objects.filter(pk=started.generation_id).update(
+        status=status, finished_at=timezone.now(), **fields
+    )
 
 
 def conversation_of(started):

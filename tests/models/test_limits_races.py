@@ -9,6 +9,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from chat.errors import RequestRefused
 from chat.event_log.writer import ThreadWriter
@@ -98,7 +99,8 @@ async def test_a_client_id_that_another_server_stored_meanwhile_is_found_at_the_
         tries.append(None)
         if len(tries) == 1:
             message = Message.objects.get(pk=first.message_id)
-            Generation.objects.create(message=message, user=user, client_id="same", status="completed")
+            final = {"status": "completed", "finished_at": timezone.now()}
+            Generation.objects.create(message=message, user=user, client_id="same", **final)
         return ask(user, client_id="same")
 
     found = await store(servers[1], user, ask_without_a_check_the_first_time)
@@ -166,7 +168,7 @@ def test_a_user_does_not_get_more_api_keys_than_the_limit(django_user_model, ser
 def test_of_two_messages_after_the_same_answer_one_is_refused(user, model, servers):
     first = ask(user)
     for number in range(ROUNDS):
-        Generation.objects.update(status="completed")
+        Generation.objects.update(status="completed", finished_at=timezone.now())
         follow_up = partial(ask, user, f"message {number}", conversation_id=first.conversation_id)
         stored, refused = at_once(servers, [follow_up] * 2)
         assert (len(stored), refused) == (1, {"busy": 1})
@@ -176,7 +178,7 @@ def test_an_answer_is_continued_once_however_many_servers_are_asked_to(user, mod
     first = ask(user)
     Message.objects.filter(pk=first.message_id).update(text="half")
     for number in range(ROUNDS):
-        Generation.objects.update(status="stopped")
+        Generation.objects.update(status="stopped", finished_at=timezone.now())
         resumes = [
             partial(Conversation.resume, user, first.message_id, client_id=f"{number}-{server}")
             for server in range(2)

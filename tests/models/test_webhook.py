@@ -62,7 +62,7 @@ def test_a_webhook_is_due_when_its_answer_is_final_and_claimed_once(ask):
     endpoint = WebhookEndpoint.objects.create(url="https://example.org/done")
     generation_id = ask(endpoint)
     assert not Webhook.objects.due().exists()
-    Generation.objects.filter(pk=generation_id).update(status="completed")
+    Generation.objects.filter(pk=generation_id).update(status="completed", finished_at=timezone.now())
     first, second = Webhook.objects.due().get(), Webhook.objects.due().get()
     assert first.claim_attempt()
     assert not second.claim_attempt()

@@ -42,10 +42,12 @@ function withoutReferences(root) {
   return root;
 }
 
-// Draw each text in pieces, and compare at each of its prefixes and at the end. Return the differences.
-export async function differences(cases) {
+// Draw each text in pieces, and compare at each of its prefixes and at the end. Return the differences, and how
+// large what is drawn is.
+export async function compared(cases) {
   const { BlockStream } = await import("/static/chat/rendering/block_stream.js");
   const found = [];
+  const sizes = [];
   for (const { text, pieces, prefixes, html } of cases) {
     const root = document.createElement("div");
     const stream = new BlockStream(root);
@@ -66,6 +68,13 @@ export async function differences(cases) {
     stream.end();
     finish();
     compare("end", root, parsed(html));
+    sizes.push({ elements: root.querySelectorAll("*").length, depth: depthOf(root) });
   }
-  return found;
+  return { found, sizes };
+}
+
+function depthOf(root) {
+  let depth = 1;
+  for (const child of root.children) depth = Math.max(depth, 1 + depthOf(child));
+  return depth;
 }

@@ -4,7 +4,6 @@ import difflib
 import json
 import random
 import re
-from pathlib import Path
 
 import pytest
 
@@ -13,33 +12,22 @@ from chat.rendering.blocks import blocks, normalize
 from chat.rendering.deadline import Deadline
 from chat.rendering.grammar import parser
 from tests.rendering.texts import FRAGMENTS, HOSTILE, SPEC, TEXTS
+from tests.support.rendering_page import ROOT, open_page
 
 pytestmark = pytest.mark.browser
-
-ROOT = Path(__file__).parents[2]
-SITE = "http://views.test"
-TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 
 @pytest.fixture
 def views(page):
-    """Return a blank page with the policy of the chat page, which can load the page's modules."""
-
-    def serve(route):
-        name = route.request.url.removeprefix(SITE)
-        if name == "/":
-            policy = {"Content-Security-Policy": "default-src 'none'; script-src 'self'"}
-            return route.fulfill(body="<!doctype html>", content_type="text/html", headers=policy)
-        return route.fulfill(path=ROOT / name[1:], content_type=TYPES[Path(name).suffix])
-
-    page.route(f"{SITE}/**", serve)
-    page.goto(SITE + "/")
+    """Return a page that can load the chat's renderer."""
+    open_page(page)
     return page
 
 
 def assert_alike(views, cases):
-    script = "async cases => (await import('/tests/rendering/compare.js')).differences(cases)"
-    for found in views.evaluate(script, cases):
+    script = "async cases => (await import('/tests/rendering/compare.js')).compared(cases)"
+    result = views.evaluate(script, cases)
+    for found in result["found"]:
         lines = difflib.unified_diff(
             found["server"].split("\n"), found["drawn"].split("\n"), "server", "page", n=2
         )
@@ -47,6 +35,11 @@ def assert_alike(views, cases):
             f"{found['text'][:300]!r} at {found['at']}:\n" + "\n".join(line[:300] for line in [*lines][:40]),
             pytrace=False,
         )
+
+    for size in result["sizes"]:
+        # More would crash or freeze a browser. Long plain text has some more boxes.
+        assert size["elements"] < limits.MAX_ELEMENTS + 200
+        assert size["depth"] < limits.MAX_NESTING + limits.MAX_INLINE_NESTING
 
 
 def case(text, rng, *, with_prefixes=True):

@@ -10,24 +10,35 @@ from tests.rendering.page import Page, assert_harmless
 
 
 def test_a_long_text_is_rendered_in_a_child():
-    text = "# Title\n\n" + "Some **words** of a long answer.\n\n" * 7_000
+    text = "# Title\n\n" + "Some words of a long answer.\n\n" * 7_000
     assert len(text) > pipeline.CHILD_ABOVE_CHARS
 
     html = render(text)
 
     assert html.startswith('<h1 dir="auto">Title</h1>')
-    assert html.count("<strong>words</strong>") == 7_000
+    assert html.count("<p ") == 7_000
 
 
 def test_long_code_is_coloured_in_a_child(monkeypatch):
     seen = []
     in_child = pipeline.render_in_child
-    monkeypatch.setattr(pipeline, "render_in_child", lambda text: seen.append(text) or in_child(text))
+    monkeypatch.setattr(
+        pipeline, "render_in_child", lambda text, *options: seen.append(text) or in_child(text)
+    )
 
     html = render("```python\n" + "return 1\n" * 2_000 + "```")
 
     assert len(seen) == 1
     assert html.count('<span class="k">return</span>') == 2_000
+
+
+def test_code_whose_lexer_runs_away_has_no_colours_and_the_rest_is_rendered(monkeypatch):
+    monkeypatch.setattr(pipeline, "CHILD_TIME_LIMIT_S", 2.0)
+
+    html = render("**a**\n\n```md\n" + "```md\n" * 5_000)
+
+    assert "<strong>a</strong>" in html
+    assert Page(html).text.count("```md") == 5_000
 
 
 def test_the_child_sees_no_secrets(monkeypatch):
@@ -102,7 +113,7 @@ def test_nothing_is_lost_after_the_limits():
     text = "a *word*\n\n" * 10_000 + "the end"
     page = Page(render(text))
 
-    assert len(page.tags) < limits.MAX_ELEMENTS + 1_000
+    assert len(page.tags) < limits.MAX_ELEMENTS + 100
     assert page.text.count("word") == 10_000
     assert page.text.rstrip().endswith("the end")
 

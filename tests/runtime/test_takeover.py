@@ -144,7 +144,7 @@ async def test_servers_pick_up_bulk_when_the_last_worker_is_dead(user, model, ti
 
 
 async def test_final_answers_are_left_alone(user, model, ticker):
-    await sync_to_async(owned_by)(user, model, "gone", status="completed")
+    await sync_to_async(owned_by)(user, model, "gone", status="completed", finished_at=timezone.now())
     await ticker.tick()
     assert ticker.started == []
 

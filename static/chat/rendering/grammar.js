@@ -4,7 +4,7 @@
 import "../../vendor/markdown-it/markdown-it.umd.min.js";
 import { fence, formulaBlock, table } from "./block_rules.js";
 import { bareUrl, dunder, escape, formulaInline, mayBeFollowed, tag, withEmphasis } from "./inline_rules.js";
-import { MAX_BLOCK_CHARS, MAX_BRACKETS, MAX_CHARS, MAX_INLINE_CHARS, MAX_INLINE_NESTING, MAX_NESTING } from "./limits.js";
+import { MAX_BLOCK_CHARS, MAX_BRACKETS, MAX_CHARS, MAX_INLINE_CHARS, MAX_INLINE_ELEMENTS, MAX_INLINE_NESTING, MAX_NESTING } from "./limits.js";
 
 const WINDOW_CHARS = MAX_BLOCK_CHARS / 4;
 // Invisible characters that one of the two languages takes for white space, and the other does not.
@@ -122,7 +122,9 @@ function elementsOf(tokens) {
     if (token.nesting >= 0 && token.type !== "inline" && token.type !== "text") number += 1;
     depth += token.nesting;
     if (!token.block && depth > MAX_INLINE_NESTING) return Infinity;
-    number += elementsOf(token.children ?? []);
+    const inner = elementsOf(token.children ?? []);
+    if (inner > MAX_INLINE_ELEMENTS) return Infinity;
+    number += inner;
   }
   return number;
 }

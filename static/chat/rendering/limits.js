@@ -3,11 +3,12 @@
 export const MAX_NESTING = 40;
 export const MAX_INLINE_NESTING = 20;
 export const MAX_BLOCK_CHARS = 65_536;
-export const MAX_INLINE_CHARS = 20_000;
+export const MAX_INLINE_CHARS = 10_000;
 export const MAX_BRACKETS = 300;
+export const MAX_INLINE_ELEMENTS = 1_000;
 export const MAX_COLUMNS = 100;
 export const MAX_BLOCK_ELEMENTS = 3_000;
-export const MAX_ELEMENTS = 15_000;
+export const MAX_ELEMENTS = 8_000;
 export const PART_CHARS = 8_192;
 export const MAX_CHARS = 1_000_000;
 

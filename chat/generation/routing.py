@@ -96,7 +96,7 @@ def policy() -> upstream.Policy:
 
 def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool = True) -> str:
     """Return what happened, in words for users, and (`is_final`) what they can do about it."""
-    texts = [exc.user_message, exc.advice] if is_final else [exc.user_message]
+    texts = exc.texts if is_final else exc.texts[:1]
     wait = gettext(" in %(wait_s)d s") % {"wait_s": ceil(exc.retry_after_s)} if exc.retry_after_s else ""
     places = {
         "model": str(model or gettext("this model")),

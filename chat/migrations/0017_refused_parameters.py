@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0016_erasure'),
+        ('chat', '0015_active_rows'),
     ]
 
     operations = [

@@ -20,7 +20,6 @@ UpstreamError
 │   └── StreamedError      an error inside the stream
 ├── NotCalled              this program made no call
 │   ├── BreakerOpen        the model has failed repeatedly
-│   │   └── SwitchedOff    an operator has switched it off
 │   └── QueueFull          too many calls wait for a slot
 ├── ProcessLost            the process of this program that made the call ended
 └── AnswerUnusable · NotRunning · GaveUp
@@ -92,6 +91,8 @@ class UpstreamError(Exception):
         self.retry_after_s = retry_after_s
         if retryable is not None:
             self.retryable = retryable
+        # What is said to users: what happened, and what they can do.
+        self.texts = (self.user_message, self.advice)
 
 
 class Unreachable(UpstreamError):
@@ -285,12 +286,12 @@ class BreakerOpen(NotCalled):
     user_message = _("%(model)s is temporarily disabled after repeated failures.")
     advice = _("Try again%(wait)s, or choose another model.")
 
-
-class SwitchedOff(BreakerOpen):
-    """An operator holds the breaker open."""
-
-    user_message = _("%(model)s has been switched off by an administrator.")
-    advice = _("Choose another model.")
+    def switch_off(self) -> None:
+        """Say that an operator holds the breaker open."""
+        self.texts = (
+            _("%(model)s has been switched off by an administrator."),
+            _("Choose another model."),
+        )
 
 
 class QueueFull(NotCalled):

@@ -244,8 +244,10 @@ class _UpstreamRun:
             breaker.release(permit)  # has no effect after an outcome
 
     def _refused_by(self, breaker: Breaker, detail: str = "") -> errors.BreakerOpen:
-        error = errors.SwitchedOff if breaker.is_held else errors.BreakerOpen
-        return error(detail, retry_after_s=self.candidates.shortest_wait_s)
+        error = errors.BreakerOpen(detail, retry_after_s=self.candidates.shortest_wait_s)
+        if breaker.is_held:
+            error.switch_off()
+        return error
 
     def _may_wait_for(self, breaker: Breaker) -> bool:
         """Whether this answer may wait for an open breaker.

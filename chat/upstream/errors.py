@@ -125,14 +125,14 @@ class WrongKey(Rejected):
 
 class Forbidden(Rejected):
     code = "forbidden"
-    user_message = _("%(endpoint)s does not allow %(model)s to be used with this API key.")
+    user_message = _("The API key does not allow %(model)s to be used.")
     advice = _("Choose another model.")
     falls_over = True
 
 
 class UnknownModel(Rejected):
     code = "unknown_model"
-    user_message = _("%(model)s is not available at %(endpoint)s.")
+    user_message = _("%(model)s is not available from its provider.")
     advice = _("Choose another model.")
     falls_over = True
 
@@ -141,7 +141,7 @@ class WrongAddress(Rejected):
     """Something answers at the URL, but not the chat completions of an API."""
 
     code = "wrong_address"
-    user_message = _("Nothing answers requests at the address of %(endpoint)s.")
+    user_message = _("The address of %(endpoint)s does not answer chat requests.")
     advice = _("Its base URL may be wrong; many end with /v1. Ask an administrator to check it.")
     falls_over = True
 

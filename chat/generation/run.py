@@ -187,7 +187,11 @@ class Run:
         )
         # Closed at once when we stop reading: the endpoint must not go on writing.
         async with aclosing(steps):
-            return await self._log_steps(steps)
+            try:
+                return await self._log_steps(steps)
+            except errors.ContextTooLong as exc:
+                await self._note_context(exc)
+                raise
 
     async def _stored_messages(self) -> list[bytes]:
         """Read the messages of a large request; not in the claim, which is a transaction of the writer."""
@@ -229,6 +233,7 @@ class Run:
                 await self._append(events.Started(model=step.target.model, attempt=step.attempt))
             case upstream.RetryingStep():
                 self._attempts.failed(step.error)
+                await self._note_context(step.error)
                 message = self._describe(step.error)
                 await self._append(
                     events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message)
@@ -240,9 +245,18 @@ class Run:
                     await self._log.writer.arun(note)
             case upstream.SwitchedStep():
                 self._attempts.failed(step.error)
+                await self._note_context(step.error)
                 await self._log_switch(step.target, step.error)
             case upstream.ContinuedStep():
                 await self._log_continuation(step.target, step.error)
+
+    async def _note_context(self, error: errors.UpstreamError) -> None:
+        """Store the size of a context that was unknown until the endpoint named it."""
+        if not isinstance(error, errors.ContextTooLong) or error.limit_tokens is None:
+            return
+        model = self._model_of(error.target_key)
+        if model is not None and model.context_tokens is None:
+            await self._log.writer.arun(partial(model.note_context, error.limit_tokens))
 
     async def _append(self, event: events.Event) -> None:
         await self._log.append(self._lease, event)

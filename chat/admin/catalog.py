@@ -83,7 +83,15 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
         (None, {"fields": ["endpoint", "name", "label", "is_enabled", "is_default", "is_demo"]}),
         (
             _("Answers"),
-            {"fields": ["context_tokens", "max_output_tokens", "continuation", "system_prompt"]},
+            {
+                "fields": [
+                    "context_tokens",
+                    "max_output_tokens",
+                    "continuation",
+                    "refused_parameters",
+                    "system_prompt",
+                ]
+            },
         ),
         (
             _("Timeouts"),

@@ -27,6 +27,9 @@ def next_attempt(generation: Generation, model_name: str, endpoint_name: str) ->
     )
 
 
+LEFT_OUT_MAX_CHARS = 200
+
+
 class AttemptRecorder:
     """The attempts of one run.
 
@@ -68,6 +71,7 @@ class AttemptRecorder:
             attempt = self._redirected(step.target)
         else:
             attempt = next_attempt(self._generation, step.target.model, step.target.endpoint)
+        attempt.left_out = ", ".join(step.left_out)[:LEFT_OUT_MAX_CHARS]
         attempt.recovery = step.recovery or ""
         attempt.before_chars = shown_chars
         attempt.queued_s = step.queued_s
@@ -80,8 +84,8 @@ class AttemptRecorder:
         """Whether the row that the claim stored describes this call already."""
         assert self._current is not None
         claimed_key = (self._current.endpoint_name, self._current.model_name)
-        has_waited = bool(step.queued_s or self._waiting_since_s)
-        return claimed_key == (step.target.endpoint, step.target.model) and not has_waited
+        is_usual = not (step.queued_s or self._waiting_since_s or step.left_out)
+        return claimed_key == (step.target.endpoint, step.target.model) and is_usual
 
     def _redirected(self, target: upstream.Target) -> Attempt:
         assert self._current is not None

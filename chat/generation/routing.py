@@ -66,6 +66,7 @@ def _target_of(model: Model, base_url: str, api_key: str) -> upstream.Target:
         context_tokens=model.context_tokens,
         slots=model.endpoint.slots,
         continues=model.continuation != Model.Continuation.NONE,
+        refused=frozenset(model.refused_parameters),
     )
 
 
@@ -95,7 +96,7 @@ def policy() -> upstream.Policy:
 
 def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool = True) -> str:
     """Return what happened, in words for users, and (`is_final`) what they can do about it."""
-    texts = [exc.user_message, exc.advice] if is_final else [exc.user_message]
+    texts = exc.texts if is_final else exc.texts[:1]
     wait = gettext(" in %(wait_s)d s") % {"wait_s": ceil(exc.retry_after_s)} if exc.retry_after_s else ""
     places = {
         "model": str(model or gettext("this model")),

@@ -155,6 +155,8 @@ class Run:
             if self._text.chars:  # the button beside the answer says what can be done
                 return events.Interrupted(exc.code, self._describe(exc))
             message = routing.describe(exc, self._model_of(exc.target_key))
+            if self._generation.request is not None and isinstance(exc, errors.Rejected) and exc.detail:
+                message = f"{message} {exc.detail}"  # a program's developer can use the endpoint's own words
             return events.Failed(exc.code, message, exc.retry_after_s)
         except Exception:
             logger.exception("generation %d failed because of an internal error", self._generation.pk)
@@ -231,6 +233,11 @@ class Run:
                 await self._append(
                     events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message)
                 )
+            case upstream.RefusedStep():
+                self._attempts.failed(step.error)
+                if (model := self._model_of(step.target.key)) is not None:
+                    note = partial(model.note_refused, step.parameter, step.error.detail)
+                    await self._log.writer.arun(note)
             case upstream.SwitchedStep():
                 self._attempts.failed(step.error)
                 await self._log_switch(step.target, step.error)

@@ -48,6 +48,8 @@ REJECTIONS = {
     "forbidden",
     "unknown_model",
     "redirected",
+    "wrong_address",
+    "untrusted_certificate",
     "context_too_long",
     "content_filter",
     "insufficient_quota",

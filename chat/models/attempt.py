@@ -34,6 +34,8 @@ class Attempt(models.Model):
     error_code = models.CharField(_("error"), max_length=60, blank=True)
     # The endpoint's message, redacted. Staff see it, the user does not.
     error_detail = models.TextField(_("error detail"), blank=True)
+    # Parameters that were left out or sent in another form, because the model does not accept them.
+    left_out = models.CharField(_("left out"), max_length=200, blank=True, db_default="")
     wait_s = models.FloatField(_("backoff (s)"), default=0)
     # Time in the admission queue just before this call.
     queued_s = models.FloatField(_("time in queue (s)"), default=0, db_default=0)

@@ -185,6 +185,15 @@ class Model(models.Model):
         default=Continuation.NONE,
         help_text=_("How the endpoint is asked to continue an interrupted answer."),
     )
+    # By the name of the parameter, what the endpoint said.
+    refused_parameters = models.JSONField(
+        _("refused parameters"),
+        default=dict,
+        blank=True,
+        help_text=_(
+            "What the endpoint did not accept; it is left out since. Remove an entry to try it again."
+        ),
+    )
     system_prompt = models.TextField(
         _("system prompt"),
         blank=True,
@@ -239,6 +248,12 @@ class Model(models.Model):
     def full_name(self) -> str:
         """The endpoint's name and its own, which together are unique."""
         return f"{self.endpoint.name}/{self.name}"
+
+    def note_refused(self, parameter: str, detail: str) -> None:
+        """Store that the endpoint does not accept a parameter of requests to this model."""
+        known = Model.objects.filter(pk=self.pk).values_list("refused_parameters", flat=True).first()
+        if known is not None and parameter not in known:
+            Model.objects.filter(pk=self.pk).update(refused_parameters={**known, parameter: detail})
 
     def route(self) -> list[Model]:
         """Return this model and its fallbacks, in order. One query.

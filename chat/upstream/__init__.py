@@ -9,7 +9,7 @@ from chat.upstream.policy import Budget, Policy
 from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.state import BreakerStatus, EndpointStatus, UpstreamState
-from chat.upstream.steps import ContinuedStep, RetryingStep, StartedStep, Step, SwitchedStep
+from chat.upstream.steps import ContinuedStep, RefusedStep, RetryingStep, StartedStep, Step, SwitchedStep
 from chat.upstream.stream import stream
 from chat.upstream.types import Finished, Prompt, PromptBuilder, Recovery, Target, TargetKey, Timeouts, Usage
 
@@ -28,6 +28,7 @@ __all__ = [
     "PromptBuilder",
     "QueuePriority",
     "Recovery",
+    "RefusedStep",
     "RetryingStep",
     "SharedSlots",
     "StartedStep",

@@ -1,7 +1,7 @@
 """Admission control for an endpoint: concurrent calls up to a limit, and a queue.
 
-`queue.py` decides which call is next. A 429 with a Retry-After pauses the whole endpoint: all calls wait in
-one queue instead of retrying separately.
+`queue.py` decides which call is next. A 429 with a Retry-After for a whole account pauses the endpoint: all
+calls wait in one queue instead of retrying separately. One for a model pauses only that, see `state.py`.
 
 Where several processes call the endpoint, each has its own queue. With shared slots a process acquires a
 slot from the shared count before it starts a call. Without them, or while they are unavailable, it uses its

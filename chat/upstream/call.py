@@ -1,12 +1,11 @@
-"""One call: request body, timeouts, and what counts as a complete answer."""
+"""One call: timeouts, and what counts as a complete answer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection
 from contextlib import AsyncExitStack
-from typing import Any
 
 from chat import events
 from chat.text import clean
@@ -14,6 +13,7 @@ from chat.upstream import errors, lenient, translate
 from chat.upstream.client import Client, UpstreamRequest
 from chat.upstream.finish_reasons import Ending, ending_of, reason_in
 from chat.upstream.reasoning_tags import ReasoningTags
+from chat.upstream.request_body import request_body
 from chat.upstream.sse import Decoder
 from chat.upstream.types import Finished, Prompt, StreamChoice, StreamChunk, StreamDelta, Target, Usage
 
@@ -26,20 +26,27 @@ type Text = events.Thinking | events.Delta | events.Restarted
 
 
 async def call_target(
-    target: Target, prompt: Prompt, client: Client, *, first_token_s: float, total_deadline_s: float
+    target: Target,
+    prompt: Prompt,
+    client: Client,
+    *,
+    refused: Collection[str] = (),
+    first_token_s: float,
+    total_deadline_s: float,
 ) -> AsyncGenerator[Text | Finished]:
     """Make one call and yield its text.
 
     Yields few steps for a network read; the last step is `Finished`. `Restarted` comes before text that was
     displayed as the answer and turned out to be reasoning. Raises UpstreamError.
 
-    `first_token_s`: the patience before the first sign of the endpoint.
+    `refused`: parameters that the model does not accept. `first_token_s`: the patience before the first sign
+    of the endpoint.
     """
     reader = _AnswerReader(target, prompt, first_token_s, total_deadline_s)
     request = UpstreamRequest(
         target.base_url,
         target.api_key,
-        _body(target, prompt),
+        request_body(target, prompt, refused),
         target.timeouts.connect_s,
         encoded_messages=prompt.encoded,
     )
@@ -232,21 +239,3 @@ class _AnswerReader:
         if not (self._decoder.is_done and self._target.finish_reason_optional):
             ending = "[DONE]" if self._decoder.is_done else "end of the stream"
             raise errors.Cut(f"{ending} without a finish reason")
-
-
-def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": target.model,
-        "messages": list(prompt.messages),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **prompt.extra,
-    }
-    if prompt.temperature is not None:
-        body["temperature"] = prompt.temperature
-    limits = [limit for limit in (target.max_output_tokens, prompt.max_output_tokens) if limit is not None]
-    if limits:
-        # OpenAI's newer models reject the old name; most other servers accept only that one.
-        name = "max_completion_tokens" if "api.openai.com" in target.base_url else "max_tokens"
-        body[name] = min(limits)
-    return body

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # How long an idle connection is kept; the SDK's default is 5 s.
 KEEPALIVE_S = 300.0
 MAX_CONNECTIONS = 2000
+HEADER_MAX_BYTES = 64 * 1024
 # Makes the SDK return the response unread, as its `with_streaming_response` does.
 STREAM_HEADER = "X-Stainless-Raw-Response"
 
@@ -73,6 +74,7 @@ class Client:
                     # The API key must not be sent to another host.
                     follow_redirects=False,
                 )
+                _accept_long_headers(self._http)
 
     @asynccontextmanager
     async def open(self, request: UpstreamRequest) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -124,6 +126,28 @@ class Client:
             http, self._http, self._is_closed = self._http, None, True
         if http is not None:
             await http.aclose()
+
+
+def _accept_long_headers(http: httpx2.AsyncClient) -> None:
+    """Let responses have headers of 64 kB: gateways send long policies and cookies. The default is 8 kB.
+
+    The transport makes its session on first use, on the event loop.
+    """
+    import aiohttp
+
+    transport: Any = getattr(http, "_transport", None)
+
+    def new_session() -> aiohttp.ClientSession:
+        transport.client = None
+        made: aiohttp.ClientSession = transport.get_client()
+        connector = made.connector
+        made.detach()
+        return aiohttp.ClientSession(
+            connector=connector, max_line_size=HEADER_MAX_BYTES, max_field_size=HEADER_MAX_BYTES
+        )
+
+    if transport is not None:
+        transport.client = new_session
 
 
 async def _sent(slices: Sequence[bytes]) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ UpstreamError
 ├── Unreachable            no connection, or it was lost before an answer
 │   └── ConnectTimedOut
 ├── Rejected               the endpoint refused the request; a retry will not help
-│   ├── WrongKey · Forbidden · UnknownModel · Redirected
+│   ├── WrongKey · Forbidden · UnknownModel · Redirected · WrongAddress · UntrustedCertificate
 │   ├── ContextTooLong     may succeed with a shorter prompt
 │   ├── ContentFiltered
 │   └── QuotaExhausted
@@ -20,7 +20,6 @@ UpstreamError
 │   └── StreamedError      an error inside the stream
 ├── NotCalled              this program made no call
 │   ├── BreakerOpen        the model has failed repeatedly
-│   │   └── SwitchedOff    an operator has switched it off
 │   └── QueueFull          too many calls wait for a slot
 ├── ProcessLost            the process of this program that made the call ended
 └── AnswerUnusable · NotRunning · GaveUp
@@ -36,6 +35,7 @@ What follows from each before the first delta:
 | Stalled, BadStream | yes | then | yes |
 | any of these with `x-should-retry: false` | no | at once | as above |
 | WrongKey, Forbidden, UnknownModel, Redirected, QuotaExhausted, NotRunning | no | at once | |
+| WrongAddress, UntrustedCertificate | no | at once | |
 | UnknownFinishReason | no | at once | |
 | ContextTooLong | once, with a shorter prompt | then, one with a larger context | |
 | Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the request is at fault | |
@@ -49,24 +49,12 @@ is ProcessLost. All others end the answer.
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 
 def _(text: str) -> str:
     """Mark a text for translation; it is translated when it is displayed."""
     return text
-
-
-_KEY = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9*_\-.]{6,}")
-DETAIL_MAX_CHARS = 500
-
-
-def redacted(text: str, api_key: str = "") -> str:
-    """Return an endpoint's message without anything that looks like a key, shortened."""
-    if api_key:
-        text = text.replace(api_key, "[key]")
-    return _KEY.sub("[key]", text)[:DETAIL_MAX_CHARS]
 
 
 class UpstreamError(Exception):
@@ -76,8 +64,8 @@ class UpstreamError(Exception):
     has failed; texts with the placeholders `%(model)s`, `%(endpoint)s`, `%(wait)s` and `%(detail)s`.
     `retryable`: whether the same call may succeed later. `falls_over`: whether another model may do better.
     `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint requests.
-    `detail`: the endpoint's message, redacted, for staff. `target_key`: the endpoint and model that failed,
-    if known.
+    `detail`: the endpoint's message, redacted, for staff and programs. `target_key`: the endpoint and model
+    that failed, if known. `refused_parameters`: parameters of the request that the endpoint may refuse.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -87,6 +75,7 @@ class UpstreamError(Exception):
     falls_over: bool = False
     counts_against: bool = False
     target_key: tuple[str, str] | None = None
+    refused_parameters: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -102,6 +91,8 @@ class UpstreamError(Exception):
         self.retry_after_s = retry_after_s
         if retryable is not None:
             self.retryable = retryable
+        # What is said to users: what happened, and what they can do.
+        self.texts = (self.user_message, self.advice)
 
 
 class Unreachable(UpstreamError):
@@ -143,6 +134,22 @@ class UnknownModel(Rejected):
     code = "unknown_model"
     user_message = _("%(model)s is not available at %(endpoint)s.")
     advice = _("Choose another model.")
+    falls_over = True
+
+
+class WrongAddress(Rejected):
+    """Something answers at the URL, but not the chat completions of an API."""
+
+    code = "wrong_address"
+    user_message = _("Nothing answers requests at the address of %(endpoint)s.")
+    advice = _("Its base URL may be wrong; many end with /v1. Ask an administrator to check it.")
+    falls_over = True
+
+
+class UntrustedCertificate(Rejected):
+    code = "untrusted_certificate"
+    user_message = _("The certificate of %(endpoint)s is not trusted.")
+    advice = _("Ask an administrator to check it.")
     falls_over = True
 
 
@@ -189,6 +196,8 @@ class RateLimited(Busy):
     code = "rate_limited"
     user_message = _("%(endpoint)s has reached its rate limit.")
     advice = _("Try again%(wait)s.")
+    # Whether all models of the endpoint have to wait, and not only this one.
+    concerns_endpoint = False
 
 
 class ServerFailed(Busy):
@@ -277,12 +286,12 @@ class BreakerOpen(NotCalled):
     user_message = _("%(model)s is temporarily disabled after repeated failures.")
     advice = _("Try again%(wait)s, or choose another model.")
 
-
-class SwitchedOff(BreakerOpen):
-    """An operator holds the breaker open."""
-
-    user_message = _("%(model)s has been switched off by an administrator.")
-    advice = _("Choose another model.")
+    def switch_off(self) -> None:
+        """Say that an operator holds the breaker open."""
+        self.texts = (
+            _("%(model)s has been switched off by an administrator."),
+            _("Choose another model."),
+        )
 
 
 class QueueFull(NotCalled):

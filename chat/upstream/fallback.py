@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from chat.upstream import errors
 from chat.upstream.breaker import INFINITE_S, BreakerState
+from chat.upstream.request_body import PREFILL
 from chat.upstream.state import UpstreamState
-from chat.upstream.types import Target
+from chat.upstream.types import Target, TargetKey
 
 
 class Candidates:
@@ -16,6 +17,8 @@ class Candidates:
     def __init__(self, route: Sequence[Target], state: UpstreamState) -> None:
         self.targets = list(route)
         self._state = state
+        # Learned from this answer's calls; what was known before is in the targets.
+        self._refused: dict[TargetKey, frozenset[str]] = {}
 
     def choose(self, *, has_text: bool) -> Target:
         """Return the target to call next.
@@ -50,7 +53,15 @@ class Candidates:
 
     def can_continue(self, target: Target) -> bool:
         """Whether a target can continue a partial answer, as far as is known."""
-        return target.continues and target.key not in self._state.without_prefill
+        return target.continues and PREFILL not in self.refused(target)
+
+    def refused(self, target: Target) -> frozenset[str]:
+        """Return the parameters that a target does not accept, as far as is known."""
+        return target.refused | self._refused.get(target.key, frozenset())
+
+    def refuse(self, target: Target, parameter: str) -> None:
+        """Send a parameter to a target no more."""
+        self._refused[target.key] = self._refused.get(target.key, frozenset()) | {parameter}
 
     def wait_s(self, target: Target) -> float:
         """How long until the target's breaker allows a call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -59,3 +60,8 @@ class Retries:
         if wait_s:
             self.backed_off_s += wait_s
             await self.sleep(wait_s)
+
+    async def wait_out(self, pause_s: float) -> None:
+        """Wait for the end of a pause, which is a time of the clock and not a number of retries."""
+        self.backed_off_s += pause_s
+        await asyncio.sleep(pause_s)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chat.upstream.admission import WAITING_MAX, Admission
+from chat.upstream.admission import PAUSE_MAX_S, WAITING_MAX, Admission
 from chat.upstream.breaker import INFINITE_S, Breaker, BreakerPolicy, BreakerState
 from chat.upstream.queue import INTERACTIVE_SHARE, QueuePriority
 from chat.upstream.shared_slots import SharedSlots
@@ -64,8 +64,7 @@ class UpstreamState:
     # The slots shared by all processes; without it each process uses its share.
     shared: SharedSlots | None = None
     processes: int = 1
-    # Targets that refused to continue a partial answer.
-    without_prefill: set[TargetKey] = field(default_factory=set)
+    _paused_until_s: dict[TargetKey, float] = field(default_factory=dict)
     _breakers: dict[TargetKey, Breaker] = field(default_factory=dict)
     _admissions: dict[str, Admission] = field(default_factory=dict)
 
@@ -93,6 +92,17 @@ class UpstreamState:
         admission = self._admissions[name]
         admission.slots = target.slots
         return admission
+
+    def pause(self, target: Target, for_s: float, *, is_for_endpoint: bool) -> None:
+        """Start no calls to a model, or to all models of its endpoint, for so long."""
+        if is_for_endpoint:
+            self.admission(target).pause(for_s)
+        until_s = self.clock() + min(for_s, PAUSE_MAX_S)
+        self._paused_until_s[target.key] = max(until_s, self._paused_until_s.get(target.key, 0.0))
+
+    def paused_s(self, target: Target) -> float:
+        """For how much longer a model's own rate limit allows no call."""
+        return max(0.0, self._paused_until_s.get(target.key, 0.0) - self.clock())
 
     def set_process_count(self, processes: int) -> None:
         """Divide the slots of all endpoints by so many processes."""

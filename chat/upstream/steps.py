@@ -19,13 +19,24 @@ class StartedStep:
     """A call is about to be made.
 
     `attempt`: the number of the call to this target. `queued_s`: its time in the queue. `recovery`: how it
-    completes the text that is displayed already; None if there is none.
+    completes the text that is displayed already; None if there is none. `left_out`: parameters that are not
+    sent, or in another form, because the model does not accept them.
     """
 
     target: Target
     attempt: int
     queued_s: float
     recovery: Recovery | None = None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedStep:
+    """`target` does not accept a parameter, according to `error`; it is called again without it."""
+
+    target: Target
+    parameter: str
+    error: errors.UpstreamError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ class ContinuedStep:
 type Step = (
     events.Queued
     | StartedStep
+    | RefusedStep
     | RetryingStep
     | SwitchedStep
     | ContinuedStep

@@ -41,9 +41,10 @@ from chat.upstream.fallback import Candidates
 from chat.upstream.policy import DEFAULT_POLICY, AnswerDeadline, Budget, Policy
 from chat.upstream.queue import QueuePriority
 from chat.upstream.recovery import CallPlan, RecoveryPlanner
+from chat.upstream.request_body import PREFILL, sent_parameters
 from chat.upstream.retry import Retries
 from chat.upstream.state import UpstreamState
-from chat.upstream.steps import ContinuedStep, StartedStep, Steps, SwitchedStep
+from chat.upstream.steps import ContinuedStep, RefusedStep, StartedStep, Steps, SwitchedStep
 from chat.upstream.types import PromptBuilder, Recovery, Target
 
 logger = logging.getLogger(__name__)
@@ -172,6 +173,12 @@ class _UpstreamRun:
                 self.error = error = exc
             else:
                 return
+            parameter = None if self.has_delta else self._refused_parameter(target, plan, error)
+            if parameter is not None:
+                self.candidates.refuse(target, parameter)
+                yield RefusedStep(target, parameter, error)
+                plan = await self.recovery.plan(target)
+                continue
             plan, wait_s = await self._plan_next_call(target, plan, error)
             yield self.retries.step(target, wait_s, error)
             await self.retries.back_off(wait_s)
@@ -189,16 +196,23 @@ class _UpstreamRun:
                 raise error
             wait_s = self.retries.wait_s(target, error)
             return await self.recovery.plan(target), wait_s
-        if self.retries.calls_left(target):
-            if plan.prompt.prefill and type(error) is errors.Rejected:
-                logger.warning("%s does not accept a partial answer: %s", target.model, error)
-                self.state.without_prefill.add(target.key)
-                return await self.recovery.plan(target), 0.0
-            if isinstance(error, errors.ContextTooLong) and (
-                shorter := self.recovery.shorten(target, plan, error)
-            ):
+        if isinstance(error, errors.ContextTooLong) and self.retries.calls_left(target):
+            shorter = self.recovery.shorten(target, plan, error)
+            if shorter is not None:
                 return shorter, 0.0
         return plan, self.retries.wait_s(target, error)
+
+    def _refused_parameter(self, target: Target, plan: CallPlan, error: errors.UpstreamError) -> str | None:
+        """Return the parameter without which the target may accept the request; None if there is none."""
+        if not self.retries.calls_left(target):
+            return None
+        sent = sent_parameters(target, plan.prompt, self.candidates.refused(target))
+        named = next((name for name in error.refused_parameters if name in sent), None)
+        if named is None and type(error) is errors.Rejected and PREFILL in sent:
+            named = PREFILL  # few servers say why they reject it
+        if named is not None:
+            logger.warning("%s does not accept %s: %s", target.model, named, error)
+        return named
 
     # -- the breaker ---------------------------------------------------------------------------------
 
@@ -206,6 +220,10 @@ class _UpstreamRun:
         """Make a call with a permit of the breaker; wait for one if this answer may."""
         if not self.retries.calls_left(target):
             raise errors.GaveUp("no calls left")
+        while paused_s := self.state.paused_s(target):
+            limited = errors.RateLimited("paused after a 429", retry_after_s=paused_s)
+            yield self.retries.step(target, self.retries.wait_s(target, limited), limited)
+            await self.retries.wait_out(paused_s)
         breaker = self.state.breaker(target)
         permit = breaker.try_acquire()
         while permit is None:
@@ -226,8 +244,10 @@ class _UpstreamRun:
             breaker.release(permit)  # has no effect after an outcome
 
     def _refused_by(self, breaker: Breaker, detail: str = "") -> errors.BreakerOpen:
-        error = errors.SwitchedOff if breaker.is_held else errors.BreakerOpen
-        return error(detail, retry_after_s=self.candidates.shortest_wait_s)
+        error = errors.BreakerOpen(detail, retry_after_s=self.candidates.shortest_wait_s)
+        if breaker.is_held:
+            error.switch_off()
+        return error
 
     def _may_wait_for(self, breaker: Breaker) -> bool:
         """Whether this answer may wait for an open breaker.
@@ -269,7 +289,10 @@ class _UpstreamRun:
                 raise self._refused_by(breaker, "it opened while the call waited for a slot")
             self.budget.calls_left -= 1
             self.budget.calls_made[target.key] += 1
-            yield StartedStep(target, self.budget.calls_made[target.key], queued_s, plan.recovery)
+            refused = self.candidates.refused(target)
+            left_out = sent_parameters(target, plan.prompt, ()) & refused
+            made = self.budget.calls_made[target.key]
+            yield StartedStep(target, made, queued_s, plan.recovery, tuple(sorted(left_out)))
             async with aclosing(self._call(target, plan, breaker, valid_permit, first_token_s)) as steps:
                 async for step in steps:
                     yield step
@@ -297,6 +320,7 @@ class _UpstreamRun:
             target,
             plan.prompt,
             self.client,
+            refused=self.candidates.refused(target),
             first_token_s=first_token_s,
             total_deadline_s=self.deadline.at_s,
         )
@@ -313,5 +337,5 @@ class _UpstreamRun:
             if exc.counts_against:
                 breaker.record_failure(permit)
             if isinstance(exc, errors.RateLimited) and exc.retry_after_s:
-                self.state.admission(target).pause(exc.retry_after_s)
+                self.state.pause(target, exc.retry_after_s, is_for_endpoint=exc.concerns_endpoint)
             raise

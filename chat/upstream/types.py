@@ -47,6 +47,8 @@ class Target:
     slots: int = 32
     # Whether the model can continue a partial answer that it is sent.
     continues: bool = False
+    # The parameters that the model does not accept, as in `request_body.py`.
+    refused: frozenset[str] = frozenset()
 
     @property
     def key(self) -> TargetKey:

@@ -114,21 +114,15 @@ async def test_a_model_that_repeats_the_text_before_continuing_shows_nothing_twi
 
 
 async def test_a_refused_prefill_causes_a_restart_and_is_remembered():
-    state = upstream.UpstreamState()
-    first = await ask(
-        "refused [[cut after=5 times=1]]",
-        model="fake-prefill-reject",
-        continues=True,
-        state=state,
-        endpoint="e",
-    )
+    first = await ask("refused [[cut after=5 times=1]]", model="fake-prefill-reject", continues=True)
+    refused = [step.parameter for step in first.of(upstream.RefusedStep)]
     again = await ask(
         "and again [[cut after=5 times=1]]",
         model="fake-prefill-reject",
         continues=True,
-        state=state,
-        endpoint="e",
+        refused=frozenset(refused),
     )
+    assert refused == ["prefill"]
     assert first.error is None
     assert first.text == first.full_text
     assert [prefill is not None for prefill in first.prefills] == [False, True, False]

@@ -157,7 +157,7 @@ class Run:
             message = routing.describe(exc, self._model_of(exc.target_key))
             if self._generation.request is not None and isinstance(exc, errors.Rejected) and exc.detail:
                 message = f"{message} {exc.detail}"  # a program's developer can use the endpoint's own words
-            return events.Failed(exc.code, message, exc.retry_after_s)
+            return events.Failed(exc.code, message, exc.retry_after_s, exc.param)
         except Exception:
             logger.exception("generation %d failed because of an internal error", self._generation.pk)
             message = gettext("An internal error occurred; the model is not at fault. Try again.")

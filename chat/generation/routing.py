@@ -100,7 +100,7 @@ def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool =
     wait = gettext(" in %(wait_s)d s") % {"wait_s": ceil(exc.retry_after_s)} if exc.retry_after_s else ""
     places = {
         "model": str(model or gettext("this model")),
-        "endpoint": _host_of(model.endpoint) if model else gettext("the endpoint"),
+        "endpoint": _provider_of(model) if model else gettext("the provider"),
         "wait": wait,
         "detail": exc.detail,
     }
@@ -108,9 +108,9 @@ def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool =
 
 
 def _sentence(text: str, places: dict[str, str]) -> str:
-    """Fill in the placeholders. “the endpoint” is capitalized at the start of the sentence, names are not."""
+    """Fill in the placeholders. “the provider” is capitalized at the start of the sentence, names are not."""
     filled = text % places
-    descriptions = (gettext("this model"), gettext("the endpoint"), gettext("the demo model"))
+    descriptions = (gettext("this model"), gettext("the provider"), gettext("the demo model"))
     return capfirst(filled) if filled.startswith(descriptions) else filled
 
 
@@ -151,11 +151,11 @@ async def _address(endpoint: Endpoint, local_model: LocalModel | None, *, may_wa
     return local_model.base_url, local_model.api_key
 
 
-def _host_of(endpoint: Endpoint) -> str:
-    """Return the name by which users know an endpoint: its host."""
-    if endpoint.is_embedded:
+def _provider_of(model: Model) -> str:
+    """Return the words by which users know a model's endpoint. Its address is for staff."""
+    if model.endpoint.is_embedded:
         return gettext("the demo model")
-    return endpoint.base_url.split("//")[-1].split("/")[0] or endpoint.name
+    return gettext("the provider of %(model)s") % {"model": model}
 
 
 PRIORITY: dict[str, upstream.QueuePriority] = {

@@ -65,7 +65,8 @@ class UpstreamError(Exception):
     `retryable`: whether the same call may succeed later. `falls_over`: whether another model may do better.
     `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint requests.
     `detail`: the endpoint's message, redacted, for staff and programs. `target_key`: the endpoint and model
-    that failed, if known. `refused_parameters`: parameters of the request that the endpoint may refuse.
+    that failed, if known. `param`: the field of the request that the endpoint names. `refused_parameters`:
+    parameters of the request that the endpoint may refuse.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -75,6 +76,7 @@ class UpstreamError(Exception):
     falls_over: bool = False
     counts_against: bool = False
     target_key: tuple[str, str] | None = None
+    param: str = ""
     refused_parameters: tuple[str, ...] = ()
 
     def __init__(
@@ -125,14 +127,14 @@ class WrongKey(Rejected):
 
 class Forbidden(Rejected):
     code = "forbidden"
-    user_message = _("%(endpoint)s does not allow %(model)s to be used with this API key.")
+    user_message = _("The API key does not allow %(model)s to be used.")
     advice = _("Choose another model.")
     falls_over = True
 
 
 class UnknownModel(Rejected):
     code = "unknown_model"
-    user_message = _("%(model)s is not available at %(endpoint)s.")
+    user_message = _("%(model)s is not available from its provider.")
     advice = _("Choose another model.")
     falls_over = True
 
@@ -141,7 +143,7 @@ class WrongAddress(Rejected):
     """Something answers at the URL, but not the chat completions of an API."""
 
     code = "wrong_address"
-    user_message = _("Nothing answers requests at the address of %(endpoint)s.")
+    user_message = _("The address of %(endpoint)s does not answer chat requests.")
     advice = _("Its base URL may be wrong; many end with /v1. Ask an administrator to check it.")
     falls_over = True
 

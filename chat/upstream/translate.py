@@ -99,6 +99,7 @@ def _error_of(
         error = kind(detail, status=report.status, retry_after_s=wait_s)
     else:
         error = kind(detail, status=report.status)
+    error.param = redacted(report.param)[:PARAM_MAX_CHARS]
     if isinstance(error, errors.RateLimited):
         error.concerns_endpoint = report.concerns_whole_endpoint
     if type(error) in (errors.Rejected, errors.ServerFailed, errors.UnknownModel):
@@ -106,6 +107,7 @@ def _error_of(
     return error
 
 
+PARAM_MAX_CHARS = 80
 _NUMBER_OF_TOKENS = re.compile(r"(?<![\w.-])(\d{3,9})(?![\w.-]|\.\d)")
 
 

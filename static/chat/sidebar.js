@@ -3,7 +3,6 @@
 import { config, current } from "./config.js";
 import { setCookie } from "./preferences.js";
 
-const CONVERSATIONS_PER_PAGE = 40;
 const REFRESH_AFTER_MS = 150;
 const TOAST_MS = 10_000;
 const NARROW = matchMedia("(max-width: 899px)");
@@ -41,10 +40,11 @@ export function focusSearch() {
 // -- the list -------------------------------------------------------------------------------------
 
 function addListParameters({ detail }, list) {
-  if (!detail.path.startsWith(`${config.home}sidebar/`) || detail.path.includes("page=")) return;
+  if (!detail.path.startsWith(`${config.home}sidebar/`) || detail.path.includes("after=")) return;
   detail.parameters.current = current.id;
   if (detail.elt === list) {
-    detail.parameters.through = Math.max(1, Math.ceil(list.querySelectorAll(".conversation-item").length / CONVERSATIONS_PER_PAGE));
+    // The last conversation that is shown.
+    detail.parameters.through = [...list.querySelectorAll("[data-through]")].at(-1)?.dataset.through ?? "";
   }
 }
 

@@ -27,7 +27,18 @@ export function startSidebar() {
 // Reload the list. Several calls in a row cause one request.
 export function refreshSidebar() {
   clearTimeout(refreshTimer);
-  refreshTimer = setTimeout(() => window.htmx?.trigger(document.body, "conversations-changed"), REFRESH_AFTER_MS);
+  refreshTimer = setTimeout(() => {
+    refreshTimer = 0;
+    window.htmx?.trigger(document.body, "conversations-changed");
+  }, REFRESH_AFTER_MS);
+}
+
+// An answer has ended. In the conversation that is shown, only a dot goes; a list on its way may still have it.
+export function showEnd(conversation) {
+  const list = document.getElementById("conversations");
+  const row = conversation === current.id && list.querySelector(`[data-conversation="${conversation}"]`);
+  if (!row || refreshTimer || list.classList.contains("htmx-request")) return refreshSidebar();
+  row.querySelector(".dot")?.remove();
 }
 
 export function focusSearch() {

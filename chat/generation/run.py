@@ -107,7 +107,7 @@ class Run:
     async def run(self) -> None:
         """Run to the end, save the outcome, and notify the user's pages."""
         try:
-            await self._finish(await self._terminal())
+            await self._finish_somehow(await self._terminal())
         except LeaseLost:
             logger.info("generation %d runs in another process now", self._generation.pk)
         conversation = self._generation.message.conversation
@@ -157,7 +157,7 @@ class Run:
             message = routing.describe(exc, self._model_of(exc.target_key))
             if self._generation.request is not None and isinstance(exc, errors.Rejected) and exc.detail:
                 message = f"{message} {exc.detail}"  # a program's developer can use the endpoint's own words
-            return events.Failed(exc.code, message, exc.retry_after_s)
+            return events.Failed(exc.code, message, exc.retry_after_s, exc.param)
         except Exception:
             logger.exception("generation %d failed because of an internal error", self._generation.pk)
             message = gettext("An internal error occurred; the model is not at fault. Try again.")
@@ -292,6 +292,18 @@ class Run:
         return next(found, self._generation.model)
 
     # -- the end ------------------------------------------------------------------------------------
+
+    async def _finish_somehow(self, terminal: events.Terminal) -> None:
+        """Save the outcome; if that fails, as an answer that could not be saved. It must not run for ever."""
+        try:
+            await self._finish(terminal)
+        except LeaseLost:
+            raise
+        except Exception as exc:
+            logger.exception("the end of generation %d could not be saved", self._generation.pk)
+            # The endpoint's own values may be what the database refused.
+            self._finished, self._generation.finish_reason = None, ""
+            await self._finish(self._log_failed(exc))
 
     async def _finish(self, terminal: events.Terminal) -> None:
         is_stored = not (isinstance(terminal, events.Interrupted) and terminal.code == NOT_STORED)

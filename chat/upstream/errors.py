@@ -65,7 +65,8 @@ class UpstreamError(Exception):
     `retryable`: whether the same call may succeed later. `falls_over`: whether another model may do better.
     `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint requests.
     `detail`: the endpoint's message, redacted, for staff and programs. `target_key`: the endpoint and model
-    that failed, if known. `refused_parameters`: parameters of the request that the endpoint may refuse.
+    that failed, if known. `param`: the field of the request that the endpoint names. `refused_parameters`:
+    parameters of the request that the endpoint may refuse.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -75,6 +76,7 @@ class UpstreamError(Exception):
     falls_over: bool = False
     counts_against: bool = False
     target_key: tuple[str, str] | None = None
+    param: str = ""
     refused_parameters: tuple[str, ...] = ()
 
     def __init__(

@@ -15,6 +15,8 @@ from chat.upstream.redaction import redacted
 if TYPE_CHECKING:
     import openai
 
+PARAM_MAX_CHARS = 80
+
 
 @contextmanager
 def translated(api_key: str, *, on_disconnect: type[errors.UpstreamError]) -> Iterator[None]:
@@ -103,6 +105,7 @@ def _error_of(
         error = kind(detail, status=report.status, retry_after_s=wait_s)
     else:
         error = kind(detail, status=report.status)
+    error.param = redacted(report.param)[:PARAM_MAX_CHARS]
     if isinstance(error, errors.RateLimited):
         error.concerns_endpoint = report.concerns_whole_endpoint
     if type(error) in (errors.Rejected, errors.ServerFailed, errors.UnknownModel):

@@ -86,11 +86,16 @@ class Stopped(_Event, frozen=True, tag="stopped"):
 
 
 class Failed(_Event, frozen=True, tag="failed"):
-    """There is no answer; `message` says what to do. `retry_after_s`: when to try again, if known."""
+    """There is no answer; `message` says what to do.
+
+    `retry_after_s`: when to try again, if known. `param`: the field of the request that was at fault, if the
+    endpoint named one.
+    """
 
     code: str
     message: str
     retry_after_s: float | None = None
+    param: str = ""
 
 
 class Interrupted(_Event, frozen=True, tag="interrupted"):

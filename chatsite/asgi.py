@@ -20,8 +20,9 @@ from chat.views import origins  # noqa: E402 - models can be imported only after
 from chat.websocket.consumer import ChatConsumer  # noqa: E402
 from chatsite.forwarded import Application, Forwarded  # noqa: E402
 from chatsite.handler import SiteHandler  # noqa: E402
+from chatsite.probe import Probe  # noqa: E402
 
-http = SiteHandler()
+http = Probe(SiteHandler())
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

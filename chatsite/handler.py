@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -12,13 +13,21 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http.response import HttpResponseBase
 
 from chat.views.errors import bad_request
+from chatsite.threads import RequestThreads
 
 FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 FORM_CHARSETS = frozenset({"utf-8", "ascii"})
 
 
 class SiteHandler(ASGIHandler):
-    """Rejects a request with an invalid head by a page or, in the API, by JSON."""
+    """Keeps the threads of requests; rejects an invalid head by a page or, in the API, by JSON."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads = RequestThreads()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._threads.run(partial(self.handle, scope, receive, send))
 
     def create_request(
         self, scope: Mapping[str, Any], body_file: Any

@@ -144,6 +144,8 @@ else:
             "NAME": dj_database_url.parse(DATABASE_URL)["NAME"]
             if DATABASE_URL
             else str(DATA_DIR / "db.sqlite3"),
+            # Opening one costs more than most queries. The threads that use them are kept, too.
+            "CONN_MAX_AGE": None,
             "OPTIONS": {
                 # As DEFERRED, two transactions that both read and then write would deadlock.
                 "transaction_mode": "IMMEDIATE",

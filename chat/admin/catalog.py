@@ -110,4 +110,4 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("context window"), ordering="context_tokens")
     def context(self, model: Model) -> str:
-        return number(model.context_tokens)
+        return number(_("unknown") if model.context_tokens is None else model.context_tokens)

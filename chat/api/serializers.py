@@ -86,10 +86,10 @@ def error_of(event: events.Event, generation_id: int) -> ApiError | None:
     match event:
         case events.Stopped():
             return _error(Generation.Status.STOPPED, "", "", wire_id(generation_id))
-        case events.Failed(code, message, retry_after_s):
+        case events.Failed(code, message, retry_after_s, param):
             error = _error(Generation.Status.FAILED, code, message, wire_id(generation_id))
             assert error is not None
-            error.retry_after_s = retry_after_s
+            error.retry_after_s, error.param = retry_after_s, param or None
             return error
         case events.Interrupted(code, message):
             return _error(Generation.Status.INTERRUPTED, code, message, wire_id(generation_id))

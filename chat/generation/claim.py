@@ -16,8 +16,11 @@ from chat.models.catalog import Model
 from chat.models.generation import Generation
 from chat.models.message import Message
 
-# No prompt needs more text than this many bytes per token of context.
-HISTORY_BYTES_PER_TOKEN = 8
+# How much of a conversation is sent to a model with an unknown context. It is enough for most models, and
+# bounds what a turn can cost; if it is too much, the endpoint's error says what fits.
+UNKNOWN_CONTEXT_TOKENS = 128_000
+# No prompt needs more text than this many bytes per token of context: it is counted with three.
+HISTORY_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Claimed:
     calls_made: Counter[tuple[str, str]]
     # Its first call, counted and stored; None if it must not be made, or continues some text.
     first_attempt: Attempt | None
+
+
+def context_bound(model: Model) -> int:
+    """Return how many tokens prompt and answer may have: the model's context, or a bound if it is unknown."""
+    return model.context_tokens or UNKNOWN_CONTEXT_TOKENS
 
 
 def claim(generation_id: int, owner: str, from_owner: str) -> Claimed | None:
@@ -76,7 +84,7 @@ def _first_attempt(generation: Generation) -> Attempt | None:
 
 
 def _history(generation: Generation, models: list[Model]) -> tuple[list[Message], int]:
-    context_tokens = max((model.context_tokens for model in models), default=0)
+    context_tokens = max(map(context_bound, models), default=0)
     return generation.message.conversation.messages.recent(
         generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
     )

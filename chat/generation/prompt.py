@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat import upstream
-from chat.generation.claim import Claimed
+from chat.generation.claim import Claimed, context_bound
 from chat.generation.turns import alternating, is_blank
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
@@ -51,12 +51,24 @@ def tokens_in(text: str) -> int:
     return len(text.encode()) // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE
 
 
-def room_for_prompt(model: Model) -> int:
-    """Return how many tokens of the model's context the prompt may take."""
-    answer = int(model.context_tokens * ANSWER_SHARE)
+def room_for_prompt(model: Model, context_tokens: int | None = None) -> int:
+    """Return how many tokens of the context the prompt may take.
+
+    `context_tokens`: the size of the context; None: as the model's row has it.
+    """
+    context_tokens = context_tokens or context_bound(model)
+    answer = int(context_tokens * ANSWER_SHARE)
     if model.max_output_tokens is not None:
         answer = min(answer, model.max_output_tokens)
-    return model.context_tokens - answer
+    return context_tokens - answer
+
+
+def smaller_room(model: Model, tokens: int, refused: errors.ContextTooLong) -> int:
+    """Return how many tokens to send after a prompt with `tokens` was refused as too long."""
+    room = int(tokens * min(refused.fits or SMALLER_SHARE, 1.0) * SAFETY_SHARE)
+    if refused.fits is None and refused.limit_tokens is not None:
+        return min(room, room_for_prompt(model, refused.limit_tokens))
+    return room
 
 
 class PromptFitter:
@@ -93,7 +105,7 @@ class PromptFitter:
         if refused is not None and previous is not None:
             if self._request is not None or room is not None or previous.sent < 2:
                 return None
-            room = int(previous.tokens * min(refused.fits or SMALLER_SHARE, 1.0) * SAFETY_SHARE)
+            room = smaller_room(self._models[target], previous.tokens, refused)
         fitted = self._fitted[target] = self._fit(self._models[target], partial, may_prefill, room)
         self._generation.left_out = fitted.left_out
         return fitted.prompt

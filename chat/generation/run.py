@@ -107,7 +107,7 @@ class Run:
     async def run(self) -> None:
         """Run to the end, save the outcome, and notify the user's pages."""
         try:
-            await self._finish(await self._terminal())
+            await self._finish_somehow(await self._terminal())
         except LeaseLost:
             logger.info("generation %d runs in another process now", self._generation.pk)
         conversation = self._generation.message.conversation
@@ -157,7 +157,7 @@ class Run:
             message = routing.describe(exc, self._model_of(exc.target_key))
             if self._generation.request is not None and isinstance(exc, errors.Rejected) and exc.detail:
                 message = f"{message} {exc.detail}"  # a program's developer can use the endpoint's own words
-            return events.Failed(exc.code, message, exc.retry_after_s)
+            return events.Failed(exc.code, message, exc.retry_after_s, exc.param)
         except Exception:
             logger.exception("generation %d failed because of an internal error", self._generation.pk)
             message = gettext("An internal error occurred; the model is not at fault. Try again.")
@@ -187,7 +187,11 @@ class Run:
         )
         # Closed at once when we stop reading: the endpoint must not go on writing.
         async with aclosing(steps):
-            return await self._log_steps(steps)
+            try:
+                return await self._log_steps(steps)
+            except errors.ContextTooLong as exc:
+                await self._note_context(exc)
+                raise
 
     async def _stored_messages(self) -> list[bytes]:
         """Read the messages of a large request; not in the claim, which is a transaction of the writer."""
@@ -229,6 +233,7 @@ class Run:
                 await self._append(events.Started(model=step.target.model, attempt=step.attempt))
             case upstream.RetryingStep():
                 self._attempts.failed(step.error)
+                await self._note_context(step.error)
                 message = self._describe(step.error)
                 await self._append(
                     events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message)
@@ -240,9 +245,18 @@ class Run:
                     await self._log.writer.arun(note)
             case upstream.SwitchedStep():
                 self._attempts.failed(step.error)
+                await self._note_context(step.error)
                 await self._log_switch(step.target, step.error)
             case upstream.ContinuedStep():
                 await self._log_continuation(step.target, step.error)
+
+    async def _note_context(self, error: errors.UpstreamError) -> None:
+        """Store the size of a context that was unknown until the endpoint named it."""
+        if not isinstance(error, errors.ContextTooLong) or error.limit_tokens is None:
+            return
+        model = self._model_of(error.target_key)
+        if model is not None and model.context_tokens is None:
+            await self._log.writer.arun(partial(model.note_context, error.limit_tokens))
 
     async def _append(self, event: events.Event) -> None:
         await self._log.append(self._lease, event)
@@ -278,6 +292,18 @@ class Run:
         return next(found, self._generation.model)
 
     # -- the end ------------------------------------------------------------------------------------
+
+    async def _finish_somehow(self, terminal: events.Terminal) -> None:
+        """Save the outcome; if that fails, as an answer that could not be saved. It must not run for ever."""
+        try:
+            await self._finish(terminal)
+        except LeaseLost:
+            raise
+        except Exception as exc:
+            logger.exception("the end of generation %d could not be saved", self._generation.pk)
+            # The endpoint's own values may be what the database refused.
+            self._finished, self._generation.finish_reason = None, ""
+            await self._finish(self._log_failed(exc))
 
     async def _finish(self, terminal: events.Terminal) -> None:
         is_stored = not (isinstance(terminal, events.Interrupted) and terminal.code == NOT_STORED)

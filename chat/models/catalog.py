@@ -173,9 +173,13 @@ class Model(models.Model):
     )
     context_tokens = models.PositiveIntegerField(
         _("context window"),
-        default=16_000,
-        validators=[MinValueValidator(256)],
-        help_text=_("Maximum number of tokens in the prompt and the answer together."),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "Maximum number of tokens in the prompt and the answer together. "
+            "If empty, it is unknown, and filled in when the endpoint names it."
+        ),
     )
     max_output_tokens = models.PositiveIntegerField(
         _("output limit"),
@@ -260,6 +264,10 @@ class Model(models.Model):
         known = Model.objects.filter(pk=self.pk).values_list("refused_parameters", flat=True).first()
         if known is not None and parameter not in known:
             Model.objects.filter(pk=self.pk).update(refused_parameters={**known, parameter: detail})
+
+    def note_context(self, tokens: int) -> None:
+        """Store the size of the context that the endpoint named, if it was unknown."""
+        Model.objects.filter(pk=self.pk, context_tokens=None).update(context_tokens=tokens)
 
     def route(self) -> list[Model]:
         """Return this model and its fallbacks, in order. One query.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -13,7 +17,7 @@ type SessionPair = tuple[str, int]
 
 
 class SessionCheck:
-    """Checks many sessions repeatedly: two queries per check, and unchanged sessions are not decoded again.
+    """Checks many sessions repeatedly: one query per check, and unchanged sessions are not decoded again.
 
     A session ends when the user signs out, changes the password or is disabled, and when it expires.
     """
@@ -24,25 +28,41 @@ class SessionCheck:
 
     def valid(self, pairs: set[SessionPair]) -> set[SessionPair]:
         """Return those of `pairs` that are still signed in."""
-        active = get_user_model().objects.filter(pk__in={pair[1] for pair in pairs}, is_active=True)
-        passwords = dict(active.values_list("pk", "password"))
-        sessions = Session.objects.filter(
-            session_key__in={pair[0] for pair in pairs}, expire_date__gt=timezone.now()
-        )
-        data = dict(sessions.values_list("session_key", "session_data"))
-        current = {
-            (key, user_id): (data[key], passwords[user_id])
-            for key, user_id in pairs
-            if key in data and user_id in passwords
-        }
+        current = _read_current(pairs) if pairs else {}
         changed = {pair for pair, now in current.items() if self._verified.get(pair) != now}
         ended = changed - _verify(changed)
         self._verified = {pair: now for pair, now in current.items() if pair not in ended}
         return set(self._verified)
 
 
+def _read_current(pairs: set[SessionPair]) -> dict[SessionPair, tuple[str, str]]:
+    """Return session data and password hash of those pairs that have a session and an active user.
+
+    In SQL, and with the pairs as one parameter: for a thousand pairs, the ORM takes ten times as long.
+    """
+    keys, user_ids = zip(*pairs, strict=True)
+    wanted: list[str | list[Any]]
+    if connection.vendor == "postgresql":
+        wanted = [list(keys), list(user_ids)]
+        source = "SELECT * FROM unnest(%s::text[], %s::bigint[])"
+    else:
+        wanted = [json.dumps(list(pairs))]
+        source = "SELECT value ->> 0, value ->> 1 FROM json_each(%s)"
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH wanted (session_key, user_id) AS ({source}) "  # noqa: S608 - our own names
+            "SELECT wanted.session_key, wanted.user_id, session.session_data, person.password FROM wanted "
+            f"JOIN {Session._meta.db_table} session ON session.session_key = wanted.session_key "
+            f"JOIN {get_user_model()._meta.db_table} person ON person.id = wanted.user_id "
+            "WHERE session.expire_date > %s AND person.is_active",
+            [*wanted, now],
+        )
+        return {(key, user_id): (data, password) for key, user_id, data, password in cursor.fetchall()}
+
+
 def valid_sessions(pairs: set[SessionPair]) -> set[SessionPair]:
-    """Return those of `pairs` that are still signed in. Two queries."""
+    """Return those of `pairs` that are still signed in."""
     return SessionCheck().valid(pairs)
 
 

@@ -17,8 +17,8 @@ from chat.runtime.database_thread import DatabaseReader
 
 logger = logging.getLogger(__name__)
 
-# Sessions are checked at every second tick: a socket closes within 5 s of the end of its session.
-CHECK_EVERY_TICKS = 2
+# Sessions are checked at every third tick: a socket closes within 5 s of the end of its session.
+CHECK_EVERY_TICKS = 3
 # A client that reads nothing does not answer a close frame either.
 CLOSE_TIMEOUT_S = 5.0
 

@@ -69,7 +69,7 @@ BY_CODE: dict[str, ErrorClass] = {
 }
 
 CONTEXT = _pattern(
-    r"maximum context length",
+    r"maximum (context|prompt|sequence) length",
     r"context[_ ](length|window|size).{0,60}(exceed|too|limit|overflow|full)",
     r"(exceed|too long|overflow|larger|longer|greater).{0,60}context",
     r"prompt (is |contains |has )?(too long|too many tokens)",

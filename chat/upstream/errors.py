@@ -37,7 +37,7 @@ What follows from each before the first delta:
 | WrongKey, Forbidden, UnknownModel, Redirected, QuotaExhausted, NotRunning | no | at once | |
 | WrongAddress, UntrustedCertificate | no | at once | |
 | UnknownFinishReason | no | at once | |
-| ContextTooLong | once, with a shorter prompt | then, one with a larger context | |
+| ContextTooLong | once, with a shorter prompt | then, one whose context is larger or unknown | |
 | Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the request is at fault | |
 | TotalTimedOut, GaveUp | no | no: the time or the calls are used up | |
 | BreakerOpen | interactive and bulk calls wait if there is no fallback; API calls fail | at once | |
@@ -65,7 +65,8 @@ class UpstreamError(Exception):
     `retryable`: whether the same call may succeed later. `falls_over`: whether another model may do better.
     `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint requests.
     `detail`: the endpoint's message, redacted, for staff and programs. `target_key`: the endpoint and model
-    that failed, if known. `refused_parameters`: parameters of the request that the endpoint may refuse.
+    that failed, if known. `param`: the field of the request that the endpoint names. `refused_parameters`:
+    parameters of the request that the endpoint may refuse.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -75,6 +76,7 @@ class UpstreamError(Exception):
     falls_over: bool = False
     counts_against: bool = False
     target_key: tuple[str, str] | None = None
+    param: str = ""
     refused_parameters: tuple[str, ...] = ()
 
     def __init__(
@@ -165,10 +167,21 @@ class ContextTooLong(Rejected):
     user_message = _("The conversation is too long for %(model)s.")
     advice = _("Shorten the message or start a new conversation.")
 
-    def __init__(self, detail: str = "", *, fits: float | None = None, status: int | None = None) -> None:
-        """`fits`: the share of the prompt (0..1) that fits, if the endpoint reports it."""
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        fits: float | None = None,
+        limit_tokens: int | None = None,
+        status: int | None = None,
+    ) -> None:
+        """`fits`: the share of the prompt (0..1) that fits; `limit_tokens`: the model's context window.
+
+        Both are None if the endpoint does not report them.
+        """
         super().__init__(detail, status=status)
         self.fits = fits
+        self.limit_tokens = limit_tokens
 
 
 class ContentFiltered(Rejected):

@@ -39,9 +39,8 @@ class Candidates:
         """
         self.targets = [target for target in self.targets if target is not failed]
         if isinstance(error, errors.ContextTooLong):
-            self.targets = [
-                target for target in self.targets if target.context_tokens > failed.context_tokens
-            ]
+            limit = error.limit_tokens or failed.context_tokens
+            self.targets = [target for target in self.targets if _may_exceed(target, limit)]
         elif not error.falls_over:
             return False
         return bool(self.targets)
@@ -76,3 +75,8 @@ class Candidates:
         """How long until a breaker allows a call; None if all of them are held open."""
         wait_s = min(map(self.wait_s, self.targets))
         return None if wait_s == INFINITE_S else wait_s
+
+
+def _may_exceed(target: Target, limit: int | None) -> bool:
+    """Whether a target's context may be larger than this one; it may if either is unknown."""
+    return limit is None or target.context_tokens is None or target.context_tokens > limit

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from chat.upstream import error_shapes, errors, waits
+from chat.upstream import context_limit, error_shapes, errors, waits
 from chat.upstream.redaction import redacted
 
 if TYPE_CHECKING:
     import openai
+
+PARAM_MAX_CHARS = 80
 
 
 @contextmanager
@@ -90,7 +91,12 @@ def _error_of(
     """Return the error that a report describes. `wait_s`: named outside of its body."""
     kind = error_shapes.classify(report)
     if issubclass(kind, errors.ContextTooLong):
-        error: errors.UpstreamError = kind(detail, fits=_fitting_share(report), status=report.status)
+        error: errors.UpstreamError = kind(
+            detail,
+            fits=context_limit.fitting_share(report.message, report.values),
+            limit_tokens=context_limit.limit_in(report.message, report.values),
+            status=report.status,
+        )
     elif issubclass(kind, errors.Busy):
         if wait_s is None:
             wait_s = waits.wait_in_fields(report.values)
@@ -99,23 +105,9 @@ def _error_of(
         error = kind(detail, status=report.status, retry_after_s=wait_s)
     else:
         error = kind(detail, status=report.status)
+    error.param = redacted(report.param)[:PARAM_MAX_CHARS]
     if isinstance(error, errors.RateLimited):
         error.concerns_endpoint = report.concerns_whole_endpoint
     if type(error) in (errors.Rejected, errors.ServerFailed, errors.UnknownModel):
         error.refused_parameters = report.refused_parameters
     return error
-
-
-_NUMBER_OF_TOKENS = re.compile(r"(?<![\w.-])(\d{3,9})(?![\w.-]|\.\d)")
-
-
-def _fitting_share(report: error_shapes.ErrorReport) -> float | None:
-    """Return the share of the prompt that fits, if the report has the limit and the prompt's size."""
-    try:
-        return float(report.values["n_ctx"]) / float(report.values["n_prompt_tokens"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        pass
-    # The limit is the smaller of two numbers of tokens, whatever the order of the words.
-    plain = report.message.replace(",", "")
-    numbers = sorted({int(number) for number in _NUMBER_OF_TOKENS.findall(plain)})
-    return numbers[0] / numbers[-1] if len(numbers) in (2, 3, 4) else None

@@ -41,8 +41,8 @@ class Target:
     timeouts: Timeouts = field(default_factory=Timeouts)
     finish_reason_optional: bool = False
     max_output_tokens: int | None = None
-    # A prompt that is too long for this model goes to a fallback with a larger context.
-    context_tokens: int = 0
+    # The size of its context; None: unknown.
+    context_tokens: int | None = None
     # How many calls may run at the endpoint at once.
     slots: int = 32
     # Whether the model can continue a partial answer that it is sent.

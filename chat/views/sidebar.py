@@ -21,12 +21,15 @@ from django.utils.translation import gettext as _
 from chat.generation.start import stop_requested_sync
 from chat.models import Conversation, Generation, Message, search
 from chat.models.conversation import ConversationQuerySet
+from chat.models.position import Position
 from chat.runtime.process import current_runtime
 from chat.text import clean
 from chat.views.access import AuthenticatedRequest, signed_in
 from chat.views.forms import RenameForm
 
 PAGE_CONVERSATIONS = 40
+# So many are reloaded at most: the rest is loaded again when the user scrolls.
+SHOWN_MAX = 2_000
 SNIPPET_CHARS = 140
 # What is read of a matching text, to find the place of the match in it.
 CUT_CHARS = 1_000
@@ -60,15 +63,17 @@ class Sidebar:
 
     query: str
     groups: list[ConversationGroup]
-    page: int
-    next_page: int | None
+    # The position of the last conversation.
+    through: str
+    # The same, if there are more.
+    next_after: str | None
     current_id: str = ""
 
 
 def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = None) -> Sidebar:
     """Return the list for a query string.
 
-    `q`: the search; `page`: one page of the list; `through`: all pages up to that one.
+    `q`: the search; `after`: the page after this position; `through`: all down to this position.
     """
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
@@ -77,15 +82,7 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
     found = _with_unseen(found)
     if words:
         found = _with_snippets(found, words[0])
-    through = _positive(request.GET.get("through"))
-    number = through or _positive(request.GET.get("page")) or 1
-    first, last = 0 if through else PAGE_CONVERSATIONS * (number - 1), PAGE_CONVERSATIONS * number
-    # One more than is shown tells whether there are more, without counting all.
-    conversations = list(found[first : last + 1])
-    if first and not conversations:  # there are fewer pages
-        number, first, last = 1, 0, PAGE_CONVERSATIONS
-        conversations = list(found[: last + 1])
-    has_next = len(conversations) > last - first
+    conversations, next_after = _page_of(found, request)
     running = _running_ids(request)
     items = [
         ConversationItem(
@@ -97,13 +94,33 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
             is_running=conversation.pk in running,
             has_unseen_answer=getattr(conversation, "has_unseen_answer", False),
         )
-        for conversation in conversations[: last - first]
+        for conversation in conversations
     ]
-    return Sidebar(query, grouped(items), number, number + 1 if has_next else None, current_id)
+    shown = str(_position(conversations[-1])) if conversations else ""
+    return Sidebar(query, grouped(items), shown, next_after, current_id)
 
 
-def _positive(value: str | None) -> int | None:
-    return min(int(value), 50) if value and value.isascii() and value.isdigit() and int(value) else None
+def _page_of(
+    found: ConversationQuerySet, request: AuthenticatedRequest
+) -> tuple[list[Conversation], str | None]:
+    """Return the wanted conversations, and the position after which there are more, if there are.
+
+    Neither counts nor skips rows, so a page far down takes no longer than the first one.
+    """
+    size = PAGE_CONVERSATIONS
+    if through := Position.parse(request.GET.get("through", "")):
+        size = max(PAGE_CONVERSATIONS, min(found.order_by().filter(through.down_to).count(), SHOWN_MAX))
+    elif after := Position.parse(request.GET.get("after", "")):
+        found = found.filter(after.below)
+    # One more than is shown tells whether there are more.
+    conversations = list(found[: size + 1])
+    has_more = len(conversations) > size
+    conversations = conversations[:size]
+    return conversations, str(_position(conversations[-1])) if has_more else None
+
+
+def _position(conversation: Conversation) -> Position:
+    return Position(conversation.updated_at, conversation.pk)
 
 
 def _with_unseen(found: ConversationQuerySet) -> ConversationQuerySet:

@@ -8,7 +8,7 @@ import { followSettings, startDialogs } from "./dialogs.js";
 import { startKeyboard } from "./keyboard.js";
 import { Outbox } from "./outbox.js";
 import { startPreferences } from "./preferences.js";
-import { refreshSidebar, startSidebar } from "./sidebar.js";
+import { refreshSidebar, showEnd, startSidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
 
 const socket = new Socket(url.socket());
@@ -123,7 +123,8 @@ function watch() {
 
 function changed({ conversation, what, generation }) {
   // The sidebar shows every change: new, renamed and deleted conversations, answers in progress.
-  refreshSidebar();
+  if (what === "finished") showEnd(conversation);
+  else refreshSidebar();
   if (conversation !== current.id) return;
   switch (what) {
     case "deleted":
@@ -131,7 +132,8 @@ function changed({ conversation, what, generation }) {
       return showDeleted(what === "deleted");
     case "started":
     case "selected":
-      transcript.sync();
+      // What this page asked, it shows and synchronizes already.
+      if (!transcript.isFollowing(generation)) transcript.sync();
       // The message may have been sent with another model.
       if (!transcript.isBusy) followModel();
       return;

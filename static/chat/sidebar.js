@@ -3,7 +3,6 @@
 import { config, current } from "./config.js";
 import { setCookie } from "./preferences.js";
 
-const CONVERSATIONS_PER_PAGE = 40;
 const REFRESH_AFTER_MS = 150;
 const TOAST_MS = 10_000;
 const NARROW = matchMedia("(max-width: 899px)");
@@ -28,7 +27,18 @@ export function startSidebar() {
 // Reload the list. Several calls in a row cause one request.
 export function refreshSidebar() {
   clearTimeout(refreshTimer);
-  refreshTimer = setTimeout(() => window.htmx?.trigger(document.body, "conversations-changed"), REFRESH_AFTER_MS);
+  refreshTimer = setTimeout(() => {
+    refreshTimer = 0;
+    window.htmx?.trigger(document.body, "conversations-changed");
+  }, REFRESH_AFTER_MS);
+}
+
+// An answer has ended. In the conversation that is shown, only a dot goes; a list on its way may still have it.
+export function showEnd(conversation) {
+  const list = document.getElementById("conversations");
+  const row = conversation === current.id && list.querySelector(`[data-conversation="${conversation}"]`);
+  if (!row || refreshTimer || list.classList.contains("htmx-request")) return refreshSidebar();
+  row.querySelector(".dot")?.remove();
 }
 
 export function focusSearch() {
@@ -41,10 +51,11 @@ export function focusSearch() {
 // -- the list -------------------------------------------------------------------------------------
 
 function addListParameters({ detail }, list) {
-  if (!detail.path.startsWith(`${config.home}sidebar/`) || detail.path.includes("page=")) return;
+  if (!detail.path.startsWith(`${config.home}sidebar/`) || detail.path.includes("after=")) return;
   detail.parameters.current = current.id;
   if (detail.elt === list) {
-    detail.parameters.through = Math.max(1, Math.ceil(list.querySelectorAll(".conversation-item").length / CONVERSATIONS_PER_PAGE));
+    // The last conversation that is shown.
+    detail.parameters.through = [...list.querySelectorAll("[data-through]")].at(-1)?.dataset.through ?? "";
   }
 }
 

@@ -277,6 +277,20 @@ def test_a_model_is_added_with_its_fallback(desk, model):
     assert [model.name for model in Model.objects.get(is_default=True).route()] == ["other", "test-model"]
 
 
+def test_a_context_that_nobody_set_is_unknown(desk, model):
+    data = {
+        "fallbacks-TOTAL_FORMS": 0,
+        "fallbacks-INITIAL_FORMS": 0,
+        "endpoint": model.endpoint_id,
+        "name": "other",
+        "context_tokens": "",
+        "continuation": "none",
+    }
+    assert desk.post(reverse("admin:chat_model_add"), data).status_code == 302
+    assert Model.objects.get(name="other").context_tokens is None
+    assert '<span class="number">unknown</span>' in page(desk, "chat_model_changelist")
+
+
 # -- every page -----------------------------------------------------------------------------------
 
 

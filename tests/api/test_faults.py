@@ -38,6 +38,16 @@ def test_a_failure_before_the_first_text_has_a_status(api, is_stream):
         assert caught.value.body["generation"].startswith("gen-"), fault
 
 
+def test_a_rejection_is_told_in_the_endpoints_own_words_without_key_and_host(api):
+    client = api(**QUICK).client()
+    said = "tokens of top_k are wrong, see http://10.0.0.7/docs, key sk-abcdef123456"
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, f"hello [[status=400 message={said}]]")
+    assert "tokens of top_k are wrong" in caught.value.message
+    assert "10.0.0.7" not in caught.value.message
+    assert "abcdef" not in caught.value.message
+
+
 def test_an_interrupted_answer_that_is_not_recovered_is_an_error(api):
     client = api(CHATSITE_RECOVERY="keep", **QUICK).client()
     for fault in LATE:

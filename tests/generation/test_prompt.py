@@ -1,7 +1,9 @@
 """What a model is sent of a conversation."""
 
-from chat.generation.prompt import LEFT_OUT_AT_ONCE, fit, room_for_prompt, tokens_in
+from chat.generation.claim import UNKNOWN_CONTEXT_TOKENS
+from chat.generation.prompt import LEFT_OUT_AT_ONCE, fit, room_for_prompt, smaller_room, tokens_in
 from chat.models import Message, Model
+from chat.upstream import errors
 
 
 def history(turns, words=20):
@@ -45,6 +47,25 @@ def test_messages_that_were_not_even_read_count_as_left_out():
 def test_the_question_is_sent_even_if_it_does_not_fit():
     fitted = fit(history(5, words=5000), Model(context_tokens=1000))
     assert len(fitted.prompt.messages) == 1
+
+
+def test_a_model_with_an_unknown_context_is_sent_much_but_not_everything():
+    assert Model().context_tokens is None
+    whole = fit(history(100, words=200), Model())
+    assert whole.tokens > 60_000
+    assert whole.left_out == 0
+    bounded = fit(history(300, words=200), Model())
+    assert bounded.left_out > 0
+    assert 80_000 < bounded.tokens <= room_for_prompt(Model()) < UNKNOWN_CONTEXT_TOKENS
+
+
+def test_after_a_refusal_what_the_endpoint_said_is_what_is_sent():
+    model = Model()
+    assert smaller_room(model, 10_000, errors.ContextTooLong(fits=0.2, limit_tokens=8192)) == 1800
+    assert smaller_room(model, 100_000, errors.ContextTooLong(limit_tokens=8000)) == 6000
+    assert smaller_room(model, 10_000, errors.ContextTooLong(limit_tokens=8000)) == 4500
+    assert smaller_room(model, 10_000, errors.ContextTooLong()) == 4500
+    assert smaller_room(model, 10_000, errors.ContextTooLong(fits=3.0)) == 9000
 
 
 def test_a_partial_answer_is_continued_in_the_words_of_the_server():

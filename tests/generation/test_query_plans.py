@@ -98,9 +98,10 @@ def read_pages(client, user):
     for address in addresses:
         response = client.get(address, headers={"HX-Request": "true"})
         assert response.status_code == 200, address
-    next_page = client.get(reverse("sidebar")).context["sidebar"].next_page
-    assert next_page
-    assert client.get(reverse("sidebar"), {"page": next_page}).status_code == 200
+    position = client.get(reverse("sidebar")).context["sidebar"].next_after
+    assert position
+    for name in ("after", "through"):
+        assert client.get(reverse("sidebar"), {name: position}).status_code == 200
 
 
 def read_elsewhere(user):

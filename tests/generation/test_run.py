@@ -8,6 +8,7 @@ from asgiref.sync import sync_to_async
 
 from chat.event_log.read import replay
 from chat.generation import runner as runner_module
+from chat.generation.outcome import save_outcome
 from chat.models import Attempt, Conversation, Endpoint, Generation, Model
 from tests.generation.support import shown
 
@@ -52,6 +53,25 @@ async def test_a_failure_is_named_and_keeps_the_text_so_far(living, settings, di
     assert "%(" not in done.error_message
     attempt = await Attempt.objects.aget(generation=done)
     assert (attempt.outcome, attempt.error_code) == ("failed", code)
+
+
+async def test_an_end_that_the_database_refuses_does_not_leave_the_answer_running(living, monkeypatch):
+    refused = []
+
+    def refuse_twice(*arguments):
+        if len(refused) < 2:  # in the group, and on its own
+            refused.append(True)
+            raise ValueError("a value that no column takes")
+        return save_outcome(*arguments)
+
+    monkeypatch.setattr("chat.generation.run.save_outcome", refuse_twice)
+    async with living() as life:
+        done = await life.answer("hello [[deltas=5]]")
+        expected = life.provider.text_for("hello [[deltas=5]]")
+    assert (done.status, done.error_code) == ("interrupted", "not_stored")
+    assert expected.startswith(done.message.text)
+    attempt = await Attempt.objects.aget(generation=done)
+    assert attempt.outcome == "failed"
 
 
 async def test_every_retry_is_a_row(living, settings):

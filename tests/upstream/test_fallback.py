@@ -74,6 +74,33 @@ async def test_too_long_a_prompt_is_shortened_once_and_then_sent_only_to_a_large
     assert (retrying.wait_s, retrying.error.code) == (0.0, "context_too_long")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "model", "is_tried"),
+    [
+        (None, None, "fake-status-413", True),
+        (None, 5, "fake-status-413", True),
+        (10, None, "fake-status-413", True),
+        (10, 20, "fake-status-413", True),
+        (10, 10, "fake-status-413", False),
+        (20, 10, "fake-status-413", False),
+        # The endpoint names the size of the first one, 10.
+        (None, None, "fake-context-10", True),
+        (None, 10, "fake-context-10", False),
+        (None, 11, "fake-context-10", True),
+        (16_000, 11, "fake-context-10", True),
+        (5, 10, "fake-context-10", False),
+    ],
+)
+async def test_a_prompt_that_is_too_long_goes_to_what_is_not_known_to_be_too_small(
+    first, second, model, is_tried
+):
+    async with site() as here:
+        route = [here.target(model, context_tokens=first), here.target(GOOD, context_tokens=second)]
+        steps = await here.ask(*route, question="word " * 50)
+        assert here.asked == ([model, GOOD] if is_tried else [model])
+    assert type(steps[-1]) is (upstream.Finished if is_tried else errors.ContextTooLong)
+
+
 async def test_a_silent_model_with_a_fallback_is_called_once_with_a_shorter_time_out():
     limits = upstream.Timeouts(first_token_s=20, first_token_with_fallback_s=0.3, stall_s=5, total_s=60)
     async with site() as here:

@@ -4,11 +4,14 @@ import datetime
 import re
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from chat.generation.runner import GenerationRunner
 from chat.models import Conversation
+from chat.models.position import Position
 from chat.views import sidebar
 
 HTMX = {"HX-Request": "true"}
@@ -16,6 +19,10 @@ HTMX = {"HX-Request": "true"}
 
 def listed(client, **query):
     return client.get(reverse("sidebar"), query, headers=HTMX).content.decode()
+
+
+def next_after(html):
+    return re.search(r"after=([^&]+)&amp;", html)[1]
 
 
 def titles(html):
@@ -89,16 +96,50 @@ def test_the_list_has_pages_and_can_be_reloaded_up_to_the_last_shown_page(client
         )
     first = listed(client)
     assert titles(first) == ["t0", "t1"]
-    assert 'data-page="2"' in first
-    assert titles(listed(client, page=2)) == ["t2", "t3"]
-    assert titles(listed(client, through=2)) == ["t0", "t1", "t2", "t3"]
-    assert "data-page" not in listed(client, page=3)
+    second = listed(client, after=next_after(first))
+    assert titles(second) == ["t2", "t3"]
+    last = listed(client, after=next_after(second))
+    assert titles(last) == ["t4"]
+    assert 'class="more"' not in last
+    through = re.search(r'data-through="([^"]+)"', second)[1]
+    assert titles(listed(client, through=through)) == ["t0", "t1", "t2", "t3"]
 
 
-@pytest.mark.parametrize("query", [{"page": "x"}, {"page": "-1"}, {"through": "0"}, {"page": "9" * 30}])
-def test_invalid_page_numbers_give_the_first_or_the_last_page(client, exchange, query):
+def test_pages_neither_repeat_nor_miss_conversations_of_the_same_moment(client, user, monkeypatch):
+    monkeypatch.setattr(sidebar, "PAGE_CONVERSATIONS", 3)
+    now = timezone.now()
+    made = {
+        Conversation.objects.create(user=user, title=f"t{number}", updated_at=now).title
+        for number in range(10)
+    }
+    html = listed(client)
+    found = titles(html)
+    while 'class="more"' in html:
+        html = listed(client, after=next_after(html))
+        found += titles(html)
+    assert (len(found), set(found)) == (10, made)
+
+
+def test_a_page_far_down_takes_no_more_work_than_the_first_one(client, user, monkeypatch):
+    now = timezone.now()
+    Conversation.objects.bulk_create(
+        Conversation(user=user, title=f"t{number}", updated_at=now - datetime.timedelta(minutes=number))
+        for number in range(500)
+    )
+    far = Conversation.objects.get(title="t400")
+    with CaptureQueriesContext(connection) as queries:
+        assert titles(listed(client, after=str(Position(far.updated_at, far.pk))))[0] == "t401"
+    assert not [query for query in queries if "OFFSET" in query["sql"] or "COUNT" in query["sql"]]
+
+
+@pytest.mark.parametrize(
+    "position",
+    ["x", "-1", "0", "1.", ".", "1.xyz", "9" * 30, f"{'9' * 17}.{'0' * 32}", "١.٢", "\0", "1." * 9],
+)
+@pytest.mark.parametrize("name", ["after", "through"])
+def test_an_invalid_position_gives_the_first_page(client, exchange, name, position):
     exchange("here")
-    assert titles(listed(client, **query)) == ["here"]
+    assert titles(listed(client, **{name: position})) == ["here"]
 
 
 def test_groups_are_named_by_age():

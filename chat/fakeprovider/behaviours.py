@@ -127,6 +127,9 @@ class Behaviour:
     alternate: bool = _word(
         False, "reject a conversation whose turns do not alternate with 400, as chat templates do"
     )
+    refuse: str = _word(
+        "", "reject requests with one of these, between `+`, with 400: fields, `system`, `image`", "NAMES"
+    )
     prefill: str = _word(
         "plain",
         "a last message by the assistant is continued (llama: repeated first unless streamed; vllm, "

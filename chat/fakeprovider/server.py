@@ -32,6 +32,7 @@ MODELS = (
     "fake-cut-after-10",
     "fake-context-200",
 )
+LISTED_CONTEXT_TOKENS = 8192
 
 
 class RequestRejected(Exception):
@@ -224,7 +225,9 @@ class FakeProvider:
             raise RequestRejected(400, str(exc), "unknown_directive") from exc
 
     def _check_fits(self, chat: ChatRequest, behaviour: Behaviour) -> None:
-        """Raise RequestRejected for a prompt beyond the context, and for turns that are not supported."""
+        """Raise RequestRejected for a prompt beyond the context, and for what is not supported."""
+        if refused := sorted(chat.contents.intersection(behaviour.refuse.split("+"))):
+            raise RequestRejected(400, error_bodies.refusal(refused[0]))
         if behaviour.alternate and not chat.alternates:
             raise RequestRejected(400, "Conversation roles must alternate user/assistant/user/assistant/...")
         if behaviour.context and chat.prompt_words > behaviour.context:
@@ -258,6 +261,8 @@ class FakeProvider:
             return None
         models = [
             {"id": name, "object": "model", "created": int(time.time()), "owned_by": "fake"}
+            # As many servers do, it names the context of some models only.
+            | ({"context_length": LISTED_CONTEXT_TOKENS} if name == "fake-fast" else {})
             for name in MODELS
         ]
         return 200, {"object": "list", "data": models}

@@ -63,11 +63,12 @@ def exit_of(last: events.Terminal | events.Snapshot) -> Exit:
         case events.Snapshot(status=Generation.Status.COMPLETED) | events.Completed():
             return Exit.REJECTED if last.finish_reason == "content_filter" else Exit.COMPLETE
         case events.Snapshot(status=Generation.Status.FAILED) | events.Failed():
-            return _exit_of_failure(last.code)
+            return exit_of_failure(last.code)
     return Exit.INTERRUPTED
 
 
-def _exit_of_failure(code: str) -> Exit:
+def exit_of_failure(code: str) -> Exit:
+    """Return the exit code for the `code` of an upstream error."""
     if code in OUR_REFUSALS:
         return Exit.REFUSED
     if code in REJECTIONS:

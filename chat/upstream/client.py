@@ -6,6 +6,7 @@ of this program is in `stream.py`. The bytes of a stream are decoded by `sse.py`
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 300.0
 MAX_CONNECTIONS = 2000
 HEADER_MAX_BYTES = 64 * 1024
+# Lists of models; the longest known ones have one megabyte.
+ANSWER_MAX_BYTES = 8 * 1024 * 1024
 # Makes the SDK return the response unread, as its `with_streaming_response` does.
 STREAM_HEADER = "X-Stainless-Raw-Response"
 
@@ -49,6 +52,14 @@ class UpstreamRequest:
         comma = b"," if self.encoded_messages and messages else b""
         head = msgspec.json.encode(rest)[:-1] + b',"messages":['
         return [head, *self.encoded_messages, comma + messages + b"]}"]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A response to a GET request. `body`: at most ANSWER_MAX_BYTES of it."""
+
+    status: int
+    body: bytes
 
 
 class Client:
@@ -103,6 +114,26 @@ class Client:
                 yield _reads(response.iter_bytes(), request.api_key)
             finally:
                 await response.close()
+
+    async def read(self, url: str, api_key: str, *, timeout_s: float) -> HttpAnswer:
+        """Send a GET request, without the key if there is none. Raises UpstreamError."""
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        with translated(api_key, on_disconnect=errors.Unreachable):
+            self.prepare()
+            assert self._http is not None, "the client is closed"
+            try:
+                async with (
+                    asyncio.timeout(timeout_s),
+                    self._http.stream("GET", url, headers=headers, timeout=None) as response,
+                ):
+                    body = bytearray()
+                    async for data in response.aiter_bytes():
+                        body += data
+                        if len(body) >= ANSWER_MAX_BYTES:
+                            break
+                    return HttpAnswer(response.status_code, bytes(body[:ANSWER_MAX_BYTES]))
+            except TimeoutError:
+                raise errors.FirstTokenTimedOut(f"no answer within {timeout_s:g} s") from None
 
     def _client(self, base_url: str, api_key: str) -> openai.AsyncOpenAI:
         import openai

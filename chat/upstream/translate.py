@@ -73,6 +73,13 @@ def from_stream(error: Any, api_key: str) -> errors.UpstreamError:
     return _error_of(report, redacted(report.message or str(error), api_key))
 
 
+def from_response(status: int, body: Any, api_key: str) -> errors.UpstreamError:
+    """Return the UpstreamError for a response that is no chat completion, by its status and parsed body."""
+    report = error_shapes.read(status, body)
+    message = report.message if report.is_object else "no JSON"
+    return _error_of(report, redacted(f"HTTP {status}: {message}", api_key))
+
+
 def _from_status(exc: openai.APIStatusError, api_key: str) -> errors.UpstreamError:
     """Return the UpstreamError for an HTTP status and its body."""
     headers = exc.response.headers

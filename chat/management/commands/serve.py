@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from chat.local_model.supervisor import LocalModel
 from chat.management import listening, owner, static_files
 from chat.management.server_lock import AlreadyRunning, ServerLock
+from chat.model_check.at_start import warn_of_wrong_address
 from chat.models.catalog import Endpoint
 from chat.models.environment import seed_from_environment
 from chat.models.process import Process
@@ -93,6 +94,7 @@ class Command(BaseCommand):
 
         async def start() -> None:
             await runtime.start()
+            runtime.background.start(warn_of_wrong_address(), "check of OPENAI_BASE_URL")
             if local_model is not None:
                 runtime.background.start(self._report(local_model), "report of the embedded model")
 

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from chat.upstream.base_url import ending_of, without_ending
+
 YES = {"1", "true", "yes", "on"}
 NO = {"0", "false", "no", "off"}
 
@@ -72,6 +74,18 @@ class Environment:
             # The value is not shown: it may contain a password.
             allowed = " or ".join(f"{scheme}://" for scheme in schemes)
             raise ImproperlyConfigured(f"{name} is not a URL that starts with {allowed}.")
+        return value
+
+    def base_url(self, name: str) -> str:
+        """Return the base URL of an API: what clients add to it must not be part of it."""
+        value = self.url(name, "http", "https")
+        if "?" in value or "#" in value:
+            raise ImproperlyConfigured(f"{name} must not have a “?” or “#”. Remove it and what follows.")
+        if ending := ending_of(value):
+            right = "" if "@" in value else f" Use {name}={without_ending(value)}"
+            raise ImproperlyConfigured(
+                f"{name} must not end with {ending}, which is added for each request.{right}"
+            )
         return value
 
     def names_or_prefixes(self, name: str) -> list[str]:

@@ -237,7 +237,7 @@ LOGGING = {
 
 # -- the default model ----------------------------------------------------------------------------
 # API keys are read from the environment when a call is made; endpoint rows only name the variable.
-OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", "http", "https")
+OPENAI_BASE_URL = env.base_url("OPENAI_BASE_URL")
 OPENAI_MODELS = env.words("OPENAI_MODEL")
 # Names that chat/models/key_variable.py allows besides its own; a `*` at the end stands for any rest.
 API_KEY_VARIABLES = env.names_or_prefixes("CHATSITE_API_KEY_VARIABLES")

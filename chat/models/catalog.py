@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.errors import RequestRefused
 from chat.models import key_variable
+from chat.upstream.base_url import ending_of, without_ending
 
 # Clients and servers disagree about where such characters end a host or a path.
 _NOT_IN_URL = re.compile(r"[\s\\\x00-\x1f\x7f]")
@@ -39,6 +40,11 @@ def validate_base_url(value: str) -> None:
                 "Remove “?” or “#” and what follows. "
                 "If it is a key, put it in an environment variable and name the variable below."
             )
+        )
+    if ending := ending_of(value):
+        raise ValidationError(
+            _("Remove “%(ending)s” at the end, which is added for each request: %(base_url)s"),
+            params={"ending": ending, "base_url": without_ending(value)},
         )
 
 

@@ -55,6 +55,12 @@ BY_KIND = {
     "boolean": ["perhaps", "2"],
     "number": ["many", "-1", "1e99", "nan", "9999999999"],
     "networks": ["proxy", "127.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1"],
+    "base_url": [
+        "example.org",
+        "ftp://example.org",
+        "http://example.org/v1/chat/completions",
+        "http://a/v1?x=1",
+    ],
     "url": [
         "example.org",
         "ftp://example.org",

@@ -56,11 +56,13 @@ class Candidates:
 
     def refused(self, target: Target) -> frozenset[str]:
         """Return the parameters that a target does not accept, as far as is known."""
-        return target.refused | self._refused.get(target.key, frozenset())
+        own = self._refused.get(target.key, frozenset())
+        return target.refused | own | self._state.recently_refused(target)
 
     def refuse(self, target: Target, parameter: str) -> None:
         """Send a parameter to a target no more."""
         self._refused[target.key] = self._refused.get(target.key, frozenset()) | {parameter}
+        self._state.note_refused(target, parameter)
 
     def wait_s(self, target: Target) -> float:
         """How long until the target's breaker allows a call."""

@@ -13,6 +13,9 @@ from chat.upstream.queue import INTERACTIVE_SHARE, QueuePriority
 from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.types import Target, TargetKey
 
+# For how long other answers of this process know of a refused parameter without its being stored.
+REFUSED_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class BreakerStatus:
@@ -64,6 +67,7 @@ class UpstreamState:
     # The slots shared by all processes; without it each process uses its share.
     shared: SharedSlots | None = None
     processes: int = 1
+    _refused_until_s: dict[TargetKey, dict[str, float]] = field(default_factory=dict)
     _paused_until_s: dict[TargetKey, float] = field(default_factory=dict)
     _breakers: dict[TargetKey, Breaker] = field(default_factory=dict)
     _admissions: dict[str, Admission] = field(default_factory=dict)
@@ -103,6 +107,21 @@ class UpstreamState:
     def paused_s(self, target: Target) -> float:
         """For how much longer a model's own rate limit allows no call."""
         return max(0.0, self._paused_until_s.get(target.key, 0.0) - self.clock())
+
+    def note_refused(self, target: Target, parameter: str) -> None:
+        """Tell the other answers of this process what a target does not accept.
+
+        Only for a while: the caller stores it, and passes it on with the targets of later answers.
+        """
+        self._refused_until_s.setdefault(target.key, {})[parameter] = self.clock() + REFUSED_S
+
+    def recently_refused(self, target: Target) -> frozenset[str]:
+        """Return the parameters that the target refused in the last minute."""
+        known = self._refused_until_s.get(target.key)
+        if not known:
+            return frozenset()
+        now_s = self.clock()
+        return frozenset(name for name, until_s in known.items() if until_s > now_s)
 
     def set_process_count(self, processes: int) -> None:
         """Divide the slots of all endpoints by so many processes."""

@@ -36,6 +36,7 @@ def test_a_question_that_was_acknowledged_before_the_kill_is_answered_once(serve
     session = server.sign_in()
     with session.socket() as socket:
         first = ask(socket, "[[hold=gate after=0 on=1]]", client_id="mine")
+        until(lambda: requests_of(provider), "the request that is held")
         server.kill9()
     server.restart()
     with session.socket() as socket:

@@ -126,3 +126,16 @@ async def test_a_refusal_of_what_was_not_sent_ends_the_answer():
             )
         ]
     assert len(server.bodies) == 1
+
+
+async def test_other_answers_of_the_process_know_at_once():
+    state = upstream.UpstreamState()
+    server = Server(("temperature", "no"))
+    for calls in (2, 3):
+
+        def prompt(target, *, partial, may_prefill, refused):
+            return PROMPT
+
+        steps = upstream.stream([TARGET], prompt, client=server, state=state, budget=upstream.Budget())
+        assert isinstance([step async for step in steps][-1], upstream.Finished)
+        assert len(server.bodies) == calls

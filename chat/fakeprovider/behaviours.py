@@ -127,6 +127,9 @@ class Behaviour:
     alternate: bool = _word(
         False, "reject a conversation whose turns do not alternate with 400, as chat templates do"
     )
+    refuse: str = _word(
+        "", "reject requests with this field, or with a system prompt if it is `system`, with 400", "NAME"
+    )
     prefill: str = _word(
         "plain",
         "a last message by the assistant is continued (llama: repeated first unless streamed; vllm, "

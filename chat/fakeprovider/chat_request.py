@@ -24,6 +24,8 @@ class ChatRequest:
     max_deltas: int | None
     prefill: str | None
     prefill_form: str
+    # The fields of the body; and `system`, if there is a system prompt.
+    fields: frozenset[str] = frozenset()
 
     @property
     def plain_question(self) -> str:
@@ -52,6 +54,7 @@ def parse(body: Any) -> ChatRequest:
         max_deltas=limit if isinstance(limit, int) else None,
         prefill=turns[-1][1] if is_prefilled else None,
         prefill_form=_prefill_form(body, messages[-1]) if is_prefilled else "",
+        fields=frozenset(body) | {role for role, _ in turns if role == "system"},
     )
 
 

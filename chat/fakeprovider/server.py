@@ -227,6 +227,8 @@ class FakeProvider:
         """Raise RequestRejected for a prompt beyond the context, and for turns that are not supported."""
         if behaviour.alternate and not chat.alternates:
             raise RequestRejected(400, "Conversation roles must alternate user/assistant/user/assistant/...")
+        if behaviour.refuse and behaviour.refuse in chat.fields:
+            raise RequestRejected(400, f"'{behaviour.refuse}' is not supported with this model.")
         if behaviour.context and chat.prompt_words > behaviour.context:
             rejected = RequestRejected(400, "too long")
             rejected.document = error_bodies.context_exceeded(

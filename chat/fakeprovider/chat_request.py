@@ -1,6 +1,5 @@
 """Parse a chat completion request: its question, prefill and options."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +24,8 @@ class ChatRequest:
     max_deltas: int | None
     prefill: str | None
     prefill_form: str
-    # The fields of the request, and `system` and `image` for what is in its messages.
-    contents: frozenset[str]
+    # The fields of the body; and `system` and `image`, if the messages have them.
+    fields: frozenset[str] = frozenset()
 
     @property
     def plain_question(self) -> str:
@@ -55,18 +54,14 @@ def parse(body: Any) -> ChatRequest:
         max_deltas=limit if isinstance(limit, int) else None,
         prefill=turns[-1][1] if is_prefilled else None,
         prefill_form=_prefill_form(body, messages[-1]) if is_prefilled else "",
-        contents=frozenset({*map(str, body), *_contents_of(messages)}),
+        fields=frozenset(body) | {role for role, _ in turns if role == "system"} | _images_in(messages),
     )
 
 
-def _contents_of(messages: list[dict[str, Any]]) -> Iterator[str]:
-    for message in messages:
-        if message.get("role") == "system":
-            yield "system"
-        content = message.get("content")
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type") == "image_url":
-                yield "image"
+def _images_in(messages: list[dict[str, Any]]) -> set[str]:
+    lists = (content for message in messages if isinstance(content := message.get("content"), list))
+    parts = (part for content in lists for part in content if isinstance(part, dict))
+    return {"image" for part in parts if part.get("type") == "image_url"}
 
 
 def _text_of(content: Any) -> str:

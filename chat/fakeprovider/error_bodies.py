@@ -64,12 +64,3 @@ def context_exceeded(style: str, limit: int, words: int) -> dict[str, Any]:
         f"{words} tokens. Please reduce the length of the messages."
     )
     return error(400, message, code="context_length_exceeded")
-
-
-def refusal(name: str) -> str:
-    """Return the message of an error about something that a model does not accept."""
-    if name == "system":
-        return "System role not supported by this model."
-    if name == "image":
-        return "This model does not support image input."
-    return f"Unsupported parameter: '{name}' is not supported with this model."

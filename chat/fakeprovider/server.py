@@ -225,11 +225,11 @@ class FakeProvider:
             raise RequestRejected(400, str(exc), "unknown_directive") from exc
 
     def _check_fits(self, chat: ChatRequest, behaviour: Behaviour) -> None:
-        """Raise RequestRejected for a prompt beyond the context, and for what is not supported."""
-        if refused := sorted(chat.contents.intersection(behaviour.refuse.split("+"))):
-            raise RequestRejected(400, error_bodies.refusal(refused[0]))
+        """Raise RequestRejected for a prompt beyond the context, and for turns that are not supported."""
         if behaviour.alternate and not chat.alternates:
             raise RequestRejected(400, "Conversation roles must alternate user/assistant/user/assistant/...")
+        if refused := sorted(chat.fields.intersection(behaviour.refuse.split("+"))):
+            raise RequestRejected(400, f"'{refused[0]}' is not supported with this model.")
         if behaviour.context and chat.prompt_words > behaviour.context:
             rejected = RequestRejected(400, "too long")
             rejected.document = error_bodies.context_exceeded(

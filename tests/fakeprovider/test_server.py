@@ -148,6 +148,10 @@ CASES = {
         ),
     ),
     "alternate": ("[[alternate]]", lambda r, text: r.is_healthy and r.text == text),
+    "refuse": (
+        "[[refuse=messages]]",
+        lambda r, text: r.status == 400 and "'messages' is not supported" in r.error["message"],
+    ),
     "context": (
         "[[context=3]] one two three",
         lambda r, text: r.status == 400 and r.error["code"] == "context_length_exceeded",

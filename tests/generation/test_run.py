@@ -74,6 +74,28 @@ async def test_an_end_that_the_database_refuses_does_not_leave_the_answer_runnin
     assert attempt.outcome == "failed"
 
 
+async def test_a_parameter_that_the_model_refuses_is_left_out_and_remembered_on_its_row(living):
+    async with living() as life:
+        first = await life.answer("[[refuse=temperature]]", temperature=0.2)
+        model = await Model.objects.aget()
+        again = await life.answer("again [[refuse=temperature]]", temperature=0.2)
+        calls = len(life.provider.requests)
+    assert (first.status, again.status, calls) == ("completed", "completed", 3)
+    assert list(model.refused_parameters) == ["temperature"]
+    rows = [row async for row in Attempt.objects.order_by("pk").values_list("outcome", "left_out")]
+    assert rows == [("failed", ""), ("completed", "temperature"), ("completed", "temperature")]
+
+
+async def test_a_parameter_is_sent_again_once_its_entry_is_removed(living, monkeypatch):
+    monkeypatch.setattr("chat.upstream.state.REFUSED_S", 0.0)
+    async with living() as life:
+        await life.answer("[[refuse=temperature]]", temperature=0.2)
+        await Model.objects.aupdate(refused_parameters={})
+        again = await life.answer("again", temperature=0.2)
+        assert life.provider.requests[-1].body["temperature"] == 0.2
+    assert again.calls == 1
+
+
 async def test_every_retry_is_a_row(living, settings):
     settings.RETRY_POLICY = {"backoff_first_s": 0.0}
     async with living() as life:

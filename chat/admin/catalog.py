@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import EMPTY_VALUE, StyledAdmin, number, state
+from chat.model_check.check import check_model
 from chat.models import Endpoint, Fallback, Model, key_variable
 
 
@@ -63,6 +67,10 @@ class FallbackInline(admin.TabularInline):  # type: ignore[type-arg]
     verbose_name_plural = _("fallbacks, tried in this order when the model is unavailable")
 
 
+# A person waits for the page.
+CHECK_LIMIT_S = 60.0
+
+
 @admin.register(Model)
 class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = [
@@ -78,6 +86,7 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ["is_enabled", "endpoint"]
     list_select_related = ["endpoint"]
     search_fields = ["name", "label", "endpoint__name"]
+    change_form_template = "admin/chat/model/change_form.html"
     inlines = [FallbackInline]
     fieldsets = [
         (None, {"fields": ["endpoint", "name", "label", "is_enabled", "is_default", "is_demo"]}),
@@ -107,6 +116,25 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
         ),
         (_("Prices"), {"fields": ["input_usd_per_million", "output_usd_per_million"]}),
     ]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.check_view)
+        return [path("<int:pk>/check/", view, name="chat_model_check"), *super().get_urls()]
+
+    def check_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Offer a check of the model; after POST, run it and show its report."""
+        model = get_object_or_404(Model.objects.select_related("endpoint"), pk=pk)
+        if not self.has_change_permission(request, model):
+            raise PermissionDenied
+        report = check_model(model, limit_s=CHECK_LIMIT_S) if request.method == "POST" else None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Check this model"),
+            "opts": self.opts,
+            "model": model,
+            "report": report,
+        }
+        return TemplateResponse(request, "admin/chat/model/check.html", context)
 
     @admin.display(description=_("context window"), ordering="context_tokens")
     def context(self, model: Model) -> str:

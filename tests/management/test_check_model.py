@@ -200,3 +200,23 @@ async def test_the_start_says_nothing_if_nothing_listens(settings, caplog):
     await warn_of_wrong_address()
 
     assert [record for record in caplog.records if record.levelname != "INFO"] == []
+
+
+def test_the_admin_checks_a_model_on_request_and_shows_the_report(add, client, staff):
+    model = add()
+    client.force_login(staff)
+    page = client.get(f"/admin/chat/model/{model.pk}/change/").content.decode()
+    address = f"/admin/chat/model/{model.pk}/check/"
+    assert f'href="{address}"' in page
+    assert "This model can answer" not in client.get(address).content.decode()
+    report = client.post(address).content.decode()
+    assert "This model can answer." in report
+    assert "streaming" in report
+    assert KEY not in report
+
+
+def test_only_staff_who_may_change_models_check_them(add, client, django_user_model):
+    model = add()
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    client.force_login(viewer)
+    assert client.post(f"/admin/chat/model/{model.pk}/check/").status_code == 403

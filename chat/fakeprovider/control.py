@@ -9,6 +9,8 @@ from chat.fakeprovider.directives import UnknownDirective
 from chat.fakeprovider.journal import Journal
 from chat.fakeprovider.schedule import Gates, Schedule, parse_scheduled
 
+MODELS = "/v1/models"
+
 
 class ControlApi:
     """Handle all requests outside `/v1/`."""
@@ -61,7 +63,8 @@ class ControlApi:
     def _records(self) -> dict[str, Any]:
         return {
             "now_s": self._journal.now_s(),
-            "requests": [record.as_json() for record in self._journal.records],
+            # A list of models costs nothing, and is read at any time.
+            "requests": [record.as_json() for record in self._journal.records if record.path != MODELS],
         }
 
     def _clear_requests(self) -> dict[str, Any]:

@@ -149,10 +149,9 @@ def fit(
     """Build the prompt from `history` (oldest first, ending with the question); leave out what is too old.
 
     `unread`: how many messages lie before `history`; `refused`: how many refused questions were taken out of
-    it. `partial`: the answer so far, to be continued in the
-    way that the model's row names, unless the model refuses it (`may_prefill`). `room`: tokens to use
-    instead of the model's own limit, after the endpoint refused a longer prompt. The question itself is
-    always sent: whether it fits is for the endpoint to decide.
+    it. `partial`: the answer so far, to be continued in the way that the model's row names, unless the model
+    refuses it (`may_prefill`). `room`: tokens to use instead of the model's own limit, after the endpoint
+    refused a longer prompt. The question itself is always sent: the endpoint decides whether it fits.
     """
     available = room_for_prompt(model) if room is None else room
     system = system_prompt or model.system_prompt

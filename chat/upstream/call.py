@@ -81,7 +81,6 @@ class _AnswerReader:
         self._failure: errors.UpstreamError | None = None
         self._has_tool_calls = False
         self._has_text = False
-        self._has_thinking = False
         # The number of the choice that is read: the first one, if the endpoint sends several.
         self._index: int | None = None
         self._finish_reason: str | None = None
@@ -152,6 +151,8 @@ class _AnswerReader:
         choices = chunk.choices or ()
         if self._index is None and choices:
             self._index = min(choice.index for choice in choices)
+        if len(choices) == 1 and choices[0].index == self._index:
+            return choices[0]  # nearly every piece
         return next((choice for choice in choices if choice.index == self._index), None)
 
     def _steps_of(self, thinking: str, text: str) -> list[Text]:
@@ -168,8 +169,6 @@ class _AnswerReader:
             match step:
                 case events.Delta():
                     self._has_text = True
-                case events.Thinking():
-                    self._has_thinking = True
                 case events.Restarted():
                     self._has_text = False
 

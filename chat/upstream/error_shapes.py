@@ -241,14 +241,14 @@ def _by_message(report: ErrorReport) -> ErrorClass | None:
     if status == 429:
         return errors.RateLimited
     if status >= 500:
-        return errors.ServerFailed if _OVERLOADED.search(text) or report.status else None
+        return errors.ServerFailed
     if _FILTERED.search(text):
         return errors.ContentFiltered
     if _KEY.search(text):
         return errors.WrongKey
     if status in (400, 404, 422) and _MODEL.search(text) and not _is_parameter(report):
         return errors.UnknownModel
-    if status in (400, 503) and report.status is None and _OVERLOADED.search(text):
+    if report.status is None and _OVERLOADED.search(text):
         return errors.ServerFailed
     return errors.RateLimited if report.status is None and _RATE.search(text) else None
 

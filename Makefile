@@ -7,8 +7,10 @@ VENV ?= .venv
 export PYTHON VENV
 python := $(VENV)/bin/python
 install := @sh requirements/install
+# A process per core. A file's tests stay together, because they share a server.
+parallel := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test check browser-test services-test postgres-test chaos bench screenshots lock clean
+.PHONY: help run test check browser-test services-test clients-test postgres-test chaos bench screenshots lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -19,7 +21,7 @@ run: ## Start Chatsite on http://127.0.0.1:8000 (ARGS="--port 9000")
 
 test: ## Run all tests; those that need a missing program are skipped and reported (ARGS="-k name")
 	$(install) test
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest $(parallel) $(ARGS)
 
 check: ## Lint, formatting, types, architecture: the checks of pre-commit and CI
 	$(install) test
@@ -44,6 +46,11 @@ postgres-test: ## Run the database tests on a private PostgreSQL instead of SQLi
 	$(install) test
 	@$(python) -m tests.support.services $(python) -m pytest -m "database and not browser and not services" $(ARGS)
 
+clients-test: ## Run public clients and test suites of the API against a server (.venv-clients)
+	$(install) test
+	$(install) clients
+	@$(python) -m pytest -m clients tests/clients $(ARGS)
+
 bench: ## Run the benchmarks and print tables (benchmarks/README.md)
 	$(install) test
 	@$(python) -m benchmarks $(ARGS)
@@ -51,6 +58,7 @@ bench: ## Run the benchmarks and print tables (benchmarks/README.md)
 screenshots: ## Take the screenshots of the README again
 	$(install) test
 	@$(python) docs/screenshots/take.py $(ARGS)
+	@$(python) docs/screenshots/take_review.py
 
 lock: ## Resolve pyproject.toml into the lock files (ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv, or pip install uv" >&2; exit 1; }
@@ -58,6 +66,7 @@ lock: ## Resolve pyproject.toml into the lock files (ARGS=--upgrade)
 	$(compile) pyproject.toml --extra scale -o requirements/scale.txt
 	$(compile) pyproject.toml --extra scale --extra dev -o requirements/dev.txt
 	$(compile) requirements/model.in --no-deps -o requirements/model.txt
+	$(compile) requirements/clients.in --override requirements/clients.override -o requirements/clients.txt
 
 # No annotations, headers or index addresses: the files name packages and hashes, and no host.
 compile := uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \

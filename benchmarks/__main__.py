@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 NAMES = (
+    "review",
     "first_text",
     "crowd",
     "weight",
@@ -15,11 +16,17 @@ NAMES = (
     "hostile_posts",
     "long_conversation",
     "durability",
+    "exchange",
+    "index_share",
+    "rush",
+    "streams",
     "erase",
     "replay",
     "beside_api",
     "large_request",
+    "batch_upload",
     "outage",
+    "import_chatgpt",
 )
 
 

@@ -61,11 +61,12 @@ class Client:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
 
-    async def ask(self, text: str, answer: Answer | None = None) -> Answer:
-        """Ask, acknowledge as a page does, and return the answer at its end."""
+    async def ask(self, text: str, answer: Answer | None = None, **fields: Any) -> Answer:
+        """Ask, acknowledge as a page does, and return the answer at its end. `fields`: more of the frame."""
         answer = answer or Answer()
         answer.sent = time.monotonic()
-        await self._socket.send(json.dumps({"type": "ask", "client_id": uuid4().hex, "text": text}))
+        ask = {"type": "ask", "client_id": uuid4().hex, "text": text}
+        await self._socket.send(json.dumps(ask | fields))
         acks = Acks()
         async for message in self._socket:
             now = time.monotonic()

@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.support.programs import Program
@@ -58,11 +58,12 @@ def provider(rate: float = 50) -> Iterator[Provider]:
 
 
 @contextlib.contextmanager
-def server(provider_url: str, **env: str) -> Iterator[Server]:
-    """Run the real server as a process, on a new SQLite database."""
+def server(provider_url: str, *, arguments: Sequence[str] = (), **env: str) -> Iterator[Server]:
+    """Run the real server as a process, on a new SQLite database. `arguments`: of Python, for `manage.py`."""
     own = {"OPENAI_BASE_URL": provider_url, "OPENAI_API_KEY": "any", "OPENAI_MODEL": "fake"}
     with folder() as path:
         program = Server(path, UNLIMITED | own | env, ())
+        program.argv[1:2] = arguments or program.argv[1:2]
         try:
             program.start()
             yield program

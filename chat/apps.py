@@ -1,9 +1,24 @@
 """The chat application's configuration."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+
+from chat.search import index
 
 
 class ChatConfig(AppConfig):
     name = "chat"
     verbose_name = _("Chat")
+
+    def ready(self) -> None:
+        post_migrate.connect(keep_index, sender=self)
+
+
+def keep_index(using: str, **_: Any) -> None:
+    """Create what a migration may have dropped: SQLite loses a trigger when its table is rebuilt."""
+    if using == DEFAULT_DB_ALIAS and "chat_message" in connection.introspection.table_names():
+        index.create()

@@ -4,6 +4,9 @@ An event is stored in the delta log as its JSON and sent to browsers as the same
 `generation` and `seq` in front. `type` is the struct's tag.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import msgspec
 
 
@@ -52,9 +55,73 @@ class Thinking(_Event, frozen=True, tag="thinking"):
 
 
 class Delta(_Event, frozen=True, tag="delta"):
-    """The next piece of the answer."""
+    """The next piece of the answer. `is_refusal`: the model declines, and says so in a field of its own."""
 
     text: str
+    is_refusal: bool = False
+
+
+class ToolCall(_Event, frozen=True, tag="tool_call"):
+    """A piece of a tool call: what the model wants the program to run.
+
+    `index` counts the calls of an answer from 0. `id` and `name` are in the first piece of an index only.
+    `arguments`: the next piece of a text that should be JSON; may be empty.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class WholeToolCall(msgspec.Struct, frozen=True):
+    """A tool call in one piece. Of an answer that did not complete, `arguments` may end early."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ChoicePiece(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of one choice, or its end (`finish_reason`).
+
+    `logprobs`: the log probabilities of the piece's tokens, as the endpoint sent them.
+    """
+
+    index: int
+    text: str = ""
+    thinking: str = ""
+    refusal: str = ""
+    tool_calls: list[ToolCall] = []
+    logprobs: dict[str, Any] | None = None
+    finish_reason: str = ""
+
+    @property
+    def written(self) -> str:
+        """All that the model wrote in this piece."""
+        calls = (call.arguments for call in self.tool_calls)
+        return "".join((self.thinking, self.text, self.refusal, *calls))
+
+
+class Choices(_Event, frozen=True, tag="choices"):
+    """Pieces of all choices, for a request with `n` above 1 or `logprobs`.
+
+    The first choice is told by the other events as well, like any answer.
+    """
+
+    pieces: list[ChoicePiece]
+
+
+class WholeChoice(msgspec.Struct, frozen=True):
+    """A choice in one piece. `finish_reason` is empty if the answer did not complete."""
+
+    index: int
+    text: str
+    thinking: str
+    refusal: str
+    tool_calls: list[WholeToolCall]
+    logprobs: dict[str, Any] | None
+    finish_reason: str
 
 
 class Continued(_Event, frozen=True, tag="continued"):
@@ -70,7 +137,7 @@ BECAME_REASONING = "reasoning"
 
 
 class Restarted(_Event, frozen=True, tag="restarted"):
-    """Text and thinking of this generation start again, empty, after this event."""
+    """Text, thinking and tool calls of this generation start again, empty, after this event."""
 
     reason: str
 
@@ -114,6 +181,8 @@ class Snapshot(_Event, frozen=True, tag="snapshot"):
     finish_reason: str = ""
     code: str = ""
     message: str = ""
+    tool_calls: list[WholeToolCall] = []
+    is_refusal: bool = False
 
 
 type Event = (
@@ -123,6 +192,8 @@ type Event = (
     | Switched
     | Thinking
     | Delta
+    | ToolCall
+    | Choices
     | Continued
     | Restarted
     | Completed
@@ -135,5 +206,49 @@ type Terminal = Completed | Stopped | Failed | Interrupted
 
 TERMINAL = (Completed, Stopped, Failed, Interrupted, Snapshot)
 
+
+def whole_tool_calls(pieces: Iterable[ToolCall]) -> list[WholeToolCall]:
+    """Return the tool calls that these pieces add up to, by index."""
+    first: dict[int, ToolCall] = {}
+    arguments: dict[int, list[str]] = {}
+    for piece in pieces:
+        first.setdefault(piece.index, piece)
+        arguments.setdefault(piece.index, []).append(piece.arguments)
+    return [
+        WholeToolCall(first[index].id, first[index].name, "".join(arguments[index]))
+        for index in sorted(first)
+    ]
+
+
+def whole_choices(pieces: Iterable[ChoicePiece]) -> list[WholeChoice]:
+    """Return the choices that these pieces add up to, by index."""
+    by_index: dict[int, list[ChoicePiece]] = {}
+    for piece in pieces:
+        by_index.setdefault(piece.index, []).append(piece)
+    return [_whole_choice(index, by_index[index]) for index in sorted(by_index)]
+
+
+def _whole_choice(index: int, pieces: list[ChoicePiece]) -> WholeChoice:
+    logprobs: dict[str, Any] = {}
+    for piece in pieces:
+        for name, value in (piece.logprobs or {}).items():
+            if isinstance(value, list):
+                logprobs[name] = logprobs.get(name) or []
+                logprobs[name] += value
+            else:
+                logprobs.setdefault(name, value)
+    return WholeChoice(
+        index,
+        "".join(piece.text for piece in pieces),
+        "".join(piece.thinking for piece in pieces),
+        "".join(piece.refusal for piece in pieces),
+        whole_tool_calls(call for piece in pieces for call in piece.tool_calls),
+        logprobs or None,
+        pieces[-1].finish_reason,
+    )
+
+
+# Built while one thread imports this: two threads that use a struct first, at once, crash msgspec.
+msgspec.json.Decoder(WholeChoice)
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Event).decode

@@ -22,6 +22,7 @@ from channels.layers import BaseChannelLayer
 
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
+from chat.models.redaction import Redaction
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     def is_stop(self) -> bool:
         return self.what == STOP_REQUESTED
 
+
+# Built while one thread imports this: two threads that use a struct first, at once, crash msgspec.
+msgspec.json.Decoder(Notice)
 
 STOP_REQUESTED = "stop_requested"
 type Receiver = Callable[[Notice], None]
@@ -207,13 +211,14 @@ def changes_since(user_ids: Iterable[int], since: datetime) -> list[Notice]:
     visible = Conversation.objects.visible().order_by()
     touched = visible.filter(user_id__in=ids, deleted_at=None, updated_at__gt=since)
     deleted = visible.filter(deleted_at__gt=since)
+    redacted = visible.filter(pk__in=Redaction.objects.filter(created_at__gt=since).values("conversation"))
     # They still have their logs, by which they are found.
     finished = Generation.objects.filter(
         has_log=True, finished_at__gt=since, message__conversation__is_hidden=False
     ).order_by()
     changes = [
         Notice(user_id=user_id, conversation=str(pk), what=what)
-        for what, found in (("started", touched), ("deleted", deleted))
+        for what, found in (("started", touched), ("deleted", deleted), ("redacted", redacted))
         for user_id, pk in found.values_list("user_id", "pk")
     ] + [
         Notice(user_id=user_id, conversation=str(conversation), what="finished", generation=pk)

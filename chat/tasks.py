@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from channels.db import database_sync_to_async
 from django.contrib.auth.models import AbstractUser
 from django.tasks import task
 
 from chat.batches import local
+from chat.batches.progress import BatchProgress
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.runtime.process import current_runtime
 from chat.runtime.task_backends.local import TaskPriority
+from chat.transfer.importing.run import run_import, tidy
+from chat.usage import hourly, rollup
 from chat.webhooks import delivery
 
 
@@ -27,15 +31,32 @@ async def pick_up_bulk() -> None:
 
 @task(priority=TaskPriority.BULK)
 async def clean_up() -> None:
-    """Prune old logs, erase deleted conversations, delete expired sessions."""
+    """Prune old logs, erase deleted conversations, delete expired sessions, add up hours."""
     runtime = current_runtime()
     await runtime.cleanup.run(runtime.writer)
+    await database_sync_to_async(rollup.catch_up)()
+    await database_sync_to_async(hourly.catch_up)()
+    await run_imports.aenqueue()
+
+
+@task(priority=TaskPriority.BULK, backend="here")
+async def run_imports() -> None:
+    """Run the imports whose files are here, and the undoing of imports, one by one."""
+    writer = current_runtime().writer
+    for pk in await tidy(writer):
+        await run_import(writer, pk)
 
 
 @task(priority=TaskPriority.API)
 async def deliver_webhooks() -> None:
     """Send the webhooks that are due."""
     await delivery.deliver_due(current_runtime().writer)
+
+
+@task(priority=TaskPriority.BULK)
+async def advance_batches() -> None:
+    """Feed, poll and collect the batches that are due."""
+    await _progress.advance(current_runtime().runner)
 
 
 async def start_bulk(
@@ -47,6 +68,10 @@ async def start_bulk(
     return ids
 
 
+# A process has one runtime, and this holds nothing but whether it is at work.
+_progress = BatchProgress()
+
+
 class Scheduled:
     """The tasks that the heartbeat enqueues; see `runtime.heartbeat.ScheduledTasks`."""
 
@@ -55,6 +80,9 @@ class Scheduled:
 
     async def enqueue_webhooks(self) -> None:
         await deliver_webhooks.aenqueue()
+
+    async def enqueue_batches(self) -> None:
+        await advance_batches.aenqueue()
 
 
 SCHEDULED = Scheduled()

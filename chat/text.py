@@ -6,6 +6,8 @@ Text can hold all of Unicode, except for what no database or wire format can car
 import re
 from typing import Any
 
+# A spreadsheet runs a cell of a CSV file that starts with one of these as a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -26,6 +28,13 @@ def clean_json(value: Any) -> Any:
     return value
 
 
+def inert_cell(value: Any) -> Any:
+    """Return a value of a CSV file that no spreadsheet takes for a formula, by an apostrophe in front."""
+    if not isinstance(value, str):
+        return value
+    return f"'{value}" if value.lstrip(" ").startswith(_FORMULA_STARTS) else value
+
+
 def text_of(message: dict[str, Any]) -> str:
     """Return the text of a message in OpenAI's format, without images and other parts."""
     content = message.get("content")
@@ -39,3 +48,21 @@ def last_user_text(messages: list[dict[str, Any]]) -> str:
     """Return the text of the last user message."""
     of_user = (message for message in reversed(messages) if message.get("role") == "user")
     return text_of(next(of_user, {}))
+
+
+# A link or picture, emphasis, struck text or code. Marks with space at their inner sides, such as those of a
+# product, mean nothing, nor do underscores, which are in names.
+_MARKED = re.compile(
+    r"!?\[(?P<link>[^\]\n]*)\]\([^)\s]*\)"
+    r"|(?<![A-Za-z0-9*`~])(?P<mark>\*{1,3}|~~|`{1,3})(?=[^\s*`~])(?P<inner>.+?)(?<=[^\s*`~])(?P=mark)(?![A-Za-z0-9*`~])"
+)
+_NESTED_MAX = 3
+
+
+def plain_line(text: str) -> str:
+    """Return a line of Markdown without the marks of links, emphasis and code."""
+    for _level in range(_NESTED_MAX):
+        if not any(mark in text for mark in "*`~["):
+            break
+        text = _MARKED.sub(lambda found: found["link"] or found["inner"] or "", text)
+    return text

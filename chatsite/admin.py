@@ -35,7 +35,7 @@ ERRORS_OF_VALUES = (
 
 class AdminSite(admin.AdminSite):
     site_title = site_header = "Chatsite"
-    index_title = _("Administration")
+    index_title = _("Overview")
 
     def login(self, request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponse:
         """Redirect to the sign-in page, the only one that checks passwords, so that it can throttle."""
@@ -48,6 +48,23 @@ class AdminSite(admin.AdminSite):
             # The sign-in page would redirect a signed-in user straight back here.
             raise PermissionDenied
         return redirect_to_login(wanted)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        # Not at the top: this site exists before the tables, which that package imports.
+        from chat.admin.navigation import sections
+
+        context = super().each_context(request)
+        if context["has_permission"]:
+            context["task_sections"] = sections(request)
+        return context
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from chat.admin.attention import attention_of
+        from chat.admin.dashboard import dashboard_of
+
+        board = dashboard_of(request)
+        attention = attention_of(request, board["failed_today"] if board else 0)
+        return super().index(request, {"dashboard": board, "attention": attention, **(extra_context or {})})
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         return super().admin_view(rejecting_addresses(view), cacheable)
@@ -78,6 +95,8 @@ def rejecting_addresses(view: AdminView) -> AdminView:
 
 
 def _check_parameters(request: HttpRequest) -> None:
+    if any("\0" in value for values in request.GET.lists() for value in (values[0], *values[1])):
+        raise BadRequest("a character that no text has")
     if any(name.endswith(REGEX_LOOKUPS) for name in request.GET):
         raise BadRequest("regular expressions are not supported")
     if len(request.GET.get("q", "").split()) > SEARCH_WORDS_MAX:

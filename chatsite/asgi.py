@@ -16,6 +16,7 @@ from django.urls import path, re_path
 
 setup(set_prefix=False)
 
+from chat.api.responses.socket import ResponsesConsumer  # noqa: E402
 from chat.views import origins  # noqa: E402 - models can be imported only after the line above
 from chat.websocket.consumer import ChatConsumer  # noqa: E402
 from chatsite.forwarded import Application, Forwarded  # noqa: E402
@@ -73,10 +74,12 @@ def _site(url: str) -> tuple[str, str, int] | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
-websocket = SameOrigin(
+pages = SameOrigin(
     AuthMiddlewareStack(
         URLRouter([path("ws/", ChatConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())])
     )
 )
+# Programs send an API key, which no page of another site can do: browsers set no headers of websockets.
+websocket = URLRouter([path("v1/responses", ResponsesConsumer.as_asgi()), re_path("", pages)])  # type: ignore[arg-type]
 
 application = Forwarded(ProtocolTypeRouter({"http": http, "websocket": websocket}), settings.TRUSTED_PROXIES)

@@ -97,6 +97,16 @@ class Environment:
                 raise ImproperlyConfigured(f"{name} is not a list such as GROQ_API_KEY,MISTRAL_*.")
         return found
 
+    def origins(self, name: str) -> frozenset[str]:
+        """Return origins as browsers send them: scheme, host and port, without a path."""
+        found = frozenset(word.rstrip("/").lower() for word in self.words(name))
+        for origin in found:
+            if not re.fullmatch(r"https?://[^/?#@\s]+", origin):
+                raise ImproperlyConfigured(
+                    f"{name}={origin!r} is not an origin. Use one such as https://app.example.org."
+                )
+        return found
+
     def networks(self, name: str) -> list[Network]:
         try:
             return [ipaddress.ip_network(word) for word in self.words(name)]

@@ -114,6 +114,7 @@ TEMPLATES = [
                 "django.template.context_processors.csp",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "chat.views.tabs.tabs",
             ],
         },
     },
@@ -258,17 +259,29 @@ RUNNING_PER_USER = env.number("CHATSITE_RUNNING_PER_USER", 3, minimum=1, maximum
 # The API: per key, and per user for all keys together.
 RUNNING_PER_KEY = env.number("CHATSITE_RUNNING_PER_KEY", 20, minimum=1, maximum=10_000)
 API_RUNNING_PER_USER = env.number("CHATSITE_API_RUNNING_PER_USER", 100, minimum=1, maximum=10_000)
+# Requests beyond these limits wait: so many of a key, and all of them no longer than a client waits.
+API_WAITING_PER_KEY = env.number("CHATSITE_API_WAITING_PER_KEY", 500, minimum=0, maximum=100_000)
+API_WAIT_MAX_S = env.number("CHATSITE_API_WAIT_MAX_S", 600.0, minimum=0.0, maximum=86_400.0)
+# Origins whose pages may call the API from a browser, such as https://app.example.org.
+API_ORIGINS = env.origins("CHATSITE_API_ORIGINS")
 ASKS_PER_MINUTE_PER_KEY = env.number("CHATSITE_ASKS_PER_MINUTE_PER_KEY", 600, minimum=1, maximum=1_000_000)
 API_BODY_MAX_BYTES = env.number(
     "CHATSITE_API_BODY_MAX_BYTES", 20_971_520, minimum=1024, maximum=1_073_741_824
 )
 # A larger body moves to a file, in one step of the event loop: the default would be 2.5 MB.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# One upload of a batch: a table or a file of requests.
+BATCH_UPLOAD_MAX_BYTES = env.number(
+    "CHATSITE_BATCH_UPLOAD_MAX_BYTES", 52_428_800, minimum=1024, maximum=209_715_200
+)
 # Forms. A character of a message or a system prompt (20,000) has at most twelve bytes when it is URL-encoded.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 12 * (MESSAGE_MAX_CHARS + 20_000) + 64 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
-# No form has a file.
-DATA_UPLOAD_MAX_NUMBER_FILES = 0
+# Only that of a new batch has a file. The web server limits bodies by path (chat/runtime/http_limits.py).
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
+
+# Seconds between two looks at a batch of a provider; up to ten times as many for one that takes hours.
+BATCH_POLL_S = 10.0
 
 # -- calls to providers ---------------------------------------------------------------------------
 # Timeouts of one call; the row of a model may set its own.
@@ -294,6 +307,16 @@ RECOVERIES_PER_GENERATION = 2
 # because the defaults suit every provider we know. A settings module that extends this one can.
 RETRY_POLICY: dict[str, Any] = {}
 BREAKER_POLICY: dict[str, Any] = {}
+
+# -- review ---------------------------------------------------------------------------------------
+# The access log itself cannot be switched off.
+ACCESS_REASON_REQUIRED = env.boolean("CHATSITE_ACCESS_REASON", default=False)
+ACCESS_VISIBLE_TO_USERS = env.boolean("CHATSITE_ACCESS_VISIBLE", default=False)
+MASK_PERSONAL_DATA = env.boolean("CHATSITE_MASK_PERSONAL_DATA", default=False)
+
+# -- sharing --------------------------------------------------------------------------------------
+# Whether users may make links to conversations that everybody can read.
+SHARING_IS_ALLOWED = env.boolean("CHATSITE_SHARING", default=True)
 
 # -- the process ----------------------------------------------------------------------------------
 DRAIN_S = env.number("CHATSITE_DRAIN_S", 10.0, minimum=0, maximum=3600)

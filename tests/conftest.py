@@ -3,18 +3,22 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import channel_layers
+from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
+from django.core import serializers
 from django.core.cache import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
+from pytest_django.plugin import DjangoDbBlocker
 
 from chat.models import Endpoint, Model
-from tests.support import programs
+from tests.support import environment, programs
 
 pytest_plugins = ["tests.support.services", "tests.support.serving", "tests.support.chat_page"]
 
@@ -60,6 +64,36 @@ def _a_tests_transaction_is_left_alone() -> Iterator[None]:
         yield
 
 
+_store_rows_of_migrations = pytest.StashKey[Callable[[], None]]()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, request: pytest.FixtureRequest
+) -> None:
+    """Create the test database, and remember the rows that migrations stored."""
+    models: list[Any] = [Group, *apps.get_app_config("chat").get_models()]
+    with django_db_blocker.unblock():
+        found = [row for model in models for row in model.objects.all()]
+        rows = serializers.serialize("json", found, use_natural_foreign_keys=True)
+
+    def store() -> None:
+        with django_db_blocker.unblock():
+            for row in serializers.deserialize("json", rows):
+                row.save()
+
+    request.config.stash[_store_rows_of_migrations] = store
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Store those rows again after a test with transactions of its own, which empties all tables."""
+    yield
+    marker = item.get_closest_marker("django_db")
+    if nextitem and marker and marker.kwargs.get("transaction"):
+        item.config.stash[_store_rows_of_migrations]()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left_in_memory() -> Iterator[None]:
     """Forget what a test left in the cache (throttles) and the channel layer."""
@@ -68,11 +102,15 @@ def _nothing_is_left_in_memory() -> Iterator[None]:
     channel_layers.backends.clear()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they use: `server` (the real one, as a process), `database` (this process's)."""
+    if not environment.is_full():
+        thorough = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if item not in set(thorough)]
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "serve" in fixtures:
+        if {"serve", "prepared_data"} & set(fixtures):
             item.add_marker("server")
         elif {"db", "transactional_db"} & set(fixtures) or item.get_closest_marker("django_db"):
             item.add_marker("database")

@@ -1,5 +1,35 @@
 """The admin: pages for reviewers and operators. Importing this package registers them."""
 
-from chat.admin import accounts, catalog, conversations, generations, processes, programs
+from chat.admin import (
+    access,
+    accounts,
+    batches,
+    budgets,
+    catalog,
+    conversations,
+    feedback,
+    generations,
+    library,
+    processes,
+    programs,
+    retention,
+    usage,
+    vocabulary,
+)
 
-__all__ = ["accounts", "catalog", "conversations", "generations", "processes", "programs"]
+__all__ = [
+    "access",
+    "accounts",
+    "batches",
+    "budgets",
+    "catalog",
+    "conversations",
+    "feedback",
+    "generations",
+    "library",
+    "processes",
+    "programs",
+    "retention",
+    "usage",
+    "vocabulary",
+]

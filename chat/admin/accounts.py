@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from chat.admin.answer_filters import ActiveSinceFilter, ActiveUntilFilter
 from chat.admin.deletion import begin_erasure
 from chat.admin.logs import EMPTY_VALUE
 from chat.models import ApiKey, Conversation, Erasure, Generation, Message
@@ -24,6 +25,7 @@ admin.site.unregister(User)
 @admin.register(User)
 class UserAdmin(auth_admin.UserAdmin):  # type: ignore[type-arg]  # not generic at run time
     list_display = ["username", "email", "first_name", "last_name", "is_staff", "conversations"]
+    list_filter = [*auth_admin.UserAdmin.list_filter, ActiveSinceFilter, ActiveUntilFilter]
     readonly_fields = ["conversations"]
     fieldsets = (
         *(auth_admin.UserAdmin.fieldsets or ()),

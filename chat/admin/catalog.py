@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -12,9 +12,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from chat.admin.autocomplete import AutocompleteAdmin
+from chat.admin.connect import connect_page
 from chat.admin.logs import EMPTY_VALUE, StyledAdmin, number, state
 from chat.model_check.check import check_model
 from chat.models import Endpoint, Fallback, Model, key_variable
+from chat.models.prices import PricedModel
+from chat.usage import known_prices
 
 
 @admin.register(Endpoint)
@@ -24,10 +28,29 @@ class EndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ["name", "base_url"]
     fieldsets = [
         (None, {"fields": ["name", "kind", "is_enabled"]}),
-        (_("Connection"), {"fields": ["base_url", "api_key_env", "key", "slots", "finish_reason_optional"]}),
+        (
+            _("Connection"),
+            {
+                "fields": [
+                    "base_url",
+                    "api_key_env",
+                    "key",
+                    "slots",
+                    "finish_reason_optional",
+                    "has_batch_api",
+                ]
+            },
+        ),
         (_("Fallbacks"), {"fields": ["confidentiality"]}),
     ]
     readonly_fields = ["kind", "key"]
+    # A form in two steps, beside the rows by hand.
+    change_list_template = "admin/chat/endpoint/change_list.html"
+    change_form_template = "admin/chat/endpoint/change_form.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(lambda request: connect_page(request, self.admin_site))
+        return [path("connect/", view, name="chat_endpoint_connect"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
         found: QuerySet[Endpoint] = super().get_queryset(request)
@@ -58,7 +81,7 @@ class EndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
 
-class FallbackInline(admin.TabularInline):  # type: ignore[type-arg]
+class FallbackInline(AutocompleteAdmin, admin.TabularInline):  # type: ignore[type-arg]
     model = Fallback
     fk_name = "model"
     extra = 0
@@ -86,6 +109,7 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ["is_enabled", "endpoint"]
     list_select_related = ["endpoint"]
     search_fields = ["name", "label", "endpoint__name"]
+    change_list_template = "admin/chat/model/change_list.html"
     change_form_template = "admin/chat/model/change_form.html"
     inlines = [FallbackInline]
     fieldsets = [
@@ -97,6 +121,7 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
                     "context_tokens",
                     "max_output_tokens",
                     "continuation",
+                    "takes_tools",
                     "refused_parameters",
                     "system_prompt",
                 ]
@@ -114,8 +139,16 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
                 ],
             },
         ),
-        (_("Prices"), {"fields": ["input_usd_per_million", "output_usd_per_million"]}),
+        (
+            _("Prices"),
+            {
+                "description": _("A call keeps its cost when prices change."),
+                "fields": [*PricedModel.PRICE_FIELDS, "prices_since", "published_prices"],
+            },
+        ),
     ]
+    readonly_fields = ["prices_since", "published_prices"]
+    actions = ["use_published_prices"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.check_view)
@@ -135,6 +168,35 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
             "report": report,
         }
         return TemplateResponse(request, "admin/chat/model/check.html", context)
+
+    @admin.display(description=_("published prices"))
+    def published_prices(self, model: Model) -> str:
+        """Show what the model's provider publishes, as a proposal."""
+        known = known_prices.find(model) if model.pk else None
+        if known is None:
+            return EMPTY_VALUE
+        cached = known.input if known.cached_input is None else known.cached_input
+        return _("input $%(input)s, cached input $%(cached)s, output $%(output)s per million tokens") % {
+            "input": known.input,
+            "cached": cached,
+            "output": known.output,
+        }
+
+    @admin.action(description=_("Use the published prices"), permissions=["change"])
+    def use_published_prices(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
+        unknown = []
+        for model in queryset.select_related("endpoint"):
+            known = known_prices.find(model)
+            if known is None:
+                unknown.append(str(model))
+            else:
+                known.apply(model)
+                model.save()
+                self.log_change(request, model, _("Prices set to the published ones."))
+                self.message_user(request, _("%(model)s: prices set.") % {"model": model}, messages.SUCCESS)
+        if unknown:
+            text = _("No published prices are known for: %(models)s. Enter them on the model's page.")
+            self.message_user(request, text % {"models": ", ".join(unknown)}, messages.WARNING)
 
     @admin.display(description=_("context window"), ordering="context_tokens")
     def context(self, model: Model) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import F, QuerySet
@@ -11,7 +12,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import EMPTY_VALUE, LogAdmin, ReadOnlyAdmin, ago, number, pretty, seconds, state
+from chat.admin.access import RecordedAdmin
+from chat.admin.answer_filters import PERIOD_OF_ANSWERS
+from chat.admin.logs import EMPTY_VALUE, ReadOnlyAdmin, ago, number, pretty, seconds, state
+from chat.admin.masked import shown_json, shown_text, with_masking
 from chat.admin.operator_actions import may_operate, stop_generations
 from chat.models import Attempt, Generation, LargeRequest
 
@@ -25,9 +29,19 @@ class AttemptInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-ar
     show_change_link = True
     fields = [
         *("number", "model_name", "endpoint_name", "recovery", "before_chars", "badge", "error_code"),
-        *("error_detail", "backoff", "queued", "first_delta", "duration"),
+        *("error_words", "backoff", "queued", "first_delta", "duration", "tokens", "cost"),
     ]
-    readonly_fields = ["badge", "backoff", "queued", "first_delta", "duration"]
+    readonly_fields = [
+        *("badge", "error_words", "backoff", "queued", "first_delta", "duration", "tokens", "cost")
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
+        found: QuerySet[Attempt] = with_masking(super().get_queryset(request), request)
+        return found
+
+    @admin.display(description=_("error detail"))
+    def error_words(self, attempt: Attempt) -> str:
+        return shown_text(attempt, attempt.error_detail) or EMPTY_VALUE
 
     @admin.display(description=_("outcome"))
     def badge(self, attempt: Attempt) -> str:
@@ -49,6 +63,17 @@ class AttemptInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-ar
     def duration(self, attempt: Attempt) -> str:
         return seconds(_seconds(attempt, "finished_at"))
 
+    @admin.display(description=_("tokens in and out"))
+    def tokens(self, attempt: Attempt) -> str:
+        if attempt.input_tokens is None:
+            return EMPTY_VALUE
+        about = "≈ " if attempt.is_usage_estimated else ""
+        return number(f"{about}{attempt.input_tokens} + {attempt.output_tokens}")
+
+    @admin.display(description=_("cost (USD)"))
+    def cost(self, attempt: Attempt) -> str:
+        return number(attempt.cost_usd)
+
 
 def _seconds(attempt: Attempt, until: str) -> float | None:
     """Return the seconds from the start of an attempt to the time in the field `until`."""
@@ -57,12 +82,12 @@ def _seconds(attempt: Attempt, until: str) -> float | None:
 
 
 @admin.register(Generation)
-class GenerationAdmin(LogAdmin):
+class GenerationAdmin(RecordedAdmin):
     list_display = [
         *("id", "user", "model_name", "source", "badge", "error_code"),
         *("first_delta", "duration", "tokens", "cost", "created", "conversation"),
     ]
-    list_filter = ["status", "source", "model", "created_at"]
+    list_filter = ["status", "source", "model", *PERIOD_OF_ANSWERS]
     list_select_related = ["user"]
     search_fields = ["=id", "user__username", "model_name", "error_code"]
     search_help_text = _("ID, username, model or error code")
@@ -70,7 +95,7 @@ class GenerationAdmin(LogAdmin):
     actions = ["stop"]
     fieldsets = [
         (None, {"fields": [("badge", "model_name", "source"), ("user", "conversation")]}),
-        (_("Result"), {"fields": [("finish_reason", "error_code", "error_message")]}),
+        (_("Result"), {"fields": [("finish_reason", "error_code", "error_words")]}),
         (
             _("Measurements"),
             {"fields": [("first_delta", "duration", "tokens"), ("cost", "left_out", "calls")]},
@@ -83,7 +108,11 @@ class GenerationAdmin(LogAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
         # Only the id of the conversation: the message may be a megabyte.
+        found = with_masking(found, request)
         return found.annotate(conversation_pk=F("message__conversation_id")).defer("prefix", "request")
+
+    def conversation_of(self, generation: Generation) -> tuple[UUID, int]:
+        return getattr(generation, "conversation_pk"), generation.user_id  # noqa: B009 - an annotation
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return may_operate(request.user)
@@ -95,6 +124,10 @@ class GenerationAdmin(LogAdmin):
     @admin.display(description=_("status"), ordering="status")
     def badge(self, generation: Generation) -> str:
         return state(generation.status, generation.get_status_display())
+
+    @admin.display(description=_("error message"))
+    def error_words(self, generation: Generation) -> str:
+        return shown_text(generation, generation.error_message) or EMPTY_VALUE
 
     @admin.display(description=_("time to first delta"))
     def first_delta(self, generation: Generation) -> str:
@@ -119,10 +152,10 @@ class GenerationAdmin(LogAdmin):
     def api_request_json(self, generation: Generation) -> str:
         if generation.request is None:
             return EMPTY_VALUE
-        request = pretty(_shortened(generation.request))
+        request = pretty(shown_json(generation, _shortened(generation.request)))
         if not generation.request.get("large"):
             return request
-        beginning = LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS)
+        beginning = shown_text(generation, LargeRequest.beginning_of(generation.pk, LARGE_SHOWN_CHARS))
         return format_html('{}<pre class="json">{}…</pre>', request, beginning)
 
     @admin.display(description=_("created"), ordering="id")
@@ -151,7 +184,7 @@ def _shortened(value: Any) -> Any:
 
 
 @admin.register(Attempt)
-class AttemptAdmin(LogAdmin):
+class AttemptAdmin(RecordedAdmin):
     list_display = [
         *("id", "generation_link", "number", "model_name", "endpoint_name", "badge", "error_code"),
         *("backoff", "queued", "started"),
@@ -163,12 +196,15 @@ class AttemptAdmin(LogAdmin):
     fields = [
         *("generation_link", "number", "epoch", "model_name", "endpoint_name", "badge", "error_code"),
         *(
-            "error_detail",
+            "error_words",
             "recovery",
             "before_chars",
             "backoff",
             "queued",
-            "abandoned_text",
+            "discarded",
+            "discarded_calls",
+            *("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"),
+            *("is_usage_estimated", "cost_usd", "request_id"),
             "started_at",
             "first_delta_at",
             "finished_at",
@@ -177,7 +213,25 @@ class AttemptAdmin(LogAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
         found: QuerySet[Attempt] = super().get_queryset(request)
-        return found.defer("abandoned_text", "error_detail")
+        found = with_masking(found, request)
+        return found.defer("abandoned_text", "abandoned_calls", "error_detail")
+
+    def conversation_of(self, attempt: Attempt) -> tuple[UUID, int]:
+        row = Generation.objects.filter(pk=attempt.generation_id)
+        return row.values_list("message__conversation_id", "user_id").get()
+
+    @admin.display(description=_("error detail"))
+    def error_words(self, attempt: Attempt) -> str:
+        return shown_text(attempt, attempt.error_detail) or EMPTY_VALUE
+
+    @admin.display(description=_("discarded text"))
+    def discarded(self, attempt: Attempt) -> str:
+        return shown_text(attempt, attempt.abandoned_text) or EMPTY_VALUE
+
+    @admin.display(description=_("discarded tool calls"))
+    def discarded_calls(self, attempt: Attempt) -> str:
+        calls = [f"{call['name']} {call['arguments']}" for call in attempt.abandoned_calls or ()]
+        return shown_text(attempt, "\n".join(calls)) or EMPTY_VALUE
 
     @admin.display(description=_("generation"), ordering="generation")
     def generation_link(self, attempt: Attempt) -> str:

@@ -8,15 +8,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 EMPTY_VALUE = "–"
 MINUTE = timedelta(minutes=1)
+# More rows are not counted, and no page is further down.
+COUNT_MAX = 10_000
 
 
 class StyledAdmin:
@@ -39,11 +44,23 @@ class ReadOnlyAdmin:
         return False
 
 
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
+    """Counts up to COUNT_MAX rows."""
+
+    @cached_property
+    def count(self) -> int:
+        assert isinstance(self.object_list, QuerySet)
+        rows: int = self.object_list.order_by()[: COUNT_MAX + 1].count()
+        return min(rows, COUNT_MAX)
+
+
 class LogAdmin(StyledAdmin, ReadOnlyAdmin, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     actions: Sequence[str] | None = None
     list_per_page = 50
     # Counting all rows of a large log takes seconds, and only the hint beside a filter needs it.
     show_full_result_count = False
+    list_max_show_all = 0
+    paginator = CappedPaginator
 
 
 def ago(moment: datetime | None, by: str = "") -> str:

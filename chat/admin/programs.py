@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.logs import EMPTY_VALUE, LogAdmin, StyledAdmin, ago, number
-from chat.models import ApiKey, Webhook, WebhookEndpoint
+from chat.models import ApiKey, EmbeddingCall, Webhook, WebhookEndpoint
 
 
 @admin.register(ApiKey)
@@ -48,6 +48,17 @@ class ApiKeyAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("revoked"), ordering="revoked_at")
     def revoked(self, key: ApiKey) -> str:
         return ago(key.revoked_at)
+
+
+@admin.register(EmbeddingCall)
+class EmbeddingCallAdmin(LogAdmin):
+    list_display = ["created_at", "user", "api_key", "model_name", "inputs", "input_tokens", "error_code"]
+    list_filter = ["created_at", "model_name", "error_code"]
+    list_select_related = ["user", "api_key"]
+    fields = [
+        *("user", "api_key", "model_name", "endpoint_name", "inputs", "calls", "input_tokens", "cost_usd"),
+        *("error_code", "duration_s", "created_at"),
+    ]
 
 
 @admin.register(WebhookEndpoint)

@@ -13,12 +13,20 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
+from chat.api import cors
 from chat.api.errors import ApiError, internal_error
 from chat.errors import RequestRefused
 from chat.models import ApiKey
 from chat.runtime.process import current_runtime
 
 logger = logging.getLogger(__name__)
+
+# Endpoints of OpenAI's API that clients may expect, and what does the same here.
+INSTEAD = {
+    "/v1/completions": "POST /v1/chat/completions, with the prompt as the message of a user,",
+    "/v1/assistants": "POST /v1/chat/completions",
+    "/v1/threads": "POST /v1/chat/completions",
+}
 
 type View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -31,8 +39,12 @@ def api_view(**methods: View) -> View:
 
     @csrf_exempt
     async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase
         try:
-            response = await _dispatch(methods, request, *args, **kwargs)
+            if cors.is_preflight(request):
+                response = cors.preflight(request, methods)
+            else:
+                response = await _dispatch(methods, request, *args, **kwargs)
         except ApiError as error:
             response = error.as_response()
         except RequestRefused as refused:
@@ -46,6 +58,7 @@ def api_view(**methods: View) -> View:
         response._has_been_logged = True  # type: ignore[attr-defined]
         response["x-request-id"] = f"req_{secrets.token_hex(12)}"
         response["Cache-Control"] = "no-store"
+        cors.add_headers(request, response)
         return response
 
     return view
@@ -54,7 +67,8 @@ def api_view(**methods: View) -> View:
 async def _dispatch(
     methods: dict[str, View], request: HttpRequest, *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    view = methods.get(request.method or "")
+    method = "GET" if request.method == "HEAD" else request.method
+    view = methods.get(method or "")
     if view is not None:
         return await view(request, *args, **kwargs)
     raise ApiError(
@@ -66,7 +80,12 @@ async def _dispatch(
 
 async def authenticate(request: HttpRequest, scope: ApiKey.Scope) -> ApiKey:
     """Return the API key of a request. Raises ApiError: `invalid_api_key`, `insufficient_scope`."""
-    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
+    return await key_of(request.headers.get("Authorization", ""), scope)
+
+
+async def key_of(authorization: str, scope: ApiKey.Scope) -> ApiKey:
+    """Return the API key in the value of an Authorization header. Raises as `authenticate`."""
+    scheme, _space, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise ApiError(
             "invalid_api_key",
@@ -101,7 +120,10 @@ async def unknown_url(request: HttpRequest, rest: str = "") -> HttpResponseBase:
 
 
 async def _no_such_url(request: HttpRequest) -> HttpResponseBase:
-    raise ApiError(
-        "unknown_url",
-        _("There is no API endpoint at %(path)s. See /v1/openapi.json.") % {"path": request.path},
-    )
+    message = _("There is no API endpoint at %(path)s. See /v1/openapi.json.")
+    if not request.path.startswith("/v1"):
+        message = _("There is no API endpoint at %(path)s. Its base URL ends with /v1: use /v1%(path)s.")
+    elif request.path.rstrip("/") in INSTEAD:
+        message = _("%(path)s is not supported. Use %(instead)s instead.")
+    places = {"path": request.path, "instead": INSTEAD.get(request.path.rstrip("/"), "")}
+    raise ApiError("unknown_url", message % places)

@@ -9,16 +9,13 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from chat import events
-from chat.api import bodies, requests, serializers
+from chat.api import requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import authenticate
-from chat.api.chunks import ChunkFormat
+from chat.api.chunks import format_for
 from chat.api.errors import ApiError, json_response
 from chat.api.streaming import EventStream, Follower
-from chat.generation.start import start
 from chat.models import ApiKey
-from chat.models.started_generation import StartedGeneration
-from chat.runtime.process import current_runtime
 
 # A stream starts after this long even without an event: proxies close connections that are silent for
 # longer. Until then a failure has its own HTTP status.
@@ -29,7 +26,8 @@ async def create(request: HttpRequest) -> HttpResponseBase:
     """Create a generation and respond with its answer."""
     key = await authenticate(request, ApiKey.Scope.CHAT)
     received = await requests.receive(request)
-    started = await _start(key, received)
+    operation = partial(received.store, key)
+    started = await requests.begin(key, operation, received.patience_s, received.body.stored)
     if received.options.background:
         return await _in_background(key, started.generation_id)
     follower = Follower(
@@ -45,17 +43,6 @@ async def create(request: HttpRequest) -> HttpResponseBase:
     except BaseException:
         follower.release()
         raise
-
-
-async def _start(key: ApiKey, received: requests.ReceivedRequest) -> StartedGeneration:
-    """Store a request and start its generation; stored messages without one are deleted."""
-    started = None
-    try:
-        started = await start(current_runtime().runner, key.user, partial(received.store, key))
-    finally:
-        if received.body.stored is not None and (started is None or started.is_repeat):
-            await bodies.discard(received.body.stored)
-    return started
 
 
 async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
@@ -83,7 +70,7 @@ async def _whole(key: ApiKey, follower: Follower) -> HttpResponseBase:
 
 async def _streamed(options: wire.CompletionOptions, key: ApiKey, follower: Follower) -> HttpResponseBase:
     created = await database_sync_to_async(serializers.created)(follower.generation_id)
-    stream = EventStream(follower, ChunkFormat(options, key, follower, created=created))
+    stream = EventStream(follower, format_for(options, key, follower, created=created))
     await stream.start(STREAM_START_S)
     response = stream.as_response()
     response["x-generation-id"] = follower.wire_id

@@ -19,22 +19,26 @@ STATUS_OF = {
     "unsupported_parameter": 400,
     "bad_client_id": 400,
     "callback_not_allowed": 400,
+    "invalid_input": 400,
     "fallback_not_allowed": 400,
     "rejected": 400,
     "context_too_long": 400,
     "content_filter": 400,
     "invalid_api_key": 401,
     "insufficient_scope": 403,
+    "previous_response_not_found": 400,
     "not_found": 404,
     "model_not_found": 404,
     "unknown_url": 404,
     "method_not_allowed": 405,
     "stopped": 409,
     "conflict": 409,
+    "wrong_status": 409,
     "request_too_large": 413,
     "too_many_running": 429,
     "too_many_asks": 429,
     "rate_limited": 429,
+    "budget_exceeded": 429,
     "internal": 500,
     "not_stored": 500,
     "demo_model_unavailable": 503,
@@ -51,7 +55,12 @@ STATUS_OF = {
 # All other generation errors are faults of the model's endpoint, or of the account there.
 STATUS_OF_ENDPOINT = 502
 # Our codes that OpenAI's protocol names differently.
-CODE_OF = {"context_too_long": "context_length_exceeded", "too_many_asks": "rate_limit_exceeded"}
+CODE_OF = {
+    "context_too_long": "context_length_exceeded",
+    "too_many_asks": "rate_limit_exceeded",
+    # Clients that know OpenAI's protocol do not try again after it.
+    "budget_exceeded": "insufficient_quota",
+}
 TYPE_OF = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -62,9 +71,24 @@ TYPE_OF = {
     413: "invalid_request_error",
     429: "rate_limit_error",
 }
-# Errors that a client may retry. All others were already retried here as often as makes sense.
+# Errors whose type is not that of their status.
+TYPE_OF_CODE = {"budget_exceeded": "insufficient_quota"}
+# Errors after which a client may try again, and whose message says so.
 RETRYABLE = frozenset(
-    {"too_many_running", "too_many_asks", "rate_limited", "busy", "breaker_open", "queue_full", "restarting"}
+    {
+        *(
+            "too_many_running",
+            "too_many_asks",
+            "rate_limited",
+            "busy",
+            "breaker_open",
+            "queue_full",
+            "restarting",
+        ),
+        # Errors of an endpoint that may be gone the next time.
+        *("server_error", "unreachable", "connect_timeout", "cut", "malformed", "not_a_stream", "bad_stream"),
+        *("streamed_error", "stalled", "timeout", "first_token_timeout", "process_lost"),
+    }
 )
 
 
@@ -99,7 +123,7 @@ class ApiError(Exception):
     def as_wire(self) -> wire.Error:
         return wire.Error(
             message=self.message,
-            type=TYPE_OF.get(self.status, "server_error"),
+            type=TYPE_OF_CODE.get(self.code) or TYPE_OF.get(self.status, "server_error"),
             param=self.param,
             code=CODE_OF.get(self.code, self.code),
             generation=self.generation or msgspec.UNSET,

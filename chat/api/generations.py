@@ -23,7 +23,7 @@ SEQ_MAX = 2**31 - 1
 
 async def _find(request: HttpRequest, wire_id: str) -> tuple[ApiKey, Generation]:
     key = await authenticate(request, ApiKey.Scope.CHAT)
-    return key, await database_sync_to_async(serializers.find)(key, Generation.id_from(wire_id))
+    return key, await database_sync_to_async(serializers.find_readable)(key, Generation.id_from(wire_id))
 
 
 async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:

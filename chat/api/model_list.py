@@ -29,4 +29,13 @@ async def show(request: HttpRequest, name: str) -> HttpResponseBase:
 
 
 def _model_card(name: str, model: Model) -> wire.ModelCard:
-    return wire.ModelCard(name, model.endpoint.name)
+    return wire.ModelCard(
+        id=name,
+        owned_by=model.endpoint.name,
+        created=int(model.created_at.timestamp()),
+        context_length=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        capabilities=wire.Capabilities(
+            tools=model.takes_tools, continuation=model.continuation != Model.Continuation.NONE
+        ),
+    )

@@ -13,10 +13,16 @@ from typing import Any
 
 import msgspec
 
+from chat.api import parsing
 from chat.api import schemas as wire
-from chat.api.parsing import InvalidBody, parse
+from chat.api.invalid_body import InvalidBody
+from chat.api.responses import parsing as responses_parsing
+from chat.api.responses.input import ParsedInput, to_messages
+from chat.api.responses.schemas import ResponseOptions
 from chat.text import last_user_text, text_of
 
+# The kinds of requests, as the argument of this program.
+COMPLETIONS, RESPONSES = "completions", "responses"
 # The rest of a longer text is only in the stored messages.
 TEXT_MAX_CHARS = 100_000
 
@@ -25,6 +31,10 @@ class ParsedHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What the server needs to know of a body: either all values, or those of InvalidBody."""
 
     options: wire.CompletionOptions | None = None
+    extras: dict[str, Any] = {}
+    response_options: ResponseOptions | None = None
+    # Of a response: as in ParsedInput.
+    unmatched: list[tuple[str, str]] = []
     # The beginning of the last user message.
     text: str = ""
     digest: str = ""
@@ -39,18 +49,32 @@ class ParsedHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     param: str | None = None
 
 
-def parse_large(body: bytes) -> tuple[ParsedHeader, bytes]:
+# Built while one thread imports this: two threads that use a struct first, at once, crash msgspec.
+decode_header = msgspec.json.Decoder(ParsedHeader).decode
+
+
+def parse_large(body: bytes, kind: str = COMPLETIONS) -> tuple[ParsedHeader, bytes]:
     """Return the header and the encoded messages of a body; the latter are empty if it is invalid."""
+    options = response_options = None
+    extras: dict[str, Any] = {}
     try:
-        parsed = parse(body)
+        if kind == RESPONSES:
+            response = responses_parsing.parse(body)
+            response_options, parsed = response.options, to_messages(response.items, {})
+        else:
+            completion = parsing.parse(body)
+            options, extras = completion.options, completion.extras
+            parsed = ParsedInput(completion.messages)
     except InvalidBody as exc:
         return ParsedHeader(code=exc.code, message=exc.message, values=exc.values, param=exc.param), b""
     encoded = b",".join(map(msgspec.json.encode, parsed.messages))
     header = ParsedHeader(
-        options=parsed.options,
+        options=options,
+        extras=extras,
+        response_options=response_options,
+        unmatched=parsed.unmatched,
         text=last_user_text(parsed.messages)[:TEXT_MAX_CHARS],
-        # The order of keys makes no difference.
-        digest=hashlib.sha256(msgspec.json.encode(parsed.messages, order="sorted")).hexdigest(),
+        digest=digest_of(parsed.messages),
         message_count=len(parsed.messages),
         size_bytes=len(encoded),
         text_bytes=sum(len(text_of(each).encode()) for each in parsed.messages),
@@ -58,9 +82,14 @@ def parse_large(body: bytes) -> tuple[ParsedHeader, bytes]:
     return header, encoded
 
 
+def digest_of(messages: list[dict[str, Any]]) -> str:
+    """Return a digest of messages; the order of keys makes no difference."""
+    return hashlib.sha256(msgspec.json.encode(messages, order="sorted")).hexdigest()
+
+
 def main() -> None:
     os.nice(10)  # the server goes first, where processors are few
-    header, messages = parse_large(sys.stdin.buffer.read())
+    header, messages = parse_large(sys.stdin.buffer.read(), *sys.argv[1:])
     sys.stdout.buffer.write(msgspec.json.encode(header) + b"\n")
     sys.stdout.buffer.write(messages)
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from math import inf
+from typing import Any, Protocol
 
+import msgspec
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
@@ -14,9 +19,13 @@ from chat.api import bodies
 from chat.api import schemas as wire
 from chat.api.bodies import ReceivedBody
 from chat.api.errors import ApiError, unknown_model
-from chat.models import ApiKey, Conversation, Generation, Model, WebhookEndpoint
+from chat.generation.concurrency import key_group
+from chat.generation.start import start
+from chat.models import ApiKey, Conversation, Endpoint, Generation, Model, WebhookEndpoint
 from chat.models.api_request import ApiRequest
-from chat.models.started_generation import StartedGeneration
+from chat.models.generation import StartedGeneration
+from chat.models.large_request import StoredMessages
+from chat.runtime.process import current_runtime
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 
@@ -27,6 +36,8 @@ class ReceivedRequest:
 
     body: ReceivedBody
     idempotency_key: str
+    # How long the client waits for the answer.
+    patience_s: float = inf
 
     @property
     def options(self) -> wire.CompletionOptions:
@@ -42,37 +53,101 @@ class ReceivedRequest:
 
         Raises RequestRefused and ApiError.
         """
-        model = _model(self.options.model, "model")
-        fallbacks = self.options.fallbacks
-        return Conversation.ask_once(
-            key.user,
-            ApiRequest(
-                self.body.messages,
-                _parameters(self.options),
-                None if fallbacks is None else [_fallback(name, model).pk for name in fallbacks],
-                self.body.large,
-            ),
-            model=model,
-            client_id=self._client_id(key),
-            source=Generation.Source.API,
-            api_key=key,
-            webhook_endpoint=_webhook_endpoint(self.options.callback_url),
-            messages=self.body.stored,
+        request = ApiRequest(
+            self.body.messages, parameters_of(self.options), large=self.body.large, extras=self.body.extras
         )
+        return store(key, self.options, request, self.body.stored, self.idempotency_key)
 
-    def _client_id(self, key: ApiKey) -> str:
-        if not self.idempotency_key:
-            return f"api-{uuid.uuid4().hex}"
-        return "key-" + hashlib.sha256(f"{key.pk}:{self.idempotency_key}".encode()).hexdigest()[:56]
+
+class OptionsOfRequest(Protocol):
+    """The parameters that name rows: models, fallbacks and a webhook endpoint."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def fallbacks(self) -> list[str] | None: ...
+    @property
+    def callback_url(self) -> str | None: ...
+
+
+def store(
+    key: ApiKey,
+    options: OptionsOfRequest,
+    request: ApiRequest,
+    messages: StoredMessages | None,
+    idempotency_key: str,
+) -> StartedGeneration:
+    """Store a request, in a transaction of the writer. `messages`: those of a large request.
+
+    Raises RequestRefused and ApiError.
+    """
+    model = find_model(options.model, "model")
+    if request.has_tools and not model.takes_tools:
+        raise _no_tools(model)
+    if request.extras and model.endpoint.extra_parameters == Endpoint.ExtraParameters.REFUSE:
+        raise _unknown_parameter(min(request.extras), model)
+    if options.fallbacks is not None:
+        fallbacks = [_fallback(name, model).pk for name in options.fallbacks]
+        request = msgspec.structs.replace(request, fallbacks=fallbacks)
+    return Conversation.ask_once(
+        key.user,
+        request,
+        model=model,
+        client_id=_client_id(key, idempotency_key),
+        source=Generation.Source.API,
+        api_key=key,
+        webhook_endpoint=_webhook_endpoint(options.callback_url),
+        messages=messages,
+    )
+
+
+def _client_id(key: ApiKey, idempotency_key: str) -> str:
+    if not idempotency_key:
+        return f"api-{uuid.uuid4().hex}"
+    return "key-" + hashlib.sha256(f"{key.pk}:{idempotency_key}".encode()).hexdigest()[:56]
+
+
+async def begin(
+    key: ApiKey,
+    operation: Callable[[], StartedGeneration],
+    patience_s: float,
+    stored: StoredMessages | None,
+) -> StartedGeneration:
+    """Store a request with `operation` and start its generation.
+
+    `stored`: the messages of a large request, which are deleted if no generation is created for them.
+    """
+    started = None
+    runner = current_runtime().runner
+    key.patience_s, key.answer_s = patience_s, runner.gate.average_s(key_group(key.pk))
+    try:
+        started = await start(runner, key.user, operation)
+    finally:
+        if stored is not None and (started is None or started.is_repeat):
+            await bodies.discard(stored)
+    return started
 
 
 async def receive(request: HttpRequest) -> ReceivedRequest:
     """Return the completion request of an HTTP request. Raises as `bodies.receive`."""
-    idempotency_key = _idempotency_key(request)
-    return ReceivedRequest(await bodies.receive(request), idempotency_key)
+    idempotency_key = idempotency_key_of(request)
+    body = await bodies.receive(request)
+    patience_s = inf if body.options.background else patience_of(request)
+    return ReceivedRequest(body, idempotency_key, patience_s)
 
 
-def _idempotency_key(request: HttpRequest) -> str:
+def patience_of(request: HttpRequest) -> float:
+    """Return how long a client waits for an answer. OpenAI's libraries say it; others are assumed to wait."""
+    for header in ("x-stainless-read-timeout", "x-stainless-timeout"):
+        with suppress(ValueError):
+            patience_s = float(request.headers.get(header, ""))
+            if 0 < patience_s < inf:
+                return min(patience_s, settings.API_WAIT_MAX_S)
+    return settings.API_WAIT_MAX_S
+
+
+def idempotency_key_of(request: HttpRequest) -> str:
+    """Return the Idempotency-Key of a request, empty if there is none. Raises ApiError."""
     key = request.headers.get("Idempotency-Key", "").strip()
     if len(key) > IDEMPOTENCY_KEY_MAX_CHARS:
         raise ApiError(
@@ -84,13 +159,21 @@ def _idempotency_key(request: HttpRequest) -> str:
     return key
 
 
-def _parameters(options: wire.CompletionOptions) -> dict[str, Any]:
+def parameters_of(options: wire.CompletionOptions) -> dict[str, Any]:
+    """Return the parameters that a model is sent, by their names in the API."""
     values = {name: getattr(options, name) for name in wire.PASSED_ON}
+    if not options.tools:
+        values["tools"] = values["tool_choice"] = values["parallel_tool_calls"] = None
+    if options.n == 1:
+        values["n"] = None
+    if not options.logprobs:
+        values["logprobs"] = values["top_logprobs"] = None
     values["max_tokens"] = options.max_tokens or options.max_completion_tokens
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _model(name: str, param: str) -> Model:
+def find_model(name: str, param: str) -> Model:
+    """Return the model with this name. Raises ApiError `model_not_found`."""
     model = Model.objects.find(name)
     if model is None:
         raise unknown_model(name, param)
@@ -98,7 +181,7 @@ def _model(name: str, param: str) -> Model:
 
 
 def _fallback(name: str, model: Model) -> Model:
-    found = _model(name, "fallbacks")
+    found = find_model(name, "fallbacks")
     if found.endpoint.confidentiality != model.endpoint.confidentiality:
         raise ApiError(
             "fallback_not_allowed",
@@ -110,6 +193,24 @@ def _fallback(name: str, model: Model) -> Model:
             param="fallbacks",
         )
     return found
+
+
+def _unknown_parameter(name: str, model: Model) -> ApiError:
+    return ApiError(
+        "unknown_parameter",
+        _("Unknown parameter “%(name)s”. The endpoint of “%(model)s” accepts only the documented ones.")
+        % {"name": name[:60], "model": model.name},
+        param=name[:60],
+    )
+
+
+def _no_tools(model: Model) -> ApiError:
+    return ApiError(
+        "unsupported_parameter",
+        _("The model “%(name)s” does not take tools. Choose another model, or remove “tools”.")
+        % {"name": model.name},
+        param="tools",
+    )
 
 
 def _webhook_endpoint(url: str | None) -> WebhookEndpoint | None:

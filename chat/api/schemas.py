@@ -33,7 +33,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_obfuscation: bool | None = None
 
 
-class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """All parameters of a completion request but its messages."""
 
     model: Annotated[str, Meta(min_length=1, max_length=300)]
@@ -60,6 +60,11 @@ class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     verbosity: Text | None = None
     service_tier: Text | None = None
     prompt_cache_key: Text | None = None
+    prompt_cache_retention: Text | None = None
+    prediction: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     top_k: Annotated[int, Meta(ge=-1, le=INT_MAX)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(ge=0, le=10)] | None = None
@@ -70,23 +75,21 @@ class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     metadata: dict[str, str] | None = None
     store: bool | None = None
 
-    # Accepted only with values that have no effect: an answer that uses them could not be recovered.
-    n: int | None = None
+    # Passed on; the answer is not recovered if it is interrupted.
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
-    tools: list[Any] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+    # Accepted only with values that have no effect.
     functions: list[Any] | None = None
     function_call: str | dict[str, Any] | None = None
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
-    prediction: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
 
 
-class CompletionRequest(CompletionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request for a completion. Unknown parameters are rejected."""
+class CompletionRequest(CompletionOptions, frozen=True, kw_only=True):
+    """A request for a completion. Other parameters are passed on, or as the endpoint says."""
 
     messages: Annotated[list[RequestMessage], Meta(min_length=1, max_length=10_000)]
 
@@ -95,43 +98,79 @@ PASSED_ON = (
     *("temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty"),
     *("logit_bias", "response_format", "reasoning_effort", "verbosity", "service_tier"),
     *("prompt_cache_key", "top_k", "min_p", "repetition_penalty"),
+    *("tools", "tool_choice", "parallel_tool_calls", "prompt_cache_retention", "prediction"),
+    *("n", "logprobs", "top_logprobs"),
 )
 # Parameter -> the values that have no effect.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
-    "prediction": (),
     "web_search_options": (),
+}
+# What to do instead, where it is not obvious.
+INSTEAD = {
+    "functions": "Use “tools”.",
+    "function_call": "Use “tool_choice”.",
 }
 
 
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    cached_tokens: int = 0
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int = 0
+
+
 class CompletionUsage(msgspec.Struct, frozen=True):
+    """Tokens. The details are there if the model's endpoint tells them."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails | msgspec.UnsetType = msgspec.UNSET
+    completion_tokens_details: CompletionTokensDetails | msgspec.UnsetType = msgspec.UNSET
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """What to run. `arguments` should be JSON; the model wrote it, so check it."""
+
+    name: str
+    arguments: str
+
+
+class MessageToolCall(msgspec.Struct, frozen=True):
+    """A function that the model wants the program to run. The result refers to its `id`."""
+
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer. `reasoning_content`: the reasoning text, if the model sends it."""
+    """The answer. `reasoning_content`: the reasoning text, if the model sends it.
+
+    `content`: null if there are only tool calls.
+    """
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     reasoning_content: str | None = None
     refusal: str | None = None
+    tool_calls: list[MessageToolCall] | msgspec.UnsetType = msgspec.UNSET
+    # Citations of web searches, which are not supported; some clients need the field.
+    annotations: list[dict[str, Any]] = []
 
 
 class Choice(msgspec.Struct, frozen=True):
+    """An answer. `logprobs`: as the model's endpoint sends them, if the request asks for them."""
+
     index: int
     message: AssistantMessage
     finish_reason: str
-    logprobs: None = None
+    logprobs: dict[str, Any] | None = None
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,17 +184,33 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     usage: CompletionUsage | None = None
 
 
+class ChunkFunction(msgspec.Struct, frozen=True, omit_defaults=True):
+    arguments: str
+    name: str | None = None
+
+
+class ChunkToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of the call `index`. The first one has id, type and name; `arguments` add up."""
+
+    index: int
+    function: ChunkFunction
+    id: str | None = None
+    type: str | None = None
+
+
 class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ChunkToolCall] | None = None
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):
     index: int
     delta: ChunkDelta
     finish_reason: str | None = None
-    logprobs: None = None
+    logprobs: dict[str, Any] | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,11 +224,25 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     usage: CompletionUsage | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class ModelCard(msgspec.Struct, frozen=True):
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a model takes, as far as is known."""
+
+    tools: bool
+    # Whether an interrupted answer can be continued where it ended.
+    continuation: bool
+    streaming: bool = True
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A model. `created`: when it was added here. `context_length`: in tokens; null: unknown."""
+
     id: str
     owned_by: str
     object: Literal["model"] = "model"
-    created: int = 0
+    created: int
+    context_length: int | None = None
+    max_output_tokens: int | None = None
+    capabilities: Capabilities
 
 
 class ModelList(msgspec.Struct, frozen=True):
@@ -213,4 +282,6 @@ class GenerationState(msgspec.Struct, frozen=True, kw_only=True):
     completion: Completion | None = None
 
 
+# Built while one thread imports this: two threads that use a struct first, at once, crash msgspec.
+msgspec.json.Decoder(CompletionRequest)
 encode = msgspec.json.Encoder().encode

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
+import msgspec
 from django.db.models import OuterRef, Subquery
 from django.utils.translation import gettext as _
 
@@ -17,6 +19,11 @@ def wire_id(generation_id: int) -> str:
     return Generation(pk=generation_id).wire_id
 
 
+def completion_id(generation_id: int) -> str:
+    """Return the id of a completion: as at OpenAI, and as valid as the id of its generation."""
+    return f"{Generation.COMPLETION_PREFIX}{generation_id}"
+
+
 def find(key: ApiKey, generation_id: int | None) -> Generation:
     """Return a generation of this key's user. Raises ApiError `not_found` if it is missing or foreign."""
     last = Attempt.objects.filter(generation=OuterRef("pk")).order_by("-number").values("model_name")[:1]
@@ -24,6 +31,14 @@ def find(key: ApiKey, generation_id: int | None) -> Generation:
     rows = rows.annotate(last_model_name=Subquery(last))
     found = rows.filter(pk=generation_id).first() if generation_id is not None else None
     if found is None:
+        raise not_found()
+    return found
+
+
+def find_readable(key: ApiKey, generation_id: int | None) -> Generation:
+    """Return a generation as `find` does, but none of a response with `"store": false`."""
+    found = find(key, generation_id)
+    if Generation.objects.filter(pk=found.pk, request__response__is_stored=False).exists():
         raise not_found()
     return found
 
@@ -44,21 +59,74 @@ def answered_by(generation: Generation) -> str:
 
 def usage(generation: Generation) -> wire.CompletionUsage | None:
     read, written = generation.input_tokens, generation.output_tokens
-    return None if read is None or written is None else wire.CompletionUsage(read, written, read + written)
+    if read is None or written is None:
+        return None
+    cached, reasoning = generation.cached_tokens, generation.reasoning_tokens
+    return wire.CompletionUsage(
+        read,
+        written,
+        read + written,
+        msgspec.UNSET if cached is None else wire.PromptTokensDetails(cached),
+        msgspec.UNSET if reasoning is None else wire.CompletionTokensDetails(reasoning),
+    )
 
 
 def completion(generation: Generation) -> wire.Completion | None:
     """Return the answer in OpenAI's format; None if it is not complete."""
     if generation.status != Generation.Status.COMPLETED:
         return None
-    message = generation.message
-    answer = wire.AssistantMessage(content=message.text, reasoning_content=message.thinking or None)
     return wire.Completion(
-        id=generation.wire_id,
+        id=completion_id(generation.pk),
         created=_unix(generation.created_at) or 0,
         model=answered_by(generation),
-        choices=[wire.Choice(0, answer, generation.finish_reason)],
+        choices=_choices(generation),
         usage=usage(generation),
+    )
+
+
+def _choices(generation: Generation) -> list[wire.Choice]:
+    message = generation.message
+    if message.choices is None:
+        calls = msgspec.convert(message.tool_calls or [], list[events.WholeToolCall])
+        text = message.text
+        refusal = text if message.is_refusal else ""
+        answer = _assistant_message("" if refusal else text, message.thinking, refusal, calls)
+        return [wire.Choice(0, answer, generation.finish_reason)]
+    choices = msgspec.convert(message.choices, list[events.WholeChoice])
+    return [
+        wire.Choice(
+            each.index,
+            _assistant_message(each.text, each.thinking, each.refusal, each.tool_calls),
+            each.finish_reason or generation.finish_reason,
+            each.logprobs,
+        )
+        for each in choices
+    ]
+
+
+def _assistant_message(
+    text: str, thinking: str, refusal: str, calls: list[events.WholeToolCall]
+) -> wire.AssistantMessage:
+    tool_calls = [
+        wire.MessageToolCall(call.id, wire.FunctionCall(call.name, call.arguments)) for call in calls
+    ]
+    return wire.AssistantMessage(
+        content=None if not text and (refusal or calls) else text,
+        refusal=refusal or None,
+        reasoning_content=thinking or None,
+        tool_calls=tool_calls or msgspec.UNSET,
+    )
+
+
+def choice_piece(stored: dict[str, Any]) -> events.ChoicePiece:
+    """Return a stored choice as one piece, for a stream of an answer whose log is gone."""
+    whole = msgspec.convert(stored, events.WholeChoice)
+    calls = [
+        events.ToolCall(index, call.id, call.name, call.arguments)
+        for index, call in enumerate(whole.tool_calls)
+    ]
+    return events.ChoicePiece(
+        whole.index, whole.text, whole.thinking, whole.refusal, calls, whole.logprobs, whole.finish_reason
     )
 
 

@@ -123,11 +123,12 @@ class EventFormat(Protocol):
 class EventStream:
     """The body of a `text/event-stream` response. Errors end it with an error event; none is raised."""
 
-    def __init__(self, follower: Follower, event_format: EventFormat) -> None:
+    def __init__(self, follower: Follower, event_format: EventFormat, *, opening: bytes = b"") -> None:
+        """`opening`: events that are sent before any row."""
         self._follower = follower
         self._format = event_format
         self._rows = follower.rows()
-        self._first = b""
+        self._first = opening
         self.close = follower.close
 
     async def start(self, timeout_s: float) -> None:

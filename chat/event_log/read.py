@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from channels.db import database_sync_to_async
 from django.db.models import Max
 from django.db.models.functions import Length
@@ -22,11 +23,15 @@ READ_CHARS = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReplayedText:
-    """Text and thinking of a running generation up to `seq`."""
+    """Text, thinking and tool calls of a running generation up to `seq`."""
 
     seq: int = 0
     text: str = ""
     thinking: str = ""
+    tool_calls: Sequence[events.WholeToolCall] = ()
+    is_refusal: bool = False
+    # Of a request with `n` above 1 or `logprobs`.
+    choices: Sequence[events.ChoicePiece] = ()
 
 
 def replay(generation_id: int, *, prefix: str = "") -> ReplayedText:
@@ -41,19 +46,28 @@ async def areplay(generation_id: int, *, prefix: str = "") -> ReplayedText:
 
 
 def fold(rows: Iterable[LogRow], prefix: str = "") -> ReplayedText:
-    """Return the text that a reader of these rows sees."""
+    """Return the text and the tool calls that a reader of these rows sees."""
     seq = 0
     text, thinking = [prefix], [""]
+    calls: list[events.ToolCall] = []
+    choices: list[events.ChoicePiece] = []
+    is_refusal = False
     for row in rows:
         seq = row.seq
         event = events.decode(row.payload)
         if isinstance(event, events.Delta):
             text.append(event.text)
+            is_refusal = is_refusal or event.is_refusal
         elif isinstance(event, events.Thinking):
             thinking.append(event.text)
+        elif isinstance(event, events.ToolCall):
+            calls.append(event)
+        elif isinstance(event, events.Choices):
+            choices += event.pieces
         elif isinstance(event, events.Restarted):
-            text, thinking = [prefix], [""]
-    return ReplayedText(seq, "".join(text), "".join(thinking))
+            text, thinking, calls, is_refusal = [prefix], [""], [], False
+    whole_calls = tuple(events.whole_tool_calls(calls))
+    return ReplayedText(seq, "".join(text), "".join(thinking), whole_calls, is_refusal, tuple(choices))
 
 
 def rows_after(generation_id: int, seq: int) -> list[LogRow]:
@@ -80,13 +94,33 @@ def snapshot_after(generation_id: int, seq: int) -> tuple[LogRow | None, bool]:
     generation = (
         Generation.objects.filter(pk=generation_id)
         .values_list(
-            "status", "message__text", "message__thinking", "finish_reason", "error_code", "error_message"
+            "status",
+            "message__text",
+            "message__thinking",
+            "finish_reason",
+            "error_code",
+            "error_message",
+            "message__tool_calls",
+            "message__is_refusal",
         )
         .first()
     )
     if generation is None:  # deleted in between
         return None, False
-    return LogRow(seq + 1, events.encode(events.Snapshot(*generation))), True
+    status, text, thinking, finish_reason, code, message, calls, is_refusal = generation
+    tool_calls = msgspec.convert(calls or [], list[events.WholeToolCall])
+    snapshot = events.Snapshot(status, text, thinking, finish_reason, code, message, tool_calls, is_refusal)
+    return LogRow(seq + 1, events.encode(snapshot)), True
+
+
+def last_restart(generation_id: int) -> int:
+    """Return the seq of the last restart that made void what was shown before it; 0 if there is none."""
+    restarts = LoggedEvent.objects.filter(
+        generation_id=generation_id, payload__startswith='{"type":"restarted"'
+    )
+    # Its text returns as reasoning.
+    kept = events.encode(events.Restarted(events.BECAME_REASONING)).decode()
+    return restarts.exclude(payload=kept).aggregate(last=Max("seq"))["last"] or 0
 
 
 def prune(generation_id: int, rows: int | None = None) -> int:

@@ -1,8 +1,8 @@
 """The writer: one thread that commits whatever must be fast: deltas, questions, claims and ends.
 
 It is self-clocking: it takes everything that is pending for all generations, commits it in one
-transaction, publishes the rows, and looks again. An idle system commits at once; a busy one forms larger
-groups by itself, a few milliseconds apart. `commit.py` has the transaction itself.
+transaction, publishes the rows, and looks again. An idle system commits at once; the longer a commit takes,
+the larger is the group that forms meanwhile. `commit.py` has the transaction itself.
 
 `run` and `arun` execute any operation in the writer's next transaction. It need not concern a log.
 """
@@ -29,9 +29,11 @@ logger = logging.getLogger(__name__)
 
 # A question takes a millisecond or two; with this many per group, deltas wait for at most about 25 ms.
 OPERATIONS_PER_GROUP = 16
-# A group costs a transaction and two thread switches whatever it holds, and screens show at most sixty
-# frames a second: a group of deltas alone starts at the earliest this long after the previous group.
-GROUP_EVERY_S = 0.016
+# A group costs a transaction and two thread switches whatever it holds. So groups of deltas alone take only a
+# share of the time: one starts at the earliest this many times the length of the previous one after that
+# one has started, and not later than the next frame of a screen.
+GROUP_EVERY_TIMES = 7
+GROUP_EVERY_MAX_S = 0.016
 # A run that is this far ahead of the disk waits for it.
 BACKLOG_MAX_CHARS = 256 * 1024
 # A commit that takes longer than this is reported by `problem`.
@@ -127,7 +129,7 @@ class ThreadWriter(Writer):
         self._operations: list[WriteItem] = []
         self._is_closing = False
         self._busy_since: float | None = None
-        self._group_started_s = 0.0
+        self._next_deltas_at_s = 0.0
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._thread.start()
 
@@ -136,6 +138,8 @@ class ThreadWriter(Writer):
             raise lease.failure
         if isinstance(event, events.Delta | events.Thinking):
             lease.pending_chars += len(event.text)
+        elif isinstance(event, events.ToolCall):
+            lease.pending_chars += len(event.arguments)
         self._put(self._deltas, WriteItem(lease=lease, event=event))
 
     def submit(self, operation: Callable[[], Any], *, user_id: int | None = None) -> Future[Any]:
@@ -183,12 +187,11 @@ class ThreadWriter(Writer):
         """Wait for work. Return all deltas, then some operations; None at the end."""
         with self._condition:
             self._condition.wait_for(lambda: self._deltas or self._operations or self._is_closing)
-            rest_s = self._group_started_s + GROUP_EVERY_S - time.monotonic()
+            rest_s = self._next_deltas_at_s - time.monotonic()
             if rest_s > 0:
                 self._condition.wait_for(lambda: self._operations or self._is_closing, rest_s)
             if not (self._deltas or self._operations):
                 return None
-            self._group_started_s = time.monotonic()
             items = self._deltas + self._operations[:OPERATIONS_PER_GROUP]
             # The lists stay the same objects: `_put` received one of them before it had the lock.
             self._deltas.clear()
@@ -198,10 +201,12 @@ class ThreadWriter(Writer):
 
     def _loop(self) -> None:
         while (items := self._take()) is not None:
-            self._busy_since = time.monotonic()
+            started_s = self._busy_since = time.monotonic()
             self._write(items)
             del items  # before the wait for more: an item may hold a whole answer
             self._busy_since = None
+            length_s = time.monotonic() - started_s
+            self._next_deltas_at_s = started_s + min(GROUP_EVERY_TIMES * length_s, GROUP_EVERY_MAX_S)
         connection.close()
 
     def _write(self, items: list[WriteItem]) -> None:

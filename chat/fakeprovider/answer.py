@@ -4,14 +4,15 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
-from chat.fakeprovider import sample_text
+from chat.fakeprovider import capable, choices, sample_text
 from chat.fakeprovider.behaviours import Behaviour
 from chat.fakeprovider.chat_request import ChatRequest
 
+REASONING_DELTAS = 5
 _NOISE_EVERY = 3  # noise: null content, empty choices, comments
 _ODD_CHARACTERS_EVERY = 10
 _ODD_USAGE = {
@@ -36,6 +37,8 @@ class ScriptedAnswer:
     parts: list[tuple[str, str]]
     finish: str
     prefill_matched: bool | None = None
+    # The parts of the choices after the first one.
+    further: list[list[tuple[str, str]]] = field(default_factory=list)
     created: int = field(default_factory=lambda: int(time.time()))
 
     def text_of(self, deltas: int, *keys: str) -> str:
@@ -45,15 +48,24 @@ class ScriptedAnswer:
             "".join(piece for key, piece in self.parts[:deltas] if key in wanted)
         )
 
-    def usage(self, deltas: int) -> dict[str, int]:
+    def usage(self, deltas: int) -> dict[str, Any]:
         prompt = self.request.prompt_words
-        return {"prompt_tokens": prompt, "completion_tokens": deltas, "total_tokens": prompt + deltas}
+        usage = {"prompt_tokens": prompt, "completion_tokens": deltas, "total_tokens": prompt + deltas}
+        if not self.behaviour.capable:
+            return usage
+        reasoning = sum(key == "reasoning" for key, _piece in self.parts[:deltas])
+        return usage | {
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": reasoning},
+        }
 
 
 def full_text(behaviour: Behaviour, request: ChatRequest, attempt: int) -> str:
     """Return the whole text of the answer, including a beginning that the request prefills."""
     if behaviour.text is not None:
         return behaviour.text
+    if behaviour.capable and (text := capable.text_for(request)) is not None:
+        return text
     if behaviour.echo:
         return request.plain_question
     seed = sample_text.seed_of(request.plain_question) if behaviour.seed is None else behaviour.seed
@@ -63,6 +75,7 @@ def full_text(behaviour: Behaviour, request: ChatRequest, attempt: int) -> str:
 
 def prepare(id: str, behaviour: Behaviour, request: ChatRequest, attempt: int) -> ScriptedAnswer:
     """Return the answer to `request`, without the beginning that its prefill already contains."""
+    behaviour = _as_asked(behaviour, request)
     text = full_text(behaviour, request, attempt)
     prefill = request.prefill
     is_echoed = behaviour.prefill == "echo" or (behaviour.prefill == "llama" and not request.is_streamed)
@@ -73,18 +86,54 @@ def prepare(id: str, behaviour: Behaviour, request: ChatRequest, attempt: int) -
     rest = text[len(prefill) :] if matched and prefill else text
     if is_used and is_echoed and prefill:
         rest = prefill + rest
-    parts = _parts(behaviour, rest)
-    finish = behaviour.finish or ("tool_calls" if behaviour.tool_calls else "stop")
+    calls = _calls(behaviour, request, id)
+    parts = _parts(behaviour, rest, calls)
+    finish = behaviour.finish or ("tool_calls" if calls else "stop")
     if request.max_deltas and request.max_deltas < len(parts):
         parts, finish = parts[: request.max_deltas], "length"
-    return ScriptedAnswer(id, request.model, behaviour, request, text, parts, finish, matched)
+    further = [
+        _parts(behaviour, _further_text(text, index), []) if not calls else parts
+        for index in range(1, choices.count_in(request))
+    ]
+    return ScriptedAnswer(id, request.model, behaviour, request, text, parts, finish, matched, further)
 
 
-def _parts(behaviour: Behaviour, text: str) -> list[tuple[str, str]]:
+def _further_text(text: str, index: int) -> str:
+    """Return the text of another choice, which differs from that of the first."""
+    return f"({index}) {text}"
+
+
+def _as_asked(behaviour: Behaviour, request: ChatRequest) -> Behaviour:
+    """Return the behaviour with what a capable model does: reason if asked to, stream even a short text."""
+    if not behaviour.capable:
+        return behaviour
+    effort = request.body.get("reasoning_effort")
+    reasoning = REASONING_DELTAS if effort not in (None, "none") else 0
+    return replace(behaviour, reasoning=behaviour.reasoning or reasoning, chars=min(behaviour.chars, 2))
+
+
+def _calls(behaviour: Behaviour, request: ChatRequest, id: str) -> list[tuple[str, str]]:
+    """Return the pieces of the calls of an answer."""
+    if behaviour.capable:
+        uses = capable.calls_for(request)
+        # Unlike the fixed ids below they differ between answers: a program's history has those of several.
+        ids = [f"call_{id.rpartition('_')[2]}_{number}" for number in range(len(uses))]
+    else:
+        uses = [
+            capable.ToolUse("forecast", json.dumps({"city": "Zürich", "days": number + 1}))
+            for number in range(behaviour.tool_calls)
+        ]
+        ids = [f"call_{number}" for number in range(len(uses))]
+    return [part for number, use in enumerate(uses) for part in _tool_call(number, ids[number], use)]
+
+
+def _parts(behaviour: Behaviour, text: str, calls: list[tuple[str, str]]) -> list[tuple[str, str]]:
     reasoning = sample_text.write(sample_text.seed_of("thoughts"), behaviour.reasoning * behaviour.chars)
     parts = [("reasoning", piece) for piece in _pieces(behaviour, reasoning)]
-    if behaviour.tool_calls:
-        return parts + [part for n in range(behaviour.tool_calls) for part in _tool_call(n)]
+    if calls:
+        if behaviour.text_first:
+            parts += [("content", piece) for piece in _pieces(behaviour, text)]
+        return parts + calls
     if behaviour.role_only:
         return parts
     key = "refusal" if behaviour.refusal else "content"
@@ -116,13 +165,12 @@ def _with_odd_characters(behaviour: Behaviour, pieces: list[str]) -> list[str]:
     return [piece + odd if n % _ODD_CHARACTERS_EVERY == 0 else piece for n, piece in enumerate(pieces)]
 
 
-def _tool_call(number: int) -> list[tuple[str, str]]:
-    arguments = json.dumps({"city": "Zürich", "days": number + 1})
-    begin = {"index": number, "id": f"call_{number}", "type": "function"}
-    calls: list[dict[str, Any]] = [begin | {"function": {"name": "forecast", "arguments": ""}}]
+def _tool_call(number: int, id: str, use: capable.ToolUse) -> list[tuple[str, str]]:
+    begin = {"index": number, "id": id, "type": "function"}
+    calls: list[dict[str, Any]] = [begin | {"function": {"name": use.name, "arguments": ""}}]
     calls += [
-        {"index": number, "function": {"arguments": arguments[n : n + 8]}}
-        for n in range(0, len(arguments), 8)
+        {"index": number, "function": {"arguments": use.arguments[n : n + 8]}}
+        for n in range(0, len(use.arguments), 8)
     ]
     return [("tool_calls", json.dumps([call])) for call in calls]
 
@@ -153,9 +201,14 @@ class EventEncoder:
         yield mark + self._choice('{"role":"assistant","content":""}'), 0
         behaviour = self._behaviour
         noise = self._noise() if behaviour.comments or behaviour.null_content or behaviour.no_choices else b""
+        if choices.are_special(self._answer.request):
+            yield from self._pieces_of_choices()
+            return
         around = {key: self._around(key) for key in ("content", "refusal", "reasoning", "tool_calls")}
         for number, (key, piece) in enumerate(self._answer.parts):
             encode = str if key == "tool_calls" else self._dumps
+            if behaviour.stamp:
+                piece = f"{time.monotonic():.6f} "
             try:
                 event = _fill(around[key], encode(piece))
             except UnicodeEncodeError:
@@ -163,6 +216,18 @@ class EventEncoder:
                 event = _fill(around[key], encode_basestring_ascii(piece))
             yield (noise + event if number % _NOISE_EVERY == 0 else event), 1
         yield self._ending(), 0
+
+    def _pieces_of_choices(self) -> Iterator[tuple[bytes, int]]:
+        answer = self._answer
+        for place in choices.interleaved([answer.parts, *answer.further]):
+            pieces = [choices.piece_of(index, part, answer.request) for index, part in place]
+            events = (self.data(f'{self._head}, "choices":[{json.dumps(piece)}]}}') for piece in pieces)
+            yield b"".join(events), int(place[0][0] == 0)
+        ends = b""
+        for index in range(1, len(answer.further) + 1):
+            end = {"index": index, "delta": {}, "logprobs": None, "finish_reason": answer.finish}
+            ends += self.data(f'{self._head}, "choices":[{json.dumps(end)}]}}')
+        yield ends + self._ending(), 0
 
     def _around(self, key: str) -> tuple[str, str, str]:
         """Return the bytes before, between and after a delta's encoded text, the same for all deltas."""
@@ -202,6 +267,12 @@ class EventEncoder:
             + (self.data(f'{self._head}, "choices":[]}}') if behaviour.no_choices else b"")
         )
 
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """The token counts that the end of the answer has; None: none, or of an odd type."""
+        is_sent = self._usage in ("always", "inline")
+        return self._answer.usage(len(self._answer.parts)) if is_sent else None
+
     def _ending(self) -> bytes:
         answer, behaviour = self._answer, self._behaviour
         usage = json.dumps(answer.usage(len(answer.parts)))
@@ -235,13 +306,16 @@ def document(answer: ScriptedAnswer) -> bytes:
         message |= dict.fromkeys(_reasoning_names(behaviour), reasoning)
     if behaviour.refusal:
         message["refusal"] = answer.text_of(count, "refusal")
-    if behaviour.tool_calls:
-        message["tool_calls"] = _joined_calls(answer)
+    if calls := _joined_calls(answer):
+        message["tool_calls"] = calls
     finish = None if answer.finish == "none" else answer.finish
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    listed = [choices.whole(0, message, answer.parts, finish, answer.request)]
+    for index, parts in enumerate(answer.further, 1):
+        other = {"role": "assistant", "content": "".join(piece for key, piece in parts if key == "content")}
+        listed.append(choices.whole(index, other, parts, finish, answer.request))
     head = {"id": answer.id, "object": "chat.completion", "created": answer.created, "model": answer.model}
     usage = {} if behaviour.usage == "never" else {"usage": answer.usage(count)}
-    return json.dumps(head | {"choices": [choice]} | usage).encode()
+    return json.dumps(head | {"choices": listed} | usage).encode()
 
 
 def _joined_calls(answer: ScriptedAnswer) -> list[dict[str, Any]]:

@@ -11,11 +11,16 @@ from typing import Any
 
 from chat.fakeprovider import error_bodies
 from chat.fakeprovider.answer import ScriptedAnswer, document
+from chat.fakeprovider.behaviours import Behaviour
 from chat.fakeprovider.connection import ProviderRequest
 
 _NEXT = {"validating": "in_progress", "in_progress": "completed", "cancelling": "cancelled"}
 
-_EXPIRED = {"error": {"code": "batch_expired", "message": "This request could not be executed in time."}}
+_ERRORS = {
+    "expired": {"code": "batch_expired", "message": "This request could not be executed in time."},
+    "cancelled": {"code": "batch_cancelled", "message": "This request was not executed."},
+    "failed": {"code": "server_error", "message": "failed as requested"},
+}
 
 
 class Batches:
@@ -102,10 +107,17 @@ class Batches:
         is_last_step = batch["status"] == "in_progress"
         batch["status"] = _NEXT.get(batch["status"], batch["status"])
         if is_last_step:
-            end = batch["metadata"].get("end") if isinstance(batch["metadata"], dict) else None
-            batch["status"] = end if end in ("failed", "expired") else "completed"
+            batch["status"] = self._end_of(batch)
             self._finish(batch)
         return batch
+
+    def _end_of(self, batch: dict[str, Any]) -> str:
+        end = batch["metadata"].get("end") if isinstance(batch["metadata"], dict) else None
+        lines = map(_line, self._contents[batch["input_file_id"]].splitlines())
+        of_lines = (_behaviour_of(self._complete(line.get("body"))[1]).batch_end for line in lines)
+        return next(
+            (each for each in (end, *of_lines) if each in ("failed", "expired", "cancelled")), "completed"
+        )
 
     def _finish(self, batch: dict[str, Any]) -> None:
         if batch["status"] == "failed":
@@ -125,12 +137,14 @@ class Batches:
         lines = self._contents[batch["input_file_id"]].splitlines()
         for number, raw in enumerate(lines):
             line = _line(raw)
-            if batch["status"] == "expired" and number >= len(lines) / 2:
-                failed.append(
-                    json.dumps({"custom_id": line.get("custom_id"), "response": None} | _EXPIRED) + "\n"
-                )
-                continue
             status, answer = self._complete(line.get("body"))
+            word = _behaviour_of(answer).batch_line
+            if batch["status"] in ("expired", "cancelled") and number >= len(lines) / 2:
+                word = batch["status"]
+            if word in _ERRORS:
+                row = {"custom_id": line.get("custom_id"), "response": None, "error": _ERRORS[word]}
+                failed.append(json.dumps(row) + "\n")
+                continue
             body = json.loads(document(answer)) if isinstance(answer, ScriptedAnswer) else answer
             response = {"status_code": status, "request_id": f"req_batch_{number}", "body": body}
             row = {
@@ -139,7 +153,8 @@ class Batches:
                 "response": response,
                 "error": None,
             }
-            (done if status == 200 else failed).append(json.dumps(row) + "\n")
+            copies = {"missing": 0, "doubled": 2}.get(word, 1)
+            (done if status == 200 else failed).extend([json.dumps(row) + "\n"] * copies)
         batch["output_file_id"] = self._keep("output.jsonl", "".join(done).encode(), "batch_output")["id"]
         if failed:
             batch["error_file_id"] = self._keep("errors.jsonl", "".join(failed).encode(), "batch_output")[
@@ -147,6 +162,10 @@ class Batches:
             ]
         batch[f"{batch['status']}_at"] = int(time.time())
         batch["request_counts"] |= {"completed": len(done), "failed": len(failed)}
+
+
+def _behaviour_of(answer: object) -> Behaviour:
+    return answer.behaviour if isinstance(answer, ScriptedAnswer) else Behaviour()
 
 
 def _line(raw: bytes) -> dict[str, Any]:

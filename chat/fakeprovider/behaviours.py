@@ -5,9 +5,11 @@ detail `after` and the option `rate`. `--list`, `docs/rehearse.md` and every "un
 generated from these fields, so a new word is added in one place.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from chat.fakeprovider.provider_errors import PROVIDER_ERRORS
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Fault:
         None, "how long a stall lasts; without it: until the client disconnects", "SECONDS"
     )
     gate: str = ""
+    provider_error: str = ""
     status: int = 500
     code: str = _word(
         "", "the error's code, such as `insufficient_quota`; digits are sent as a number", "WORD"
@@ -77,6 +80,7 @@ class Behaviour:
         None, "the exact answer; takes the rest of the directive, understands \\n and \\uXXXX", "TEXT"
     )
     echo: bool = _word(False, "answer with the question itself, directives removed")
+    stamp: bool = _word(False, "each delta is the time at which it is sent (monotonic clock, seconds)")
     seed: int | None = _word(None, "another text; without it the question determines the text", "N")
     vary: bool = _word(False, "another text on every attempt, as real models do")
     headers_s: float = _word(0.0, "wait before the headers", "SECONDS")
@@ -107,6 +111,10 @@ class Behaviour:
     )
     refusal: bool = _word(False, "the text is sent as a refusal, not as content")
     tool_calls: int = _word(0, "N tool calls instead of text", "N")
+    capable: bool = _word(
+        False, "call the tools that are offered, write JSON that fits a schema, reason if asked to"
+    )
+    text_first: bool = _word(False, "with tool_calls: the text comes before the calls")
     nul: bool = _word(False, "a NUL character in every tenth delta")
     lone: bool = _word(False, "half a surrogate pair in every tenth delta")
     role_only: bool = _word(False, "role, content null and empty, finish: no text at all")
@@ -136,12 +144,23 @@ class Behaviour:
         "prefix: only if the request has that server's flag), repeated first, rejected with 400, or ignored",
         choices="plain llama vllm prefix echo reject ignore",
     )
+    batch_line: str = _word(
+        "",
+        "in a batch: the line fails, expires, has two results, or none",
+        choices="failed expired doubled missing",
+    )
+    batch_end: str = _word(
+        "",
+        "how the batch with this line ends: it is refused as a whole, or half of it is run",
+        choices="failed expired cancelled",
+    )
     faults: tuple[Fault, ...] = ()
 
 
 # Faults before the answer, and faults during it.
 BEFORE = {
     "status": "this status and an error instead of an answer (see code, type, body, retry_after …)",
+    "provider_error": "an error as a provider sends it, such as `groq.rate` (see provider_errors.py)",
     "silent": "accept the connection, read the request, never answer (for_s: then close)",
     "reset_early": "reset the TCP connection before any header",
     "close_early": "close the connection before any header",
@@ -182,9 +201,9 @@ def _keywords(of: type[Any]) -> dict[str, Keyword]:
 
 
 OPTIONS = _keywords(Behaviour)
-DETAILS = {name: word for name, word in _keywords(Fault).items() if name not in ("status", "gate")}
+DETAILS = _keywords(Fault)
 WHEN = _keywords(Condition)
-_FAULT_VALUES = {"status": "N", "hold": "NAME"}
+_FAULT_VALUES = {"status": "N", "provider_error": "NAME", "hold": "NAME"}
 FAULTS = {name: Keyword(name, _FAULT_VALUES.get(name, ""), text) for name, text in (BEFORE | DURING).items()}
 NAMED = {
     name: Keyword(name, "", f"{text}: `{directive}`" if directive else text)
@@ -233,7 +252,12 @@ LARGEST = 100_000_000
 # `after=end`: beyond any answer's length, so that it sorts last.
 AT_END = 1 << 60
 _VALUE_READERS = {"N": _count, "SECONDS": _amount, "0..1": _amount}
-_READERS: dict[str, Callable[[str], object]] = {"after": _position, "rate": _amount, "status": _status}
+_READERS: dict[str, Callable[[str], object]] = {
+    "after": _position,
+    "rate": _amount,
+    "status": _status,
+    "provider_error": lambda value: _one_of(value, PROVIDER_ERRORS),
+}
 
 
 def reader(name: str) -> Callable[[str], object]:
@@ -246,7 +270,7 @@ def reader(name: str) -> Callable[[str], object]:
     return _VALUE_READERS.get(word.value, str)
 
 
-def _one_of(value: str, choices: list[str]) -> str:
+def _one_of(value: str, choices: Collection[str]) -> str:
     if value not in choices:
         raise ValueError(value)
     return value
@@ -265,9 +289,8 @@ def describe(behaviour: Behaviour) -> str:
             for name in DETAILS
             if getattr(fault, name) != getattr(Fault, name)
         ]
-        words.append(
-            " ".join([f"{fault.kind}={fault.status}" if fault.kind == "status" else fault.kind, *details])
-        )
+        value = {"status": fault.status, "provider_error": fault.provider_error}.get(fault.kind)
+        words.append(" ".join([fault.kind if value is None else f"{fault.kind}={value}", *details]))
     return "; ".join(words)
 
 

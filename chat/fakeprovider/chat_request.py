@@ -1,6 +1,6 @@
 """Parse a chat completion request: its question, prefill and options."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chat.fakeprovider import directives
@@ -26,6 +26,8 @@ class ChatRequest:
     prefill_form: str
     # The fields of the body; and `system` and `image`, if the messages have them.
     fields: frozenset[str] = frozenset()
+    # All of it.
+    body: dict[str, Any] = field(default_factory=dict)
 
     @property
     def plain_question(self) -> str:
@@ -55,6 +57,7 @@ def parse(body: Any) -> ChatRequest:
         prefill=turns[-1][1] if is_prefilled else None,
         prefill_form=_prefill_form(body, messages[-1]) if is_prefilled else "",
         fields=frozenset(body) | {role for role, _ in turns if role == "system"} | _images_in(messages),
+        body=body,
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 256 * 1024 * 1024
+_TLS_HANDSHAKE = b"\x16"
 # Above this, the server waits until the client has read more.
 _HIGH_WATER_BYTES = 1024 * 1024
 _REASONS = {529: "Overloaded"} | {status.value: status.phrase for status in HTTPStatus}
@@ -70,11 +72,14 @@ class _WatchingProtocol(asyncio.StreamReaderProtocol):
 
 
 async def listen(
-    serve: "Callable[[HttpConnection], Coroutine[Any, Any, None]]", host: str, port: int
+    serve: "Callable[[HttpConnection], Coroutine[Any, Any, None]]",
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
 ) -> asyncio.Server:
     """Accept connections and run `serve` for each."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: _WatchingProtocol(serve), host, port, backlog=1024)
+    return await loop.create_server(lambda: _WatchingProtocol(serve), host, port, backlog=1024, ssl=tls)
 
 
 class HttpConnection:
@@ -97,7 +102,10 @@ class HttpConnection:
     async def read(self) -> ProviderRequest | None:
         """Return the next request, or None after the client's last one. Raises MalformedRequest."""
         try:
-            head = await self._reader.readuntil(b"\r\n\r\n")
+            first = await self._reader.readexactly(1)
+            if first == _TLS_HANDSHAKE:
+                raise MalformedRequest("this port does not speak TLS")
+            head = first + await self._reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         except asyncio.LimitOverrunError as exc:

@@ -28,6 +28,7 @@ class ControlApi:
             ("POST", "/control/script"): self._add,
             ("DELETE", "/control/script"): lambda request: self._clear_schedule(),
             ("GET", "/control/requests"): lambda request: self._records(),
+            ("GET", "/control/body"): self._body,
             ("DELETE", "/control/requests"): lambda request: self._clear_requests(),
             ("POST", "/control/release"): self._release,
             ("POST", "/control/text"): self._text,
@@ -66,6 +67,14 @@ class ControlApi:
             # A list of models costs nothing, and is read at any time.
             "requests": [record.as_json() for record in self._journal.records if record.path != MODELS],
         }
+
+    def _body(self, request: ProviderRequest) -> dict[str, Any]:
+        """Return the body of the request with the `id` of the query string; without one, of the last one."""
+        wanted = request.query.get("id")
+        bodies = {record.id: record.body for record in self._journal.records if record.body is not None}
+        if not bodies or (wanted is not None and wanted not in bodies):
+            raise UnknownDirective("no request with this id has a body")
+        return {"body": bodies[wanted] if wanted is not None else list(bodies.values())[-1]}
 
     def _clear_requests(self) -> dict[str, Any]:
         self._journal.clear()

@@ -165,7 +165,7 @@ def _fault(kinds: list[str], values: dict[str, object]) -> Fault | None:
             )
         return None
     kind = kinds[0]
-    if kind in ("status", "hold"):
+    if kind in ("status", "hold", "provider_error"):
         details["gate" if kind == "hold" else kind] = values[kind] or kind
     return Fault(kind, **details)  # type: ignore[arg-type]
 

@@ -50,7 +50,14 @@ def body_of(fault: Fault) -> tuple[str, bytes]:
         return "text/html", HTML.format(title=fault.status).encode()
     if fault.body == "empty":
         return "text/plain", b""
-    return "application/json", json.dumps(error_of(fault)).encode()
+    return encoded(error_of(fault))
+
+
+def encoded(document: Any) -> tuple[str, bytes]:
+    """Return the content type and body of a JSON document, or of a text; None is an empty body."""
+    if isinstance(document, dict | list):
+        return "application/json", json.dumps(document).encode()
+    return "text/html" if "<" in (document or "") else "text/plain", (document or "").encode()
 
 
 def context_exceeded(style: str, limit: int, words: int) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class RequestRecord:
     status: int | None = None
     deltas: int = 0
     sent_bytes: int = 0
+    # The token counts that were sent.
+    usage: dict[str, Any] | None = None
     # running, held (at `gate`), stalled or ended.
     state: str = "running"
     gate: str = ""
@@ -77,7 +79,13 @@ class RequestRecord:
     def as_json(self) -> dict[str, Any]:
         hidden = ("answer", "body", "final_texts")
         shown = {name: value for name, value in vars(self).items() if name not in hidden}
-        more = {"text": self.text, "thinking": self.thinking, "client_left": self.client_left}
+        fields = sorted(self.body) if isinstance(self.body, dict) else []
+        more: dict[str, Any] = {
+            "fields": fields,
+            "text": self.text,
+            "thinking": self.thinking,
+            "client_left": self.client_left,
+        }
         return shown | more
 
 

@@ -11,6 +11,7 @@ from chat.fakeprovider.answer import EventEncoder, ScriptedAnswer, document
 from chat.fakeprovider.behaviours import AT_END, BEFORE, Behaviour, Fault
 from chat.fakeprovider.connection import HttpConnection
 from chat.fakeprovider.journal import Journal, RequestRecord
+from chat.fakeprovider.provider_errors import PROVIDER_ERRORS
 from chat.fakeprovider.schedule import Gates
 from chat.fakeprovider.timer import SharedTimer
 
@@ -61,6 +62,10 @@ class Responder:
             case "status":
                 kind, body = error_bodies.body_of(fault)
                 self._respond(fault.status, {"content-type": kind} | error_bodies.headers_of(fault), body)
+            case "provider_error":
+                error = PROVIDER_ERRORS[fault.provider_error]
+                kind, body = error_bodies.encoded(error.body)
+                self._respond(error.status, {"content-type": kind}, body)
             case "empty":
                 self._respond(200, {"content-type": "text/event-stream"}, b"")
             case "html":
@@ -98,6 +103,7 @@ class Responder:
             if await self._cause(fault, encoder):
                 return fault.kind
         await self._send_until(events, AT_END)
+        self._record.usage = encoder.usage
         self._connection.end()
         if self._behaviour.close_delimited:
             self._connection.close()

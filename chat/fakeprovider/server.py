@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
-from chat.fakeprovider import chat_request, directives, error_bodies
+from chat.fakeprovider import chat_request, directives, embeddings, error_bodies
 from chat.fakeprovider.answer import full_text, prepare
 from chat.fakeprovider.batches import Batches
 from chat.fakeprovider.behaviours import PRESETS, Behaviour, describe
@@ -33,6 +34,7 @@ MODELS = (
     "fake-context-200",
 )
 LISTED_CONTEXT_TOKENS = 8192
+EMBEDDINGS = "/v1/embeddings"
 
 
 class RequestRejected(Exception):
@@ -44,17 +46,33 @@ class RequestRejected(Exception):
         self.document = error_bodies.error(status, message, code=code)
 
 
+def _tls_context(path: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
 class FakeProvider:
     """A context manager that serves until it is left: `async with FakeProvider() as provider: …`.
 
     `rate` is the default speed of answers (0: as fast as possible). With a `key`, requests without it
-    get 401. Its methods must be called in its event loop; other threads use ThreadedProvider.
+    get 401. With `tls`, a PEM file with a certificate and its private key, it speaks https.
+    Its methods must be called in its event loop; other threads use ThreadedProvider.
+    Raises OSError (ssl.SSLError among them) for a file that is no such certificate.
     """
 
     def __init__(
-        self, *, host: str = "127.0.0.1", port: int = 0, rate: float = 0, key: str = "", seed: int = 0
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        rate: float = 0,
+        key: str = "",
+        seed: int = 0,
+        tls: str = "",
     ) -> None:
         self._host, self._port, self._key = host, port, key
+        self._tls = _tls_context(tls) if tls else None
         self._rate, self._seed = rate, seed
         self._connections: dict[HttpConnection, asyncio.Task[None] | None] = {}
         self.journal = Journal()
@@ -65,7 +83,7 @@ class FakeProvider:
         self._control = ControlApi(self.journal, self.schedule, self.gates, self.text_for)
 
     async def __aenter__(self) -> Self:
-        self._server = await listen(self._serve, self._host, self._port)
+        self._server = await listen(self._serve, self._host, self._port, self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -81,7 +99,7 @@ class FakeProvider:
     @property
     def url(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{self._port}"
 
     @property
     def base_url(self) -> str:
@@ -245,13 +263,16 @@ class FakeProvider:
     async def _other(
         self, request: ProviderRequest, record: RequestRecord, connection: HttpConnection
     ) -> str:
-        """Serve models, files and batches. Of scheduled faults only those before an answer apply."""
+        """Serve models, embeddings, files and batches. Of scheduled faults, those before an answer apply."""
         rng = rng_for(self._seed, record.id, 1)
         behaviour = directives.combine(self.schedule.take("", request.path), 1, rng)
         responder = Responder(connection, record, behaviour, self._context)
         if outcome := await responder.fail_before_answer():
             return outcome
-        status, document = self._models(request) or self._batches.handle(request)
+        if request.path == EMBEDDINGS and request.method == "POST":
+            status, document = embeddings.document(request.json())
+        else:
+            status, document = self._models(request) or self._batches.handle(request)
         record.status = status
         self._respond(connection, status, document)
         return "complete"

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from django.conf import settings
 from django.utils import timezone
 
+from chat.errors import RequestRefused
 from chat.event_log.read import ReplayedText, replay
 from chat.generation.attempts import next_attempt
+from chat.generation.budgets import BudgetHold, open_hold
 from chat.generation.turns import without_refused
+from chat.generation.usage import UsageTotal, count_call, estimate_prompt, estimate_tokens
+from chat.models import rows
 from chat.models.attempt import Attempt
+from chat.models.budget import presence
+from chat.models.budget_use import BudgetExceeded
 from chat.models.catalog import Model
-from chat.models.generation import Generation
+from chat.models.generation import Generation, StartedGeneration
 from chat.models.message import Message
+from chat.text import text_of
 
 # How much of a conversation is sent to a model with an unknown context. It is enough for most models, and
 # bounds what a turn can cost; if it is too much, the endpoint's error says what fits.
 UNKNOWN_CONTEXT_TOKENS = 128_000
 # No prompt needs more text than this many bytes per token of context: it is counted with three.
 HISTORY_BYTES_PER_TOKEN = 4
+# Of large requests, whose text is not read for an estimate.
+BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +49,24 @@ class Claimed:
     replayed: ReplayedText
     # Calls that previous owners made, by (endpoint, model).
     calls_made: Counter[tuple[str, str]]
+    # What those calls used.
+    used: UsageTotal
     # Its first call, counted and stored; None if it must not be made, or continues some text.
-    first_attempt: Attempt | None
+    first_attempt: Attempt | None = None
+    # What it holds of budgets; None: no budget applies.
+    hold: BudgetHold | None = None
+    # Why it must not be run.
+    refused_by: RequestRefused | None = None
+
+    def estimated_prompt(self) -> int:
+        """Estimate the tokens of the prompt."""
+        request = self.generation.api_request
+        if request is None:
+            system_prompt = self.generation.message.conversation.system_prompt
+            return estimate_prompt([system_prompt, *(message.text for message in self.history)])
+        if request.large is not None:
+            return request.large.text_bytes // BYTES_PER_TOKEN
+        return estimate_prompt(map(text_of, request.messages))
 
 
 def context_bound(model: Model) -> int:
@@ -57,30 +83,109 @@ def claim(generation_id: int, owner: str, from_owner: str) -> Claimed | None:
     generation = Generation.claim(generation_id, owner=owner, from_owner=from_owner)
     if generation is None:
         return None
-    replayed = ReplayedText()
-    calls_made: Counter[tuple[str, str]] = Counter()
+    replayed, previous = ReplayedText(), []
     if generation.epoch > 1:  # a previous owner claimed it
-        generation.attempts.filter(outcome=Attempt.Outcome.RUNNING).update(
-            outcome=Attempt.Outcome.LOST, finished_at=timezone.now()
-        )
         replayed = replay(generation_id)
-        calls_made.update(generation.attempts.values_list("endpoint_name", "model_name"))
+        previous = list(generation.attempts.all())
+    calls_made = Counter((each.endpoint_name, each.model_name) for each in previous)
     models = generation.route()
     history, unread = ([], 0) if generation.request else _history(generation, models)
     accepted = without_refused(history)
-    first_attempt = None if replayed.text else _first_attempt(generation)
     refused = len(history) - len(accepted)
-    return Claimed(generation, models, accepted, unread, refused, replayed, calls_made, first_attempt)
+    claimed = Claimed(generation, models, accepted, unread, refused, replayed, calls_made, UsageTotal())
+    lost = _end_lost(claimed, previous)
+    claimed = _within_budgets(claimed, lost)
+    has_answer = replayed.text or replayed.tool_calls or replayed.choices
+    first_attempt = None if has_answer or claimed.refused_by else _first_attempt(generation)
+    if first_attempt is not None:
+        rows.insert(first_attempt)
+        Generation.objects.filter(pk=generation.pk).update(calls=first_attempt.number)
+    return replace(claimed, first_attempt=first_attempt)
+
+
+def _within_budgets(claimed: Claimed, lost: Attempt | None) -> Claimed:
+    """Reserve the next call, or say why it must not be made. Raises BudgetExceeded for bulk that can wait.
+
+    `lost`: the call over which a previous owner died.
+    """
+    generation = claimed.generation
+    if generation.model is None or not presence.any_exist():
+        return claimed
+    hold = None
+    try:
+        hold = open_hold(generation, generation.model, claimed.estimated_prompt())
+        if hold is not None and generation.epoch > 1:
+            hold.charge(lost)
+            hold = hold.renewed(generation.model, None, estimate_tokens(claimed.replayed.text))
+    except BudgetExceeded as exc:
+        if exc.fits_later and generation.source == Generation.Source.BATCH and not claimed.replayed.text:
+            exc.user_id = generation.user_id
+            raise
+        return replace(claimed, hold=hold, refused_by=exc)
+    return replace(claimed, hold=hold)
+
+
+def _end_lost(claimed: Claimed, attempts: list[Attempt]) -> Attempt | None:
+    """End the call over which the previous owner died and return it; add up what earlier calls used."""
+    lost = None
+    replayed = claimed.replayed
+    names = {(model.endpoint.name, model.name): model for model in claimed.models}
+    for attempt in attempts:
+        if attempt.outcome == Attempt.Outcome.RUNNING:
+            attempt.outcome, attempt.finished_at = Attempt.Outcome.LOST, timezone.now()
+            texts = (replayed.thinking, replayed.text[attempt.before_chars :])
+            arguments = (call.arguments for call in replayed.tool_calls)
+            choices = "".join(piece.written for piece in replayed.choices)
+            count_call(
+                attempt,
+                names.get((attempt.endpoint_name, attempt.model_name)),
+                prompt_tokens=claimed.estimated_prompt,
+                delivered_tokens=partial(estimate_tokens, choices or "".join((*texts, *arguments))),
+            )
+            attempt.save()
+            lost = attempt
+        claimed.used.add(attempt)
+    return lost
+
+
+def claim_as_stored(started: StartedGeneration, owner: str) -> Claimed | None:
+    """Claim what the same transaction has stored, as `claim` does, and read as little as possible again.
+
+    Return None if it is a repeat. Raises BudgetExceeded: then nothing must be stored.
+    """
+    generation = started.generation
+    if generation is None:
+        return None
+    models = generation.route()
+    history: list[Message] = []
+    unread = 0
+    if started.is_new_conversation:
+        question = generation.message.parent
+        history = [question] if question is not None and generation.request is None else []
+    elif generation.request is None:
+        history, unread = _history(generation, models)
+    accepted = without_refused(history)
+    first_attempt = _first_attempt(generation)
+    generation.claim_as_stored(owner)
+    if first_attempt is not None:
+        first_attempt.epoch = generation.epoch
+        rows.insert(first_attempt)
+    refused = len(history) - len(accepted)
+    claimed = Claimed(
+        *(generation, models, accepted, unread, refused, ReplayedText(), Counter(), UsageTotal()),
+        first_attempt,
+    )
+    if generation.model is None or not presence.any_exist():
+        return claimed
+    return replace(claimed, hold=open_hold(generation, generation.model, claimed.estimated_prompt()))
 
 
 def _first_attempt(generation: Generation) -> Attempt | None:
+    """Count the first call and return its row, unless it must not be made; saves neither."""
     is_allowed = generation.stop_requested_at is None and generation.calls < settings.CALLS_PER_GENERATION
     if generation.model is None or not is_allowed:
         return None
-    attempt = next_attempt(generation, generation.model.name, generation.model.endpoint.name)
-    attempt.save()
-    Generation.objects.filter(pk=generation.pk).update(calls=attempt.number)
-    return attempt
+    return next_attempt(generation, generation.model.name, generation.model.endpoint.name)
 
 
 def _history(generation: Generation, models: list[Model]) -> tuple[list[Message], int]:

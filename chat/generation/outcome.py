@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from django.utils import timezone
 
-from chat import events
+from chat import events, search
 from chat.event_log.lease import LeaseLost
 from chat.generation.attempts import AttemptRecorder
+from chat.models import rows
 from chat.models.attempt import Attempt
+from chat.models.conversation_summary import ConversationSummary
 from chat.models.generation import Generation
 from chat.models.message import Message
 
@@ -39,6 +43,8 @@ _FINAL_FIELDS = (
     "finished_at",
     "input_tokens",
     "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
     "is_usage_estimated",
     "cost_usd",
 )
@@ -46,11 +52,14 @@ _FINAL_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class FinalText:
-    """What a message says in the end: its Markdown with the prefix, its thinking, and its rendered HTML."""
+    """What a message says in the end: Markdown with the prefix, thinking, rendered HTML, calls, choices."""
 
     text: str
     thinking: str
     html: str
+    tool_calls: Sequence[events.WholeToolCall] = ()
+    is_refusal: bool = False
+    choices: Sequence[events.ChoicePiece] = ()
 
 
 def save_outcome(
@@ -60,7 +69,6 @@ def save_outcome(
 
     The generation's usage is set already. Raises LeaseLost if another process owns it by now.
     """
-    own = Generation.objects.active().filter(pk=generation.pk, owner=generation.owner, epoch=generation.epoch)
     generation.finished_at = timezone.now()
     generation.status = _STATUS[type(terminal)]
     if isinstance(terminal, events.Completed):
@@ -68,12 +76,29 @@ def save_outcome(
     elif isinstance(terminal, events.Failed | events.Interrupted):
         generation.error_code, generation.error_message = terminal.code, terminal.message
     generation.calls -= attempts.pending_calls  # counted by the claim, and never made
-    if not own.update(**{name: getattr(generation, name) for name in _FINAL_FIELDS}):
+    values = {name: getattr(generation, name) for name in _FINAL_FIELDS}
+    guards = {"finished_at": None, "owner": generation.owner, "epoch": generation.epoch}
+    if not rows.update(Generation, generation.pk, values, guards=guards):
         raise LeaseLost
     store_text(generation.message_id, final)
+    search.store([_document(generation, final.text)] if final.text else [])
+    ConversationSummary.add(generation, final.text)
     attempts.finish(_ATTEMPT_OUTCOME[type(terminal)])
 
 
 def store_text(message_id: int, final: FinalText) -> None:
-    """Write a message's final text."""
-    Message.objects.filter(pk=message_id).update(text=final.text, thinking=final.thinking, html=final.html)
+    """Write a message's final text and tool calls."""
+    values = {
+        "text": final.text,
+        "thinking": final.thinking,
+        "html": final.html,
+        "tool_calls": msgspec.to_builtins(final.tool_calls) or None,
+        "is_refusal": final.is_refusal,
+        "choices": msgspec.to_builtins(events.whole_choices(final.choices)) or None,
+    }
+    rows.update(Message, message_id, values)
+
+
+def _document(generation: Generation, text: str) -> search.Document:
+    conversation = generation.message.conversation
+    return search.Document(generation.message_id, conversation.user_id, conversation.is_hidden, text)

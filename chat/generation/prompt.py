@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from channels.db import database_sync_to_async
+
 from chat import upstream
+from chat.generation.budgets import answer_limit
 from chat.generation.claim import Claimed, context_bound
 from chat.generation.turns import alternating, is_blank
 from chat.models.api_request import ApiRequest
-from chat.models.catalog import Model
+from chat.models.catalog import Endpoint, Model
+from chat.models.generation import Generation
+from chat.models.large_request import LargeRequest
 from chat.models.message import Message
 from chat.text import text_of
 from chat.upstream import Prompt, errors
@@ -71,6 +76,15 @@ def smaller_room(model: Model, tokens: int, refused: errors.ContextTooLong) -> i
     return room
 
 
+async def stored_messages(generation: Generation) -> list[bytes]:
+    """Read the messages of a large request; not in the claim, which is a transaction of the writer."""
+    request = generation.api_request
+    if request is None or request.large is None:
+        return []
+    messages: list[bytes] = await database_sync_to_async(LargeRequest.messages_of)(generation.pk)
+    return messages
+
+
 class PromptFitter:
     """Builds the prompts of one run, for each model that it calls."""
 
@@ -113,15 +127,16 @@ class PromptFitter:
     def _fit(self, model: Model, partial: str, may_prefill: bool, room: int | None) -> FittedPrompt:
         partial = self._generation.prefix + partial
         if self._request is not None:
-            return from_request(
+            fitted = from_request(
                 self._request,
                 model,
                 stored_messages=self._stored_messages,
                 partial=partial,
                 may_prefill=may_prefill,
             )
+            return self._within_budget(fitted, model)
         conversation = self._generation.message.conversation
-        return fit(
+        fitted = fit(
             self._claimed.history,
             model,
             unread=self._claimed.unread,
@@ -132,6 +147,14 @@ class PromptFitter:
             may_prefill=may_prefill,
             room=room,
         )
+        return self._within_budget(fitted, model)
+
+    def _within_budget(self, fitted: FittedPrompt, model: Model) -> FittedPrompt:
+        """Limit the answer to what was reserved for it, if its user has a budget."""
+        if self._claimed.hold is None:
+            return fitted
+        limit = answer_limit(self._request, model)
+        return replace(fitted, prompt=replace(fitted.prompt, max_output_tokens=limit))
 
 
 def fit(
@@ -215,7 +238,8 @@ def from_request(
     """
     ending, extra, prefill = _ending(model, partial, may_prefill)
     messages = [*request.messages, *ending]
-    parameters = {**request.parameters, **extra}
+    is_passed = model.endpoint.extra_parameters == Endpoint.ExtraParameters.PASS
+    parameters = {**(request.extras if is_passed else {}), **request.parameters, **extra}
     limit = parameters.pop("max_tokens", None)
     prompt = Prompt(
         messages,

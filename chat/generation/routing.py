@@ -10,9 +10,10 @@ from django.conf import settings
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
-from chat import upstream
+from chat import events, upstream
 from chat.local_model.supervisor import LocalModel, ModelState
 from chat.models import key_variable
+from chat.models.api_request import ApiRequest
 from chat.models.catalog import Endpoint, Model
 from chat.models.generation import Generation
 from chat.upstream import errors
@@ -89,9 +90,11 @@ _RECOVERIES = {
 }
 
 
-def policy() -> upstream.Policy:
-    """Return how often and how patiently calls are retried, by the settings."""
-    return upstream.Policy(recoveries=_RECOVERIES[settings.RECOVERY], **settings.RETRY_POLICY)
+def policy(request: ApiRequest | None = None) -> upstream.Policy:
+    """Return how often and how patiently the calls of a request are retried, by the settings."""
+    can_recover = request is None or not request.has_choices
+    recoveries = _RECOVERIES[settings.RECOVERY] if can_recover else frozenset[upstream.Recovery]()
+    return upstream.Policy(recoveries=recoveries, **settings.RETRY_POLICY)
 
 
 def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool = True) -> str:
@@ -105,6 +108,26 @@ def describe(exc: errors.UpstreamError, model: Model | None, *, is_final: bool =
         "detail": exc.detail,
     }
     return " ".join(_sentence(gettext(text), places) for text in texts).strip()
+
+
+def failure_of(exc: Exception, model: Model) -> events.Failed | None:
+    """Return how a program's request failed; None if `exc` is not an error of an endpoint."""
+    if not isinstance(exc, errors.UpstreamError):
+        return None
+    return events.Failed(exc.code, describe_to_program(exc, model), exc.retry_after_s, exc.param)
+
+
+def describe_to_program(exc: errors.UpstreamError, model: Model | None) -> str:
+    """Return what happened, in words for a program's developer, who can use the endpoint's own."""
+    if not isinstance(exc, errors.Rejected) or not exc.detail:
+        return describe(exc, model)
+    texts = [describe(exc, model, is_final=False), exc.detail]
+    if isinstance(exc, errors.ContextTooLong) and exc.limit_tokens is not None:
+        # Client libraries know this error by OpenAI's sentence.
+        known = f"maximum context length is {exc.limit_tokens} tokens"
+        if known not in exc.detail:
+            texts.insert(1, f"This model's {known}.")
+    return " ".join(texts)
 
 
 def _sentence(text: str, places: dict[str, str]) -> str:

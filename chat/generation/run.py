@@ -14,23 +14,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.utils.translation import gettext
 
 from chat import events, rendering, upstream
+from chat.errors import RequestRefused
 from chat.event_log.lease import LeaseLost
 from chat.event_log.log import EventLog
 from chat.generation import routing
 from chat.generation.attempts import AttemptRecorder
 from chat.generation.claim import Claimed
+from chat.generation.concurrency import ConcurrencyGate, limits_of
 from chat.generation.outcome import NOT_STORED, FinalText, save_outcome, store_text
-from chat.generation.prompt import PromptFitter, tokens_in, tokens_of
+from chat.generation.prompt import PromptFitter, stored_messages
 from chat.generation.text_buffer import TextBuffer, release_memory_soon
-from chat.generation.usage import count_usage
 from chat.local_model.supervisor import LocalModel
 from chat.models.catalog import Model
-from chat.models.large_request import LargeRequest
 from chat.notifications import Notifications
 from chat.upstream import errors
 
@@ -58,6 +57,7 @@ class Run:
         upstream_state: upstream.UpstreamState,
         notifications: Notifications,
         local_model: LocalModel | None,
+        gate: ConcurrencyGate,
     ) -> None:
         """Open the log of the claimed generation. On the event loop, by the task that runs it."""
         generation = claimed.generation
@@ -68,6 +68,7 @@ class Run:
         self._upstream_state = upstream_state
         self._notifications = notifications
         self._local_model = local_model
+        self._gate = gate
         self._lease = log.open_lease(
             generation.pk,
             owner=generation.owner,
@@ -76,8 +77,10 @@ class Run:
             on_failure=self._lease_failed,
         )
         self._text = TextBuffer(generation.pk, claimed.replayed, log.writer)
-        self._attempts = AttemptRecorder(generation, claimed.first_attempt, log.writer)
-        self._budget = upstream.Budget(
+        self._attempts = AttemptRecorder(
+            generation, claimed.first_attempt, log.writer, claimed.used, claimed.hold
+        )
+        self._budget = upstream.CallBudget(
             settings.CALLS_PER_GENERATION - generation.calls + self._attempts.pending_calls,
             settings.RECOVERIES_PER_GENERATION - generation.recoveries,
             claimed.calls_made,
@@ -148,40 +151,59 @@ class Run:
         except LeaseLost:
             raise
         except errors.UpstreamError as exc:
+            self._text.hidden_text = exc.hidden_text or self._text.hidden_text
             self._attempts.failed(exc)
             logger.info("generation %d: %s", self._generation.pk, exc)
             if isinstance(exc, errors.UnknownFinishReason):
                 self._generation.finish_reason = exc.detail  # shown in the details
-            if self._text.chars:  # the button beside the answer says what can be done
+            if self._text.is_displayed:  # the button beside the answer says what can be done
                 return events.Interrupted(exc.code, self._describe(exc))
-            message = routing.describe(exc, self._model_of(exc.target_key))
-            if self._generation.request is not None and isinstance(exc, errors.Rejected) and exc.detail:
-                message = f"{message} {exc.detail}"  # a program's developer can use the endpoint's own words
+            model = self._model_of(exc.target_key)
+            is_program = self._generation.request is not None
+            message = routing.describe_to_program(exc, model) if is_program else routing.describe(exc, model)
             return events.Failed(exc.code, message, exc.retry_after_s, exc.param)
+        except RequestRefused as refused:  # a budget has no room for the next call
+            kind = events.Interrupted if self._text.is_displayed else events.Failed
+            return kind(refused.code, refused.message)
         except Exception:
             logger.exception("generation %d failed because of an internal error", self._generation.pk)
             message = gettext("An internal error occurred; the model is not at fault. Try again.")
-            if self._text.chars:
+            if self._text.is_displayed:
                 return events.Interrupted("internal", message)
             return events.Failed("internal", message)
 
     # -- upstream -----------------------------------------------------------------------------------
 
     async def _produce(self) -> events.Terminal:
+        """Wait until the limits of the API key allow it, then answer."""
+        async with self._gate.slot(limits_of(self._generation), self._log_position) as waited_s:
+            self._attempts.waited(waited_s)
+            return await self._answer()
+
+    async def _log_position(self, position: int) -> None:
+        await self._append(events.Queued(position))
+
+    async def _answer(self) -> events.Terminal:
         """Call models along the route and log what comes."""
-        if self._claimed.replayed.thinking and not self._claimed.replayed.text:
+        replayed = self._claimed.replayed
+        if self._claimed.refused_by is not None:
+            raise self._claimed.refused_by
+        if replayed.choices:
+            raise errors.ProcessLost  # choices are not recovered
+        if replayed.thinking and not (replayed.text or replayed.tool_calls):
             await self._restart(events.Restarted(errors.ProcessLost.code))
         self._route = await routing.find(self._claimed.models, self._local_model)
         if self._route.problem is not None:
             await self._log_switch(self._route.targets[0], self._route.problem)
         steps = upstream.stream(
             self._route.targets,
-            PromptFitter(self._claimed, self._route.models, await self._stored_messages()),
+            PromptFitter(self._claimed, self._route.models, await stored_messages(self._generation)),
             client=self._client,
             state=self._upstream_state,
             budget=self._budget,
             text_so_far=self._text.text,
-            policy=routing.policy(),
+            tool_calls=replayed.tool_calls,
+            policy=routing.policy(self._generation.api_request),
             priority=routing.PRIORITY[self._generation.source],
             user=self._generation.user_id,
         )
@@ -193,23 +215,14 @@ class Run:
                 await self._note_context(exc)
                 raise
 
-    async def _stored_messages(self) -> list[bytes]:
-        """Read the messages of a large request; not in the claim, which is a transaction of the writer."""
-        request = self._generation.api_request
-        if request is None or request.large is None:
-            return []
-        read = database_sync_to_async(LargeRequest.messages_of)
-        messages: list[bytes] = await read(self._generation.pk)
-        return messages
-
     async def _log_steps(self, steps: AsyncIterator[upstream.Step]) -> events.Terminal:
         async for step in steps:
             match step:
-                case events.Delta(text):
+                case events.Delta() | events.ToolCall() | events.Choices():
                     self._attempts.first_delta()
-                    self._text.add(text)
+                    self._text.add_step(step)
                     await self._append(step)
-                    if self._text.chars > settings.ANSWER_MAX_CHARS:
+                    if self._text.answer_chars > settings.ANSWER_MAX_CHARS or self._text.has_many_logprobs:
                         return events.Completed("length")
                 case events.Thinking(text):
                     self._text.add_thinking(text)
@@ -220,6 +233,7 @@ class Run:
                     await self._append(step)
                 case upstream.Finished():
                     self._finished = step
+                    self._attempts.completed(step)
                     return events.Completed(step.reason)
                 case _:
                     await self._log_call(step)
@@ -227,6 +241,9 @@ class Run:
 
     async def _log_call(self, step: upstream.Step) -> None:
         """Log a step that concerns calls, not text."""
+        if isinstance(step, upstream.RetryingStep | upstream.SwitchedStep):
+            self._text.hidden_text = step.error.hidden_text or self._text.hidden_text
+        self._count_call()
         match step:
             case upstream.StartedStep():
                 await self._begin_attempt(step)
@@ -262,8 +279,10 @@ class Run:
         await self._log.append(self._lease, event)
 
     async def _begin_attempt(self, step: upstream.StartedStep) -> None:
+        self._text.begin_call()
         recoveries = settings.RECOVERIES_PER_GENERATION - self._budget.recoveries_left
-        await self._attempts.begin(step, shown_chars=self._text.chars, recoveries=recoveries)
+        model = self._model_of(step.target.key)
+        await self._attempts.begin(step, model, shown_chars=self._text.chars, recoveries=recoveries)
 
     async def _log_switch(self, target: upstream.Target, error: errors.UpstreamError) -> None:
         answers = gettext("%(model)s answers instead.") % {"model": self._model_of(target.key)}
@@ -274,10 +293,10 @@ class Run:
         await self._append(events.Continued(target.model, error.code, f"{self._describe(error)} {continues}"))
 
     async def _restart(self, event: events.Restarted) -> None:
-        """Reset the displayed text; its attempt keeps it for reviewers, unless it returns as reasoning."""
-        text = await self._text.text()
-        if text and event.reason != events.BECAME_REASONING:
-            await self._attempts.abandon_text(text)
+        """Reset what is displayed; its attempt keeps it for reviewers, unless it returns as reasoning."""
+        if self._text.is_displayed and event.reason != events.BECAME_REASONING:
+            await self._attempts.abandon(await self._text.text(), self._text.tool_calls)
+        self._count_call()
         self._text.reset()
         await self._append(event)
 
@@ -307,33 +326,25 @@ class Run:
 
     async def _finish(self, terminal: events.Terminal) -> None:
         is_stored = not (isinstance(terminal, events.Interrupted) and terminal.code == NOT_STORED)
-        new_text, thinking = await (self._text.read() if is_stored else self._text.committed())
-        self._count_usage(new_text)
-        text = self._generation.prefix + new_text
-        final = FinalText(text, thinking, await rendering.arender(text))
+        answer = await (self._text.read() if is_stored else self._text.committed())
+        self._count_call()
+        self._attempts.store_total()
+        text = self._generation.prefix + answer.text
+        html = await rendering.arender(text)
+        final = FinalText(text, answer.thinking, html, answer.tool_calls, answer.is_refusal, answer.choices)
         save = partial(save_outcome, self._generation, terminal, final, self._attempts)
         if is_stored:
             await self._log.finish(self._lease, terminal, save)
         else:
             await self._log.writer.arun(save)
-        del text, new_text, thinking, final, save
+        del text, answer, final, save
         if self._text.is_long:
             # SQLite's module keeps the values bound to a statement until that is used again.
             await self._log.writer.arun(partial(store_text, 0, FinalText("", "", "")))
             release_memory_soon()
 
-    def _count_usage(self, answer: str) -> None:
-        finished = self._finished
-        request = self._generation.api_request
-        prompt_tokens = (
-            sum(tokens_in(message.text) for message in self._claimed.history)
-            if request is None
-            else tokens_of(request)
-        )
-        count_usage(
-            self._generation,
-            finished.usage if finished else None,
-            self._model_of(finished.target.key if finished else None),
-            prompt_tokens=prompt_tokens,
-            answer=answer,
-        )
+    def _count_call(self) -> None:
+        """Count what the call in progress has used: before it ends, and before its text is removed."""
+        model = self._model_of(self._attempts.target_key)
+        prompt_tokens = self._claimed.estimated_prompt
+        self._attempts.count(model, prompt_tokens=prompt_tokens, delivered_tokens=self._text.delivered_tokens)

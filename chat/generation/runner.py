@@ -12,8 +12,10 @@ from chat import upstream
 from chat.background import BackgroundTasks
 from chat.event_log.log import EventLog
 from chat.generation.claim import Claimed, claim
+from chat.generation.concurrency import ConcurrencyGate
 from chat.generation.run import Run, RunningGeneration
 from chat.local_model.supervisor import LocalModel
+from chat.models.budget_use import BudgetExceeded
 from chat.models.catalog import Model
 from chat.models.generation import Generation
 from chat.notifications import Notifications
@@ -47,9 +49,12 @@ class GenerationRunner:
         self.is_draining = False
         self.has_drained = False
         self.background = background
+        self.gate = ConcurrencyGate(lambda: upstream_state.processes)
         self._running: dict[int, Run] = {}
         # Claims that wait for the writer. Meanwhile the heartbeat still finds their rows unclaimed.
         self._starting: set[int] = set()
+        # Users whose bulk must wait until other answers release what they hold of a budget.
+        self.without_room: set[int] = set()
 
     def open(self) -> None:
         """Accept generations from now on."""
@@ -96,13 +101,28 @@ class GenerationRunner:
 
     async def _run(self, generation_id: int, from_owner: str) -> None:
         try:
-            claimed = await self.log.writer.arun(partial(claim, generation_id, self.process_id, from_owner))
+            claimed = await self.log.writer.arun(partial(self._claim, generation_id, from_owner))
+        except BudgetExceeded:
+            return  # bulk, which stays in the queue
         finally:
             self._starting.discard(generation_id)
         if claimed is None:
             self.log.topics.wake(generation_id)
             return
         await self._run_to_end(claimed)
+
+    def _claim(self, generation_id: int, from_owner: str) -> Claimed | None:
+        """Claim a generation, unless it is bulk of a user who has no room in a budget now."""
+        if self.without_room:
+            bulk = Generation.objects.filter(pk=generation_id, source=Generation.Source.BATCH)
+            if bulk.filter(user_id__in=self.without_room).exists():
+                return None
+        try:
+            return claim(generation_id, self.process_id, from_owner)
+        except BudgetExceeded as exc:
+            if exc.user_id is not None:
+                self.without_room.add(exc.user_id)
+            raise
 
     async def _run_to_end(self, claimed: Claimed) -> None:
         generation_id = claimed.generation.pk
@@ -113,11 +133,13 @@ class GenerationRunner:
             upstream_state=self.upstream_state,
             notifications=self.notifications,
             local_model=self.local_model,
+            gate=self.gate,
         )
         self._running[generation_id] = run
         try:
             await run.run()
         finally:
+            self.without_room.clear()
             if self._running.get(generation_id) is run:
                 del self._running[generation_id]
 

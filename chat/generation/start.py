@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,9 @@ from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError
 
 from chat.event_log.writer import Writer
-from chat.generation.claim import Claimed, claim
+from chat.generation.claim import Claimed, claim_as_stored
 from chat.generation.runner import GenerationRunner
-from chat.models.generation import Generation
-from chat.models.started_generation import StartedGeneration
+from chat.models.generation import Generation, StartedGeneration
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,10 @@ async def _store_and_run(
 
 def _claimed(operation: AskOperation, owner: str) -> tuple[StartedGeneration, Claimed | None]:
     started = operation()
-    return started, None if started.is_repeat else claim(started.generation_id, owner, from_owner="")
+    claimed = claim_as_stored(started, owner)
+    if claimed is not None and claimed.hold is not None:
+        started = replace(started, warning=claimed.hold.warning)
+    return started, claimed
 
 
 def _notify(runner: GenerationRunner, user: AbstractUser, started: StartedGeneration) -> None:

@@ -1,4 +1,4 @@
-"""The text of one running answer, in memory. A very long answer is read from its log instead."""
+"""Text and tool calls of one running answer, in memory. A very long text is read from its log instead."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from chat import events
 from chat.event_log.read import ReplayedText, areplay
 from chat.event_log.writer import Writer
+from chat.generation.usage import estimate_tokens
 
 # By then the writer and the event loop have released the answer.
 RELEASE_AFTER_S = 2.0
 # The longest answer that is allowed by default; only sites that allow more read from the log.
 KEPT_MAX_CHARS = 1_000_000
+# Of an answer that is too long to be kept: as in a text of words of five letters.
+CHARS_PER_TOKEN = 6
+# All log probabilities of an answer: those of 4,000 tokens, each with 20 alternatives.
+LOGPROBS_MAX_BYTES = 8 * 1024 * 1024
 
 
 class TextBuffer:
-    """Text and thinking of an answer as its readers see them, without the prefix that it continues."""
+    """What an answer consists of so far, as its readers see it, without the prefix that it continues."""
 
     def __init__(
         self,
@@ -38,9 +44,26 @@ class TextBuffer:
         # Of the text alone.
         self.chars = len(replayed.text)
         self._thinking_chars = len(replayed.thinking)
+        # Always in memory: the answer's limit holds for them as well.
+        self._call_pieces = [
+            events.ToolCall(index, call.id, call.name, call.arguments)
+            for index, call in enumerate(replayed.tool_calls)
+        ]
+        self._is_refusal = replayed.is_refusal
+        # How many pieces of text, thinking and tool calls there were when the call in progress began.
+        self._call_start = (1, 1, len(self._call_pieces))
+        # What the call in progress has sent besides, until it failed.
+        self.hidden_text = ""
+        self._call_chars = sum(len(piece.arguments) for piece in self._call_pieces)
+        # Always in memory, too.
+        self._choices: list[events.ChoicePiece] = []
+        self._choice_chars = 0
+        self._logprobs_bytes = 0
+        self.add_step(events.Choices([*replayed.choices]))
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, *, is_refusal: bool = False) -> None:
         """Add a piece of text that was appended to the log."""
+        self._is_refusal = self._is_refusal or is_refusal
         self.chars += len(text)
         self._keep(self._text, text)
 
@@ -48,6 +71,56 @@ class TextBuffer:
         """Add a piece of thinking that was appended to the log."""
         self._thinking_chars += len(text)
         self._keep(self._thinking, text)
+
+    def add_step(self, step: events.Delta | events.ToolCall | events.Choices) -> None:
+        """Add text, a piece of a tool call, or pieces of choices, as they are appended to the log."""
+        match step:
+            case events.Delta(text, is_refusal):
+                self.add(text, is_refusal=is_refusal)
+            case events.ToolCall():
+                self._call_chars += len(step.arguments)
+                self._call_pieces.append(step)
+            case events.Choices(pieces):
+                self._choices += pieces
+                self._choice_chars += sum(len(piece.written) for piece in pieces)
+                encoded = (events.encode(piece) for piece in pieces if piece.logprobs is not None)
+                self._logprobs_bytes += sum(map(len, encoded))
+
+    @property
+    def has_many_logprobs(self) -> bool:
+        """Whether there are more log probabilities than an answer may have."""
+        return self._logprobs_bytes > LOGPROBS_MAX_BYTES
+
+    def begin_call(self) -> None:
+        """Note that what is added from now on comes from another call."""
+        self._call_start = (len(self._text), len(self._thinking), len(self._call_pieces))
+        self.hidden_text = ""
+
+    def delivered_tokens(self) -> int:
+        """Estimate the tokens that the call in progress has sent."""
+        if not self._is_in_memory:
+            chars = self.answer_chars + self._thinking_chars + len(self.hidden_text)
+            return chars // CHARS_PER_TOKEN
+        if self._choices:  # all of them are one call's, and the first one is the answer itself
+            return estimate_tokens("".join(piece.written for piece in self._choices))
+        texts, thoughts, calls = self._call_start
+        arguments = (piece.arguments for piece in self._call_pieces[calls:])
+        shown = (*self._thinking[thoughts:], *self._text[texts:], *arguments)
+        return estimate_tokens("".join((self.hidden_text, *shown)))
+
+    @property
+    def answer_chars(self) -> int:
+        """The length of the answer: its text and the arguments of its calls, in all choices."""
+        return max(self.chars + self._call_chars, self._choice_chars)
+
+    @property
+    def is_displayed(self) -> bool:
+        """Whether readers see some text, a tool call, or a choice."""
+        return bool(self.chars or self._call_pieces or self._choices)
+
+    @property
+    def tool_calls(self) -> list[events.WholeToolCall]:
+        return events.whole_tool_calls(self._call_pieces)
 
     def _keep(self, pieces: list[str], piece: str) -> None:
         if self._is_in_memory and self.chars + self._thinking_chars > self._kept_max_chars:
@@ -57,8 +130,14 @@ class TextBuffer:
             pieces.append(piece)
 
     def reset(self) -> None:
-        """Remove all text: the answer restarts."""
+        """Remove everything: the answer restarts.
+
+        Choices stay: an answer with them restarts only because its text turned out to be reasoning.
+        """
         self._text, self._thinking = [], []
+        self._call_pieces, self._call_chars = [], 0
+        self._call_start = (0, 0, 0)
+        self._is_refusal = False
         self.chars = self._thinking_chars = 0
         self._is_in_memory = True
 
@@ -67,22 +146,21 @@ class TextBuffer:
         """Whether the answer is too long to be kept in memory."""
         return not self._is_in_memory
 
-    async def read(self) -> tuple[str, str]:
-        """Return text and thinking; a long answer's from its log, once that is committed."""
+    async def read(self) -> ReplayedText:
+        """Return the answer; a long one from its log, once that is committed."""
         if self._is_in_memory:
-            return "".join(self._text), "".join(self._thinking)
+            text, thinking = "".join(self._text), "".join(self._thinking)
+            return ReplayedText(0, text, thinking, self.tool_calls, self._is_refusal, self._choices)
         await self._writer.arun(lambda: None)
         return await self.committed()
 
-    async def committed(self) -> tuple[str, str]:
-        """Return text and thinking from the log: only what a reader can have seen."""
-        replayed = await areplay(self._generation_id)
-        return replayed.text, replayed.thinking
+    async def committed(self) -> ReplayedText:
+        """Return the answer from the log: only what a reader can have seen."""
+        return await areplay(self._generation_id)
 
     async def text(self) -> str:
         """Return the text alone."""
-        text, _thinking = await self.read()
-        return text
+        return (await self.read()).text
 
 
 def release_memory_soon() -> None:

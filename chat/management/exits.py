@@ -31,7 +31,7 @@ _MEANINGS = {
     Exit.COMPLETE: "the answer is complete, or ends at the length limit (reported on stderr)",
     Exit.FAULT: "an internal error, or the database cannot be used",
     Exit.USAGE: "invalid command line",
-    Exit.REFUSED: "refused by Chatsite: unknown model, full queue, disabled account",
+    Exit.REFUSED: "refused by Chatsite: unknown model, full queue, disabled account, no room in a budget",
     Exit.REJECTED: "rejected by the provider: API key, unknown model, no credit, content filter",
     Exit.UNAVAILABLE: "temporarily unavailable: rate limit, outage, timeout; try again later",
     Exit.INTERRUPTED: "the answer was interrupted and could not be completed; the text so far is printed",
@@ -41,7 +41,7 @@ _MEANINGS = {
 }
 
 # Codes of failures before the first text. All others may succeed later.
-OUR_REFUSALS = {"queue_full", "not_asked", "demo_model_unavailable"}
+OUR_REFUSALS = {"queue_full", "not_asked", "demo_model_unavailable", "budget_exceeded"}
 REJECTIONS = {
     "rejected",
     "wrong_key",

@@ -86,7 +86,7 @@ async def call(target: Target, prompt: Prompt, client: upstream.Client, *, calls
         lambda *_args, **options: None if options.get("refused") else prompt,
         client=client,
         state=routing.new_upstream_state(None),
-        budget=upstream.Budget(calls_left=calls, recoveries_left=0),
+        budget=upstream.CallBudget(calls_left=calls, recoveries_left=0),
         # No wait is short enough: a check reports a failure instead of repeating it.
         policy=upstream.Policy(calls_per_target=calls, recoveries=frozenset(), retry_after_max_s=-1.0),
     )

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections import Counter
 from datetime import datetime, timedelta
+from math import inf
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -23,8 +24,8 @@ from chat.text import clean
 
 # `last_used_at` is updated at most this often.
 USE_SAVED_EVERY = timedelta(minutes=1)
-# A running request may end at any moment; when is not known.
-RUNNING_RETRY_AFTER_S = 1.0
+# Bounds of the Retry-After of a request that may not wait.
+RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 600.0
 
 
 def every_scope() -> list[str]:
@@ -48,6 +49,10 @@ class ApiKey(models.Model):
     PREFIX = "cs-"
     SHOWN_CHARS = 9
     PER_USER = 20
+
+    # Set for one request: how long its client waits, and how long a request of this key runs on average.
+    patience_s = inf
+    answer_s = 5.0
 
     class Scope(models.TextChoices):
         CHAT = "chat", _("create, read and cancel generations")
@@ -143,31 +148,26 @@ class ApiKey(models.Model):
     def check_limits(self) -> None:
         """Check the limits of this key and its user for one more request. The caller has called `lock_user`.
 
-        Raises RequestRefused: `too_many_running`, `too_many_asks`.
+        Requests beyond a limit of concurrency wait. One is refused if too many wait already, or if its answer
+        would come after `patience_s`. Raises RequestRefused: `too_many_running`, `too_many_asks`.
         """
         # One query for both limits, by user: the index of a key would also lead to all its earlier requests.
-        running = Counter(
+        active = Counter(
             Generation.objects.active()
             .filter(user_id=self.user_id, api_key__isnull=False)
             .order_by()
             .values_list("api_key_id", flat=True)
         )
-        if running[self.pk] >= self.running_limit:
-            raise _too_many_running(
-                gettext(
-                    "This key has reached its limit of %(limit)s concurrent requests. "
-                    "Wait for one to finish, or cancel one."
-                ),
-                self.running_limit,
-            )
-        if running.total() >= settings.API_RUNNING_PER_USER:
-            raise _too_many_running(
-                gettext(
-                    "Your API keys have reached their combined limit of %(limit)s concurrent requests. "
-                    "Wait for one to finish, or cancel one."
-                ),
-                settings.API_RUNNING_PER_USER,
-            )
+        self._check_wait(
+            active[self.pk],
+            self.running_limit,
+            gettext("This key has %(limit)s concurrent requests, and %(waiting)s more are waiting."),
+        )
+        self._check_wait(
+            active.total(),
+            settings.API_RUNNING_PER_USER,
+            gettext("Your API keys have %(limit)s concurrent requests together, and %(waiting)s more wait."),
+        )
         window = timezone.now() - timedelta(minutes=1)
         recent = Generation.objects.filter(api_key=self, created_at__gt=window).order_by("created_at")
         limit = settings.ASKS_PER_MINUTE_PER_KEY
@@ -180,6 +180,22 @@ class ApiKey(models.Model):
                 retry_after_s=max(1.0, (first - window).total_seconds()),
             )
 
-
-def _too_many_running(text: str, limit: int) -> RequestRefused:
-    return RequestRefused("too_many_running", text % {"limit": limit}, retry_after_s=RUNNING_RETRY_AFTER_S)
+    def _check_wait(self, active: int, limit: int, text: str) -> None:
+        """Refuse a request if too many of `active` wait for the others, or if its answer would come late."""
+        waiting = active - limit
+        if waiting < 0:
+            return
+        wait_s = (waiting + 1) * self.answer_s / limit
+        too_late_s = wait_s + self.answer_s - self.patience_s
+        if waiting >= settings.API_WAITING_PER_KEY:
+            retry_after_s = wait_s / 10  # by then a tenth of the queue has been served
+        elif too_late_s > 0:
+            retry_after_s = too_late_s
+        else:
+            return
+        message = text % {"limit": limit, "waiting": waiting}
+        raise RequestRefused(
+            "too_many_running",
+            f"{message} {gettext('Try again later, or cancel some.')}",
+            retry_after_s=min(max(retry_after_s, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S),
+        )

@@ -30,6 +30,8 @@ class Attempt(models.Model):
     recovery = models.CharField(_("recovery"), max_length=10, choices=Recovery, blank=True, db_default="")
     # Characters of the answer before this attempt.
     before_chars = models.PositiveIntegerField(_("characters before"), default=0, db_default=0)
+    # The endpoint's name for the call, by which its usage can be looked up there; of calls that completed.
+    request_id = models.CharField(_("request ID"), max_length=80, blank=True, db_default="")
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome, default=Outcome.RUNNING)
     error_code = models.CharField(_("error"), max_length=60, blank=True)
     # The endpoint's message, redacted. Staff see it, the user does not.
@@ -41,6 +43,17 @@ class Attempt(models.Model):
     queued_s = models.FloatField(_("time in queue (s)"), default=0, db_default=0)
     # Text up to the end of this attempt, which a restart then removed from the answer.
     abandoned_text = models.TextField(_("discarded text"), blank=True)
+    # Tool calls up to the end of this attempt, which a restart then removed, as in `Message.tool_calls`.
+    abandoned_calls = models.JSONField(_("discarded tool calls"), null=True, blank=True)
+    # Tokens as the endpoint counts them; null: nothing is known to have been used. The last two are parts of
+    # the first two. Of a call that was cut, or whose endpoint reports nothing, they are an estimate.
+    input_tokens = models.PositiveIntegerField(_("input tokens"), null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(_("output tokens"), null=True, blank=True)
+    cached_tokens = models.PositiveIntegerField(_("cached input tokens"), null=True, blank=True)
+    reasoning_tokens = models.PositiveIntegerField(_("reasoning tokens"), null=True, blank=True)
+    is_usage_estimated = models.BooleanField(_("estimated"), default=False, db_default=False)
+    # At the prices of the day.
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=12, decimal_places=6, null=True, blank=True)
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     first_delta_at = models.DateTimeField(_("first delta"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)

@@ -10,11 +10,13 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import TextChoices  # in Endpoint, `models` is its reverse name
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.errors import RequestRefused
-from chat.models import key_variable
+from chat.models import key_variable, rows
+from chat.models.prices import PricedModel
 from chat.upstream.base_url import ending_of, without_ending
 
 # Clients and servers disagree about where such characters end a host or a path.
@@ -55,6 +57,11 @@ class Endpoint(models.Model):
         REMOTE = "remote", _("remote server")
         EMBEDDED = "embedded", _("embedded demo model")
 
+    class ExtraParameters(TextChoices):
+        PASS = "pass", _("pass on")
+        DROP = "drop", _("leave out")
+        REFUSE = "refuse", _("refuse the request")
+
     name = models.CharField(_("name"), max_length=80, unique=True)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.REMOTE, editable=False)
     base_url = models.CharField(
@@ -91,6 +98,23 @@ class Endpoint(models.Model):
         help_text=_("Maximum number of concurrent calls."),
     )
 
+    has_batch_api = models.BooleanField(
+        _("has a batch API"),
+        default=False,
+        db_default=False,
+        help_text=_("Whether it takes batches, by OpenAI's files and batches API, at a lower price."),
+    )
+    extra_parameters = models.CharField(
+        _("unknown parameters"),
+        max_length=10,
+        choices=ExtraParameters,
+        default=ExtraParameters.PASS,
+        db_default=ExtraParameters.PASS,
+        help_text=_(
+            "What happens to parameters of programs that Chatsite does not know, "
+            "such as chat_template_kwargs."
+        ),
+    )
     confidentiality = models.CharField(
         _("confidentiality class"),
         max_length=40,
@@ -149,7 +173,7 @@ class ModelQuerySet(models.QuerySet["Model"]):
         return next((model for model in offered if model.name == name), next(by_full_name, None))
 
 
-class Model(models.Model):
+class Model(PricedModel):
     """A model of an endpoint, and its limits, timeouts and prices."""
 
     class Continuation(models.TextChoices):
@@ -195,6 +219,13 @@ class Model(models.Model):
         default=Continuation.NONE,
         help_text=_("How the endpoint is asked to continue an interrupted answer."),
     )
+    takes_tools = models.BooleanField(
+        _("takes tools"),
+        default=True,
+        db_default=True,
+        help_text=_("Whether it answers requests of programs that offer tools."),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     # By the name of the parameter, what the endpoint said.
     refused_parameters = models.JSONField(
         _("refused parameters"),
@@ -221,23 +252,6 @@ class Model(models.Model):
     total_timeout_s = models.FloatField(
         _("total timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
     )
-    input_usd_per_million = models.DecimalField(
-        _("input price (USD per million tokens)"),
-        max_digits=10,
-        decimal_places=4,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0)],
-    )
-    output_usd_per_million = models.DecimalField(
-        _("output price (USD per million tokens)"),
-        max_digits=10,
-        decimal_places=4,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0)],
-    )
-
     objects = ModelQuerySet.as_manager()
 
     class Meta:
@@ -248,11 +262,18 @@ class Model(models.Model):
         return self.label or self.name
 
     def save(self, *args: object, **kwargs: object) -> None:
-        """Save the row; a new default replaces the previous one."""
+        """Save the row and the date of changed prices; a new default replaces the previous one."""
         with transaction.atomic():
+            self._date_prices()
             if self.is_default:
                 Model.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
             super().save(*args, **kwargs)  # type: ignore[arg-type]  # Django's own untyped pass-through
+
+    def _date_prices(self) -> None:
+        new = [getattr(self, name) for name in self.PRICE_FIELDS]
+        old = Model.objects.filter(pk=self.pk).values_list(*self.PRICE_FIELDS).first()
+        if list(old or ()) != new and self.has_prices:
+            self.prices_since = timezone.now()
 
     @property
     def full_name(self) -> str:
@@ -270,11 +291,14 @@ class Model(models.Model):
         Model.objects.filter(pk=self.pk, context_tokens=None).update(context_tokens=tokens)
 
     def route(self) -> list[Model]:
-        """Return this model and its fallbacks, in order. One query.
+        """Return this model and its fallbacks, in order.
 
         Endpoints of a different confidentiality class are left out: a class may change after a fallback
         was saved.
         """
+        # Nearly always there are none, and the query for all of them takes longer to write than to answer.
+        if rows.find(self.fallbacks.model, model_id=self.pk) is None:
+            return [self]
         usable = self.fallbacks.filter(
             fallback__is_enabled=True,
             fallback__endpoint__is_enabled=True,
@@ -287,36 +311,6 @@ class Model(models.Model):
         offered = Model.objects.offered().filter(endpoint__confidentiality=self.endpoint.confidentiality)
         usable = offered.exclude(pk=self.pk).in_bulk(fallbacks)
         return [self, *(usable[pk] for pk in dict.fromkeys(fallbacks) if pk in usable)]
-
-
-class Fallback(models.Model):
-    """A model that may answer in place of another one. Without such a row, a model has no fallback."""
-
-    model = models.ForeignKey(Model, models.CASCADE, related_name="fallbacks")
-    fallback = models.ForeignKey(Model, models.CASCADE, related_name="+", verbose_name=_("fallback"))
-    position = models.PositiveSmallIntegerField(
-        _("position"), default=0, help_text=_("The lowest position is tried first.")
-    )
-
-    class Meta:
-        ordering = ["position", "pk"]
-        constraints = [
-            models.UniqueConstraint(fields=["model", "fallback"], name="one_row_per_fallback"),
-            models.CheckConstraint(condition=~models.Q(model=models.F("fallback")), name="another_model"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.model} → {self.fallback}"
-
-    def clean(self) -> None:
-        if not self.fallback_id or not self.model.endpoint_id:
-            return  # the form reports the missing field
-        if self.fallback_id == self.model.pk:
-            raise ValidationError({"fallback": _("A model cannot be its own fallback.")})
-        if self.model.endpoint.confidentiality != self.fallback.endpoint.confidentiality:
-            raise ValidationError(
-                {"fallback": _("The endpoint of this model has a different confidentiality class.")}
-            )
 
 
 def choose_model(model_id: int | None, default_id: int | None = None) -> Model:

@@ -6,9 +6,8 @@ from django.contrib.auth.models import AbstractUser
 from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
-from chat.models.generation import Generation
+from chat.models.generation import Generation, StartedGeneration
 from chat.models.limits import lock_user
-from chat.models.started_generation import StartedGeneration
 
 CLIENT_ID_MAX_CHARS = 64
 

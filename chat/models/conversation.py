@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -11,44 +12,31 @@ from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
 from chat.models import client_id as client_ids
-from chat.models import limits, search
+from chat.models import limits, review, rows
 from chat.models.api_key import ApiKey
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model, choose_model
-from chat.models.generation import Generation
+from chat.models.conversation_query import INDEXES, ConversationQueries
+from chat.models.generation import Generation, StartedGeneration
 from chat.models.ids import uuid7
 from chat.models.large_request import LargeRequest, StoredMessages
 from chat.models.message import Message
-from chat.models.started_generation import StartedGeneration
+from chat.models.project import Project
 from chat.models.title import title_from
 from chat.models.webhook import WebhookEndpoint
-from chat.text import clean
+
+# How long a temporary conversation is kept after its first message.
+TEMPORARY_KEPT = timedelta(days=1)
 
 
-class ConversationQuerySet(models.QuerySet["Conversation"]):
-    def of(self, user: AbstractUser) -> ConversationQuerySet:
-        """Return the conversations of `user` that are not deleted."""
-        return self.filter(user_id=user.pk, deleted_at=None)
-
-    def visible(self) -> ConversationQuerySet:
-        """Return those that pages show, without those of programs."""
-        return self.filter(is_hidden=False)
-
-    def search(self, query: str) -> ConversationQuerySet:
-        """Return those whose title or text contains every word of `query`, whatever its case and accents."""
-        found = self
-        for word in search.words_of(clean(query)):
-            # By conversation, so that only the messages of those in question are read.
-            messages = Message.objects.filter(search.contains("text", word), conversation=OuterRef("pk"))
-            found = found.filter(Q(search.contains("title", word)) | Exists(messages))
-        return found
+class ConversationQuerySet(ConversationQueries["Conversation"]):
+    pass
 
 
 class Conversation(models.Model):
@@ -76,24 +64,33 @@ class Conversation(models.Model):
     # Each request of a program has a hidden conversation, which only reviewers see.
     is_hidden = models.BooleanField(gettext_lazy("hidden"), default=False, db_default=False, editable=False)
     deleted_at = models.DateTimeField(gettext_lazy("deleted"), null=True, blank=True)
+    # The folder in the sidebar; null: none.
+    project = models.ForeignKey(
+        Project, models.SET_NULL, null=True, blank=True, editable=False, related_name="conversations"
+    )
+    # Shown above the others.
+    pinned_at = models.DateTimeField(null=True, blank=True, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Of a temporary conversation: when it is erased. It is never listed.
+    expires_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-updated_at"]
-        indexes = [
-            models.Index(
-                fields=["user", "-updated_at", "-id"],
-                condition=Q(deleted_at=None, is_hidden=False),
-                name="conversations_of_the_sidebar",
-            ),
-            models.Index(
-                fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="conversations_to_erase"
-            ),
-        ]
+        permissions = review.PERMISSIONS
+        indexes = INDEXES
 
     def __str__(self) -> str:
         return self.title or _("New conversation")
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store the conversation, and a changed title in the search index."""
+        is_new = self._state.adding
+        super().save(*args, **kwargs)
+        changed = kwargs.get("update_fields")
+        if not is_new and (changed is None or "title" in changed):
+            self.messages.filter(parent=None).reindex()
 
     # The next four verbs check their input and then lock the user's row (`find_previous`): until they
     # commit, no other process can store the same client id or use up a limit of this user.
@@ -112,13 +109,15 @@ class Conversation(models.Model):
         model_id: int | None = None,
         system_prompt: str = "",
         temperature: float | None = None,
+        project_id: int | None = None,
+        is_temporary: bool = False,
         source: str = Generation.Source.WEBSOCKET,
     ) -> StartedGeneration:
         """Store a user's message, an empty answer and a queued generation.
 
         `conversation_id` None creates a conversation. The message follows the end of the shown branch or,
         if `is_at_leaf` is False, the message `parent_id` (None: it is a first message); an edit is stored
-        that way, as a sibling. `system_prompt` and `temperature` apply to a new conversation only.
+        that way, as a sibling. The parameters from `system_prompt` on apply to a new conversation only.
 
         A repeat with the same `client_id` returns what the first call stored. Raises RequestRefused:
         `not_found`, `empty`, `too_long`, `conflict`, `busy`, `too_many_running`, `too_many_asks`,
@@ -137,10 +136,12 @@ class Conversation(models.Model):
         model = conversation._use_model(model_id) if conversation else choose_model(model_id)
         is_new = conversation is None
         if conversation is None:
-            conversation = cls._create(user, text, model, system_prompt, temperature)
-        user_message = conversation.messages.create(role=Message.Role.USER, text=text, parent=parent)
+            checked = limits.checked_settings(system_prompt, temperature)
+            placed = cls._placed(user, project_id, is_temporary)
+            conversation = cls._create(user, text, model, **placed, **checked)
+        user_message = conversation._add(Message.Role.USER, parent, text)
         generation = conversation._start(user, user_message, model, client_id=client_id, source=source)
-        return generation.as_started(is_new_conversation=is_new)
+        return generation.as_started(parent_id=user_message.parent_id, is_new_conversation=is_new)
 
     @classmethod
     @transaction.atomic
@@ -225,10 +226,8 @@ class Conversation(models.Model):
         if api_key is not None:
             api_key.check_limits()
         text = request.text if messages is None else messages.text
-        conversation = cls.objects.create(
-            user_id=user.pk, title=title_from(text), model=model, is_hidden=True
-        )
-        user_message = conversation.messages.create(role=Message.Role.USER, text=text)
+        conversation = cls._create(user, text, model, is_hidden=True)
+        user_message = conversation._add(Message.Role.USER, None, text)
         generation = conversation._start(
             user, user_message, model, client_id=client_id, source=source, request=stored, api_key=api_key
         )
@@ -238,17 +237,20 @@ class Conversation(models.Model):
             webhook_endpoint.webhooks.create(generation=generation)
         return generation.as_started(is_new_conversation=True)
 
+    @staticmethod
+    def _placed(user: AbstractUser, project_id: int | None, is_temporary: bool) -> dict[str, Any]:
+        """Return the fields that say where a new conversation is listed, and how long it is kept."""
+        return {
+            "project": None if project_id is None else Project.get_for(user, project_id),
+            "expires_at": timezone.now() + TEMPORARY_KEPT if is_temporary else None,
+        }
+
     @classmethod
-    def _create(
-        cls, user: AbstractUser, text: str, model: Model, system_prompt: str, temperature: float | None
-    ) -> Conversation:
-        return cls.objects.create(
-            user_id=user.pk,
-            title=title_from(text),
-            model=model,
-            system_prompt=limits.checked_system_prompt(system_prompt),
-            temperature=limits.checked_temperature(temperature),
-        )
+    def _create(cls, user: AbstractUser, text: str, model: Model, **fields: Any) -> Conversation:
+        return rows.insert(cls(user_id=user.pk, title=title_from(text), model=model, **fields))
+
+    def _add(self, role: Message.Role, parent: Message | None, text: str = "") -> Message:
+        return Message(conversation=self, role=role, parent=parent, text=text).insert()
 
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:
         """Return the message that a new one follows. Raises RequestRefused: `bad_parent`, `busy`."""
@@ -276,8 +278,9 @@ class Conversation(models.Model):
         request: dict[str, Any] | None = None,
         api_key: ApiKey | None = None,
     ) -> Generation:
-        answer = self.messages.create(role=Message.Role.ASSISTANT, parent=user_message)
-        generation = answer.generations.create(
+        answer = self._add(Message.Role.ASSISTANT, user_message)
+        generation = Generation(
+            message=answer,
             user_id=user.pk,
             client_id=client_id,
             source=source,
@@ -286,13 +289,14 @@ class Conversation(models.Model):
             request=request,
             api_key=api_key,
         )
+        rows.insert(generation)
         self._touch(answer)
         return generation
 
     def _touch(self, leaf: Message) -> None:
         self.leaf = leaf
         self.updated_at = timezone.now()
-        self.save(update_fields=["leaf", "updated_at"])
+        rows.update(Conversation, self.pk, {"leaf_id": leaf.pk, "updated_at": self.updated_at})
 
     @classmethod
     def get_for(
@@ -306,12 +310,9 @@ class Conversation(models.Model):
             raise limits.not_found() from exc
 
     def mark_seen(self) -> None:
-        """Store that the user has opened it, which removes its mark in the sidebar."""
-        now = timezone.now()
-        unseen = Generation.objects.filter(message=self.leaf_id, finished_at__gt=self.seen_at)
-        if self.leaf_id is not None and unseen.exists():
-            Conversation.objects.filter(pk=self.pk).update(seen_at=now)
-            self.seen_at = now
+        """Store that the user has seen all of it, which removes its mark in the sidebar."""
+        self.seen_at = timezone.now()
+        rows.update(Conversation, self.pk, {"seen_at": self.seen_at})
 
     def path(self, *, limit: int, before: int | None = None) -> list[Message]:
         """Return up to `limit` messages of the shown branch, oldest first.

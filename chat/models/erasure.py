@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from secrets import token_hex
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -22,6 +23,13 @@ from chat.models.generation import Generation
 
 
 class ErasureQuerySet(models.QuerySet["Erasure"]):
+    def conversations(self) -> models.QuerySet[Any, Any]:
+        """Return the ids of conversations that are being erased, to leave them out of a list.
+
+        `erasure=None` would be a join, whose size PostgreSQL guesses wrong: it then sorts the whole table.
+        """
+        return self.filter(conversation__isnull=False).values("conversation")
+
     @transaction.atomic
     def request_users(self, ids: Iterable[int]) -> None:
         """Sign these users out for good, stop their answers, and have all of their rows erased.
@@ -84,4 +92,10 @@ class Erasure(models.Model):
     @classmethod
     def due(cls) -> list[Erasure]:
         """Return those that may begin, oldest first; at most fifty."""
-        return [erasure for erasure in cls.objects.order_by("pk")[:50] if erasure.is_due]
+        from chat.models.retention import LegalHold
+
+        holds = LegalHold.objects.active()
+        free = cls.objects.exclude(user__in=holds.filter(user__isnull=False).values("user")).exclude(
+            conversation__in=holds.filter(conversation__isnull=False).values("conversation")
+        )
+        return [erasure for erasure in free.order_by("pk")[:50] if erasure.is_due]

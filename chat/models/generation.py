@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import msgspec
 from django.conf import settings
@@ -16,11 +18,32 @@ from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.models import rows
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
-from chat.models.started_generation import StartedGeneration
 
-MILLION = Decimal(1_000_000)
+
+@dataclass(frozen=True, slots=True)
+class StartedGeneration:
+    """The rows that `ask`, `regenerate`, `resume` or `ask_once` stored.
+
+    `is_repeat`: an earlier call with the same client id stored them. `is_hidden`: the conversation belongs to
+    a program and no page shows it. `is_new_conversation`: this call created the conversation.
+    `parent_id`: the answer that a new message of the chat follows; None if it is the first, and for a repeat
+    or another answer. `generation`: the row as it was stored; None if it is a repeat.
+    `warning`: what the user should be told about a budget.
+    """
+
+    conversation_id: uuid.UUID
+    generation_id: int
+    message_id: int
+    user_message_id: int
+    parent_id: int | None = None
+    is_repeat: bool = False
+    is_hidden: bool = False
+    is_new_conversation: bool = False
+    warning: str = ""
+    generation: Generation | None = field(default=None, compare=False, repr=False)
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):
@@ -45,7 +68,9 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 
     def started_by(self, user: AbstractUser, client_id: str) -> Generation | None:
         """Return the generation that this user started with this client id, or None."""
-        return self.select_related("message__parent").filter(user_id=user.pk, client_id=client_id).first()
+        # Nearly always there is none, and the query for all of it takes longer to write than to answer.
+        found = rows.find(Generation, user_id=user.pk, client_id=client_id)
+        return None if found is None else self.select_related("message__parent").filter(pk=found).first()
 
     def of(self, user: AbstractUser) -> GenerationQuerySet:
         """Return those in conversations that `user` may see."""
@@ -76,6 +101,8 @@ class Generation(models.Model):
 
     ACTIVE = (Status.QUEUED, Status.RUNNING)
     WIRE_PREFIX = "gen-"
+    # Of completions in OpenAI's format.
+    COMPLETION_PREFIX = "chatcmpl-"
 
     message = models.ForeignKey("chat.Message", models.CASCADE, related_name="generations")
     # Its index, and that of `api_key`, begin those of Meta: one of its own would only cost time.
@@ -119,6 +146,9 @@ class Generation(models.Model):
     error_message = models.TextField(_("error message"), blank=True)
     input_tokens = models.PositiveIntegerField(_("input tokens"), null=True, blank=True)
     output_tokens = models.PositiveIntegerField(_("output tokens"), null=True, blank=True)
+    # Parts of these, where the endpoint tells them.
+    cached_tokens = models.PositiveIntegerField(_("cached input tokens"), null=True, blank=True)
+    reasoning_tokens = models.PositiveIntegerField(_("reasoning tokens"), null=True, blank=True)
     is_usage_estimated = models.BooleanField(default=False)
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=12, decimal_places=6, null=True, blank=True)
 
@@ -145,6 +175,9 @@ class Generation(models.Model):
             models.Index(fields=["user"], condition=Q(finished_at=None), name="active_by_user"),
             models.Index(fields=["finished_at"], condition=Q(has_log=True), name="logs_to_prune"),
             models.Index(fields=["api_key", "created_at"]),
+            models.Index(
+                fields=["finished_at"], condition=Q(finished_at__isnull=False), name="generations_by_end"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -157,8 +190,9 @@ class Generation(models.Model):
 
     @classmethod
     def id_from(cls, wire_id: str) -> int | None:
-        """Return the primary key in `wire_id`, or None if there is no valid one."""
-        digits = wire_id.removeprefix(cls.WIRE_PREFIX)
+        """Return the primary key in the id of a generation or its completion, or None if it is not valid."""
+        is_completion = wire_id.startswith(cls.COMPLETION_PREFIX)
+        digits = wire_id.removeprefix(cls.COMPLETION_PREFIX if is_completion else cls.WIRE_PREFIX)
         is_id = digits != wire_id and digits.isascii() and digits.isdigit() and len(digits) <= 18
         return int(digits) if is_id else None
 
@@ -197,7 +231,9 @@ class Generation(models.Model):
         """Seconds from the request to the first delta."""
         return (self.first_delta_at - self.created_at).total_seconds() if self.first_delta_at else None
 
-    def as_started(self, *, is_repeat: bool = False, is_new_conversation: bool = False) -> StartedGeneration:
+    def as_started(
+        self, *, parent_id: int | None = None, is_repeat: bool = False, is_new_conversation: bool = False
+    ) -> StartedGeneration:
         """Return what the verb that stored this generation returns."""
         message = self.message
         return StartedGeneration(
@@ -205,9 +241,11 @@ class Generation(models.Model):
             generation_id=self.pk,
             message_id=message.pk,
             user_message_id=message.parent_id or 0,
+            parent_id=parent_id,
             is_repeat=is_repeat,
             is_hidden=message.conversation.is_hidden,
             is_new_conversation=is_new_conversation,
+            generation=None if is_repeat else self,
         )
 
     @property
@@ -216,11 +254,17 @@ class Generation(models.Model):
         return None if self.request is None else msgspec.convert(self.request, ApiRequest)
 
     def route(self) -> list[Model]:
-        """Return the models that may answer, in order. Empty if its model was deleted. One query."""
+        """Return the models that may answer, in order. Empty if its model was deleted. One query.
+
+        A request with tools falls back only to models that take tools.
+        """
         if self.model is None:
             return []
-        fallbacks = self.api_request.fallbacks if self.api_request is not None else None
-        return self.model.route() if fallbacks is None else self.model.route_over(fallbacks)
+        request = self.api_request
+        fallbacks = request.fallbacks if request is not None else None
+        first, *others = self.model.route() if fallbacks is None else self.model.route_over(fallbacks)
+        has_tools = request is not None and request.has_tools
+        return [first, *(model for model in others if model.takes_tools or not has_tools)]
 
     @classmethod
     def claim(cls, pk: int, *, owner: str, from_owner: str = "") -> Generation | None:
@@ -241,14 +285,23 @@ class Generation(models.Model):
         )
         if not is_claimed:
             return None
-        return cls.objects.select_related("model__endpoint", "message__conversation__model", "user").get(
-            pk=pk
-        )
+        return cls.objects.select_related(
+            "model__endpoint", "message__conversation__model", "user", "api_key"
+        ).get(pk=pk)
+
+    def claim_as_stored(self, owner: str) -> None:
+        """Make `owner` the owner of this generation, which the same transaction has stored."""
+        self.owner, self.epoch, self.status = owner, 1, self.Status.RUNNING
+        self.started_at = timezone.now()
+        names = ("owner", "epoch", "status", "started_at", "calls")
+        rows.update(Generation, self.pk, {name: getattr(self, name) for name in names})
 
     @classmethod
-    def waiting_bulk(cls, limit: int) -> list[int]:
+    def waiting_bulk(cls, limit: int, except_users: Collection[int] = ()) -> list[int]:
         """Return ids of bulk generations without an owner: round robin by user, oldest first."""
         waiting = cls.objects.active().filter(owner="", source=cls.Source.BATCH)
+        if except_users:
+            waiting = waiting.exclude(user_id__in=except_users)
         round_ = Window(RowNumber(), partition_by="user", order_by="pk")
         return list(
             waiting.annotate(round=round_).order_by("round", "pk").values_list("pk", flat=True)[:limit]
@@ -258,15 +311,3 @@ class Generation(models.Model):
     def request_stop(cls, user: AbstractUser, pk: int) -> bool:
         """Request a stop of the user's generation. Return False if it is final or not theirs."""
         return cls.objects.of(user).filter(pk=pk).request_stop() > 0
-
-    def set_usage(
-        self, input_tokens: int, output_tokens: int, *, is_estimated: bool, model: Model | None
-    ) -> None:
-        """Set tokens and, if the model that answered has prices, the cost. Does not save."""
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
-        self.is_usage_estimated = is_estimated
-        if model and model.input_usd_per_million is not None and model.output_usd_per_million is not None:
-            self.cost_usd = (
-                model.input_usd_per_million * input_tokens + model.output_usd_per_million * output_tokens
-            ) / MILLION

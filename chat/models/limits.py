@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -65,29 +66,52 @@ def checked_temperature(value: float | None) -> float | None:
     return value
 
 
+def checked_settings(system_prompt: str, temperature: float | None) -> dict[str, Any]:
+    """Return the valid settings of a new conversation, by field. Raises RequestRefused `bad_settings`."""
+    return {
+        "system_prompt": checked_system_prompt(system_prompt),
+        "temperature": checked_temperature(temperature),
+    }
+
+
 def check_ask_limits(user: AbstractUser) -> None:
     """Check a user's limits for one more message. The caller has called `lock_user`.
 
     Raises RequestRefused: `too_many_running`, `too_many_asks`.
     """
-    own = Generation.objects.filter(user_id=user.pk, request__isnull=True)
-    if own.active().count() >= settings.RUNNING_PER_USER:
+    window = timezone.now() - timedelta(minutes=1)
+    running, recent = _running_and_recent(user.pk, window)
+    if running >= settings.RUNNING_PER_USER:
         raise RequestRefused(
             "too_many_running",
             _("You have reached the limit of %(limit)s running answers. Wait for one to finish, or stop one.")
             % {"limit": settings.RUNNING_PER_USER},
         )
-    window = timezone.now() - timedelta(minutes=1)
-    recent = own.filter(created_at__gt=window).order_by("created_at")
-    times = list(recent.values_list("created_at", flat=True)[: settings.ASKS_PER_MINUTE])
-    if len(times) >= settings.ASKS_PER_MINUTE:
-        wait_s = max(1.0, (times[0] - window).total_seconds())
+    if recent >= settings.ASKS_PER_MINUTE:
+        own = Generation.objects.filter(user_id=user.pk, request__isnull=True)
+        oldest = own.filter(created_at__gt=window).order_by("created_at").values_list("created_at", flat=True)
+        wait_s = max(1.0, (oldest[0] - window).total_seconds())
         raise RequestRefused(
             "too_many_asks",
             _("You have reached the limit of %(limit)s messages per minute. Try again in %(wait)s s.")
             % {"limit": settings.ASKS_PER_MINUTE, "wait": round(wait_s)},
             retry_after_s=wait_s,
         )
+
+
+def _running_and_recent(user_id: int, since: datetime) -> tuple[int, int]:
+    """Return how many answers of a user's chats are not final, and how many were asked for after `since`.
+
+    One statement without the ORM's composing, because every message asks for it.
+    """
+    own = "SELECT COUNT(*) FROM chat_generation WHERE user_id = %s AND request IS NULL AND"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT ({own} finished_at IS NULL), ({own} created_at > %s)",
+            [user_id, user_id, connection.ops.adapt_datetimefield_value(since)],
+        )
+        running, recent = cursor.fetchone()
+    return running, recent
 
 
 def not_found() -> RequestRefused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -12,7 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from chat import search
 from chat.errors import RequestRefused
+from chat.models import rows
 from chat.models.limits import not_found
 
 if TYPE_CHECKING:
@@ -67,6 +69,13 @@ class MessageQuerySet(models.QuerySet["Message"]):
             unread, above = unread + 1, parents[above]
         return found, unread
 
+    def reindex(self) -> None:
+        """Bring the search index up to date after a change that went past `save`, such as a redaction."""
+        fields = ("text", "parent", "conversation__user_id", "conversation__title", "conversation__is_hidden")
+        rows = self.order_by("pk").select_related("conversation").only(*fields)
+        search.store([message.document() for message in rows if message.text])
+        search.remove([message.pk for message in rows if not message.text])
+
     def newest_end(self, message_id: int, *, limit: int | None = None) -> int:
         """Return the id of the newest leaf below a message, or of the message itself.
 
@@ -94,6 +103,13 @@ class Message(models.Model):
     role = models.CharField(gettext_lazy("role"), max_length=10, choices=Role)
     text = models.TextField(gettext_lazy("text"), blank=True)
     thinking = models.TextField(gettext_lazy("thinking"), blank=True)
+    # The tool calls of an answer to a program, each {"id", "name", "arguments"}; null: none.
+    tool_calls = models.JSONField(gettext_lazy("tool calls"), null=True, blank=True)
+    # Whether the text is a refusal that the model sent in a field of its own.
+    is_refusal = models.BooleanField(gettext_lazy("refusal"), default=False, db_default=False)
+    # The choices of an answer to a request with `n` above 1 or `logprobs`, each an `events.WholeChoice`;
+    # null: there is just this one.
+    choices = models.JSONField(gettext_lazy("choices"), null=True, blank=True)
     # Rendered and sanitised once, when the text is final.
     html = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now)
@@ -110,6 +126,37 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role}: {self.text[:60]}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store the message, and its text in the search index."""
+        super().save(*args, **kwargs)
+        changed = kwargs.get("update_fields")
+        if self.text and (changed is None or "text" in changed):
+            search.store([self.document()])
+
+    def insert(self) -> Message:
+        """Store a new message, and its text in the search index, faster than `save`."""
+        rows.insert(self)
+        if self.text:
+            search.store([self.document()])
+        return self
+
+    @property
+    def further_choices(self) -> list[dict[str, Any]]:
+        """The choices beside the first one, which is the text; without their log probabilities."""
+        further = (choice for choice in self.choices or () if choice["index"])
+        return [{key: value for key, value in choice.items() if key != "logprobs"} for choice in further]
+
+    def document(self) -> search.Document:
+        """Return what the search index holds of this message."""
+        conversation = self.conversation
+        return search.Document(
+            message_id=self.pk,
+            user_id=conversation.user_id,
+            is_hidden=conversation.is_hidden,
+            text=self.text,
+            title=conversation.title if self.parent_id is None else "",
+        )
 
     @classmethod
     def get_for(cls, user: AbstractUser, message_id: int) -> Message:
@@ -128,7 +175,8 @@ class Message(models.Model):
 
     def check_can_be_followed(self) -> None:
         """Check that a user's message can follow this one. Raises RequestRefused: `bad_parent`, `busy`."""
-        if self.role != Message.Role.ASSISTANT:
+        # An imported conversation can end with a question.
+        if self.role != Message.Role.ASSISTANT and self.children.exists():
             raise RequestRefused("bad_parent", _("A message must follow an answer. Reload the page."))
         if self.generations.active().exists():
             raise RequestRefused(

@@ -11,6 +11,7 @@ from chat.rendering.grammar import parse_inline, parser
 from chat.rendering.highlight import Painter
 from chat.rendering.limits import MAX_BLOCK_ELEMENTS, MAX_ELEMENTS
 from chat.rendering.links import definitions_in
+from chat.rendering.mathml import FormulaWriter
 from chat.rendering.sanitize import sanitize
 from chat.rendering.writer import BlockWriter, can_be_parsed, elements_of, plain
 
@@ -27,7 +28,9 @@ def to_html(
     markdown = parser(deadline)
     found = list(blocks(markdown, normalize(text)))
     writer = BlockWriter(
-        _definitions(markdown, found), Painter(deadline, highlight_deadline, is_coloured=is_coloured).paint
+        _definitions(markdown, found),
+        Painter(deadline, highlight_deadline, is_coloured=is_coloured).paint,
+        FormulaWriter(deadline),
     )
     return sanitize("".join(_html(markdown, found, writer)))
 

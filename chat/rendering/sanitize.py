@@ -2,6 +2,7 @@
 
 import nh3
 
+from chat.rendering import mathml
 from chat.rendering.highlight import CLASSES
 
 URL_SCHEMES = frozenset({"http", "https", "mailto"})
@@ -15,7 +16,9 @@ ALLOWED_CLASSES = {
     "td": {"center", "right"},
 }
 _BLOCKS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote", "table", "pre"}
-ALLOWED_TAGS = _BLOCKS | {
+ALLOWED_TAGS = {
+    *_BLOCKS,
+    *mathml.TAGS,
     *("li", "thead", "tbody", "tr", "th", "td", "div", "span"),
     *("hr", "br", "strong", "em", "s", "code", "a", "sub", "sup", "kbd", "input"),
 }
@@ -24,7 +27,9 @@ _ALLOWED_ATTRIBUTES = {
     "a": {"href", "title"},
     "ol": {"start"},
     "li": {"value"},
-    "div": {"data-language", "data-title"},
+    "div": {"data-language", "data-title", "data-tex"},
+    "span": {"data-tex"},
+    **{tag: set(mathml.ATTRIBUTES) for tag in mathml.TAGS},
 }
 _ALLOWED_VALUES: dict[str, dict[str, set[str]]] = {
     **{tag: {"dir": {"auto"}} for tag in _BLOCKS},

@@ -10,6 +10,7 @@ from chat.rendering.fences import language_of
 from chat.rendering.highlight import escape
 from chat.rendering.limits import MAX_BRACKETS, MAX_INLINE_CHARS, MAX_INLINE_ELEMENTS, MAX_INLINE_NESTING
 from chat.rendering.links import references_in
+from chat.rendering.mathml import FormulaWriter
 from chat.rendering.parts import in_parts, parts
 
 _TASK = re.compile(r"\[([ xX])\]\s+")
@@ -22,9 +23,10 @@ Paint = Callable[[str, str], str]
 class BlockWriter:
     """Write one block after the other."""
 
-    def __init__(self, definitions: Mapping[str, str], paint: Paint) -> None:
+    def __init__(self, definitions: Mapping[str, str], paint: Paint, formulas: FormulaWriter) -> None:
         self._definitions = definitions
         self._paint = paint
+        self._formulas = formulas
         self._out: list[str] = []
         # The number of the last item of each open ordered list, as written and as shown; None in other lists.
         self._numbers: list[tuple[int, int] | None] = []
@@ -42,7 +44,7 @@ class BlockWriter:
             case "fence" | "code_block":
                 self._out.append(self._code(token))
             case "formula_block":
-                self._out.append(f'<div class="formula" dir="ltr">{escape(token.content)}</div>\n')
+                self._out.append(f"{self._formula(token.content, 'div')}\n")
             case "hr":
                 self._out.append("<hr>\n")
             case "table_open":
@@ -106,6 +108,14 @@ class BlockWriter:
             f'<pre tabindex="0"><code>{self._paint(token.content, language)}</code></pre></div>\n'
         )
 
+    def _formula(self, source: str, tag: str) -> str:
+        """Write a formula as MathML with its source, or the source alone if it cannot be drawn."""
+        is_block = tag == "div" or source.startswith(("$$", "\\["))
+        drawn = self._formulas.html_of(source, is_block=is_block)
+        if drawn is None:
+            return f'<{tag} class="formula" dir="ltr">{escape(source)}</{tag}>'
+        return f'<{tag} class="formula" dir="ltr" data-tex="{_quoted(source)}">{drawn}</{tag}>'
+
     def _inline(self, tokens: Iterable[Token]) -> None:
         is_in_link = False
         for token in tokens:
@@ -123,7 +133,7 @@ class BlockWriter:
             case "code_inline":
                 return f"<code>{escape(token.content)}</code>"
             case "formula_inline":
-                return f'<span class="formula" dir="ltr">{escape(token.content)}</span>'
+                return self._formula(token.content, "span")
             case "image":
                 return _image(token, is_in_link)
             case "link_open":

@@ -1,4 +1,4 @@
-"""Delete what is kept for a while only: logs of finished answers, deleted conversations, expired sessions.
+"""Delete what is kept for a while only: logs of answers, deleted conversations, what policies end, sessions.
 
 Users and conversations that staff deleted are erased here as well, at once.
 
@@ -24,11 +24,18 @@ from django.utils import timezone
 
 from chat.event_log import read
 from chat.event_log.writer import Writer
+from chat.models.batch import Batch
+from chat.models.budget_use import settle_abandoned
 from chat.models.conversation import Conversation
+from chat.models.embedding_call import EmbeddingCall
 from chat.models.erasure import Erasure
 from chat.models.generation import Generation
 from chat.models.large_request import LargeRequest, RequestSlice
 from chat.models.message import Message
+from chat.models.retention import LegalHold
+from chat.models.stored_file import StoredFile
+from chat.review.retention import apply_policies, forget_in_logs
+from chat.search import index
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +68,7 @@ class Cleanup:
             return
         self._is_running = True
         try:
-            for step in (prune_logs, delete_slices, erase_deleted, erase_users, delete_expired_sessions):
+            for step in STEPS:
                 await _in_slices(writer, step)
         finally:
             self._is_running = False
@@ -134,6 +141,7 @@ def erase_deleted(rows: int) -> int:
     for generation_id in logs.values_list("pk", flat=True):
         read.prune(generation_id)
     Message.objects.filter(pk__in=messages).delete()
+    forget_in_logs(emptied)
     Conversation.objects.filter(pk__in=emptied).delete()
     return len(messages) + len(emptied)
 
@@ -144,7 +152,12 @@ def erase_users(rows: int) -> int:
     for erasure in Erasure.due():
         if erasure.user_id is None or Conversation.objects.filter(user=erasure.user_id).exists():
             continue
-        for table in (Generation, LogEntry):
+        if LegalHold.objects.active().filter(user=erasure.user_id).exists():
+            continue
+        own = Batch.objects.filter(user=erasure.user_id)
+        if deleted := Batch.delete_some(own, rows - erased):
+            return erased + deleted if erased + deleted >= rows else rows
+        for table in (Generation, EmbeddingCall, LogEntry):
             ids = table.objects.filter(user=erasure.user_id).values_list("pk", flat=True)[: rows - erased]
             erased += table.objects.filter(pk__in=list(ids)).delete()[0]
             if erased >= rows:
@@ -156,14 +169,18 @@ def erase_users(rows: int) -> int:
 
 
 def _erasable() -> Iterator[UUID]:
-    """Return the conversations to erase, lazily, since there may be many."""
-    old = Conversation.objects.filter(deleted_at__lt=timezone.now() - DELETED_KEPT).order_by("deleted_at")
+    """Return the conversations to erase, lazily, since there may be many. None is under a legal hold."""
+    free = Conversation.objects.exclude(LegalHold.objects.held())
+    old = free.filter(deleted_at__lt=timezone.now() - DELETED_KEPT).order_by("deleted_at")
     yield from old.values_list("pk", flat=True)[:ROWS_MAX]
+    expired = free.filter(expires_at__lt=timezone.now()).order_by("expires_at")
+    yield from expired.values_list("pk", flat=True)[:ROWS_MAX]
     for erasure in Erasure.due():
         if erasure.conversation_id is not None:
-            yield erasure.conversation_id
+            if free.filter(pk=erasure.conversation_id).exists():
+                yield erasure.conversation_id
         else:
-            own = Conversation.objects.filter(user=erasure.user_id).values_list("pk", flat=True)
+            own = free.filter(user=erasure.user_id).values_list("pk", flat=True)
             yield from own[:ROWS_MAX]
 
 
@@ -171,3 +188,21 @@ def delete_expired_sessions(rows: int) -> int:
     """Delete sessions that have expired."""
     expired = Session.objects.filter(expire_date__lt=timezone.now()).values_list("pk", flat=True)[:rows]
     return Session.objects.filter(pk__in=list(expired)).delete()[0]
+
+
+def forget_words(rows: int) -> int:
+    """Merge some of the search index, so that the words of erased messages leave its blocks."""
+    return rows if index.merge_some(rows) else 0
+
+
+# Policies first: what they end is erased by the steps after.
+STEPS: tuple[CleanupStep, ...] = (
+    *(prune_logs, apply_policies, delete_slices, erase_deleted, erase_users, delete_expired_sessions),
+    *(
+        EmbeddingCall.delete_old,
+        Batch.delete_outdated,
+        StoredFile.delete_outdated,
+        forget_words,
+        settle_abandoned,
+    ),
+)

@@ -27,6 +27,8 @@ import chat
 from chat.background import BackgroundTasks
 from chat.event_log.writer import Writer
 from chat.generation.runner import GenerationRunner
+from chat.models.batch import Batch
+from chat.models.budget import presence
 from chat.models.generation import Generation
 from chat.models.process import BreakerOverride, Process
 from chat.models.webhook import Webhook
@@ -45,6 +47,8 @@ TICK_TIMEOUT_S = 5.0
 # A last tick that is older means that the loop or the database is stuck.
 LATE_S = 5.0
 CLEANUP_EVERY_TICKS = 30
+# How often bulk of a user without room in a budget is tried again.
+FORGET_EVERY_TICKS = 5
 # How many bulk answers a process runs at a time, in a call or in the admission queue. The rest wait in the
 # database, where they delay nothing.
 BULK_RUNNING_MAX = 200
@@ -55,6 +59,7 @@ class ScheduledTasks(Protocol):
 
     async def enqueue_cleanup(self) -> None: ...
     async def enqueue_webhooks(self) -> None: ...
+    async def enqueue_batches(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,7 @@ class Heartbeat:
         self._runner.upstream_state.set_process_count(len(living))
         if self._identity.kind != Process.Kind.COMMAND and not self._runner.is_draining:
             await self._pick_up(data, dead, takes_bulk=bulk_kind(living) == self._identity.kind)
-        await self._enqueue_cleanup(living)
+        await self._enqueue_for_all(living)
 
     async def _pick_up(self, data: _TickData, dead: list[str], *, takes_bulk: bool) -> None:
         """Run what waits and what dead processes owned, as far as it suits this kind of process."""
@@ -203,7 +208,10 @@ class Heartbeat:
             for each in orphaned:
                 self._start(each.id, from_owner=owner, is_bulk=each.is_bulk)
         if takes_bulk and (room := BULK_RUNNING_MAX - len(self._bulk)) > 0:
-            for generation_id in await self._read(lambda: Generation.waiting_bulk(room)):
+            without_room = frozenset(self._runner.without_room)
+            if self._counter % FORGET_EVERY_TICKS == 0:  # other processes may have released something
+                self._runner.without_room.clear()
+            for generation_id in await self._read(lambda: Generation.waiting_bulk(room, without_room)):
                 self._start(generation_id, is_bulk=True)
         if dead:
             await self._writer.arun(lambda: Process.objects.filter(pk__in=dead).delete())
@@ -216,10 +224,14 @@ class Heartbeat:
             self._bulk.add(task)
             task.add_done_callback(self._bulk.discard)
 
-    async def _enqueue_cleanup(self, living: dict[str, str]) -> None:
-        is_due = self._counter % CLEANUP_EVERY_TICKS == 2  # not in the first tick: the server is starting
-        if is_due and self._scheduled and cleanup_process(living) == self._identity.id:
+    async def _enqueue_for_all(self, living: dict[str, str]) -> None:
+        """Enqueue what one process does for all: the cleanup, and the batches that are due."""
+        if self._scheduled is None or cleanup_process(living) != self._identity.id:
+            return
+        if self._counter % CLEANUP_EVERY_TICKS == 2:  # not in the first tick: the server is starting
             await self._scheduled.enqueue_cleanup()
+        if await self._read(Batch.objects.due().exists):
+            await self._scheduled.enqueue_batches()
 
     async def _poll_changes(self, data: _TickData) -> None:
         """While no notices come from other processes, read from the database what they would say."""
@@ -234,6 +246,7 @@ class Heartbeat:
     def _exchange(self) -> _TickData:
         """Increment the counter and read what concerns this process; runs in the writer."""
         self._write_row()
+        presence.refresh()
         # A disabled user's answers stop. The row says so, or another process would recover them.
         Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
         owned: dict[str, list[OwnedGeneration]] = {}

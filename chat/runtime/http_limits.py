@@ -6,6 +6,7 @@ The web server checks them while a request arrives, before Django sees it. docs/
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,8 +20,16 @@ from chat.runtime.asgi_server import RequestLimits
 SMALL_BODY_MAX_BYTES = 64 * 1024
 # Forms with a message or a system prompt.
 FORM_PATHS = ("/ask/", "/c/", "/m/", "/preferences/", "/admin/")
-COMPLETIONS_PATH = "/v1/chat/completions"
+# Requests of programs with messages, images and files.
+PROMPT_PATHS = frozenset(
+    {"/v1/chat/completions", "/v1/responses", "/v1/responses/input_tokens", "/v1/embeddings"}
+)
+# Files of requests.
+UPLOAD_PATHS = frozenset({"/batches/new/", "/v1/files"})
 API_PATH = "/v1/"
+# A file to import arrives in parts, which the page makes.
+IMPORT_PART = re.compile(r"/import/[0-9a-f-]{36}/part/")
+IMPORT_PART_MAX_BYTES = 4 * 1024 * 1024
 
 # The codes of the API's own errors, where there is one.
 CODE_OF = {
@@ -32,8 +41,13 @@ CODE_OF = {
 
 def body_max_bytes(path: str) -> int:
     """Return the largest body that is accepted at a path."""
-    if path == COMPLETIONS_PATH:
+    if path in UPLOAD_PATHS:
+        # The fields beside the file are small.
+        return settings.BATCH_UPLOAD_MAX_BYTES + SMALL_BODY_MAX_BYTES
+    if path in PROMPT_PATHS:
         return settings.API_BODY_MAX_BYTES
+    if IMPORT_PART.fullmatch(path):
+        return IMPORT_PART_MAX_BYTES
     if path.startswith(FORM_PATHS):
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     return SMALL_BODY_MAX_BYTES

@@ -38,6 +38,7 @@ from chat.runtime.database_thread import DatabaseReader, DatabaseThread, read_on
 from chat.runtime.heartbeat import Heartbeat, Identity, ScheduledTasks
 from chat.runtime.readiness import ReadinessCheck
 from chat.runtime.session_expiry import SessionExpiry
+from chat.runtime.warm_up import warm_up
 
 if TYPE_CHECKING:
     from chat.runtime.redis_slots import RedisSlots
@@ -148,7 +149,7 @@ class Runtime:
         self.background.start(self.notifications.run(), "notifications")
         await self.heartbeat.start(self.background)
         # Takes a second or two, which the first page need not wait for.
-        self.background.start(asyncio.to_thread(self.client.prepare), "import the SDK")
+        self.background.start(asyncio.to_thread(warm_up, self.client), "import the SDK")
 
     def open(self) -> None:
         """Become the current runtime and accept work, without a heartbeat: the first part of `start`."""

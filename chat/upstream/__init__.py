@@ -2,10 +2,12 @@
 
 from chat.upstream import errors
 from chat.upstream.admission import WAITING_MAX
+from chat.upstream.batches import BatchState, LineResult, ProviderBatches
 from chat.upstream.breaker import BreakerPolicy, BreakerState
 from chat.upstream.client import Client
+from chat.upstream.embeddings import Embeddings, embed
 from chat.upstream.errors import UpstreamError
-from chat.upstream.policy import Budget, Policy
+from chat.upstream.policy import CallBudget, Policy
 from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlots
 from chat.upstream.state import BreakerStatus, EndpointStatus, UpstreamState
@@ -15,17 +17,21 @@ from chat.upstream.types import Finished, Prompt, PromptBuilder, Recovery, Targe
 
 __all__ = [
     "WAITING_MAX",
+    "BatchState",
     "BreakerPolicy",
     "BreakerState",
     "BreakerStatus",
-    "Budget",
+    "CallBudget",
     "Client",
     "ContinuedStep",
+    "Embeddings",
     "EndpointStatus",
     "Finished",
+    "LineResult",
     "Policy",
     "Prompt",
     "PromptBuilder",
+    "ProviderBatches",
     "QueuePriority",
     "Recovery",
     "RefusedStep",
@@ -40,6 +46,7 @@ __all__ = [
     "UpstreamError",
     "UpstreamState",
     "Usage",
+    "embed",
     "errors",
     "stream",
 ]

@@ -6,23 +6,29 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
 
 from chat import events
 from chat.text import clean
 from chat.upstream import errors, lenient, translate
+from chat.upstream.choices import ChoicesReader
 from chat.upstream.client import Client, UpstreamRequest
 from chat.upstream.finish_reasons import Ending, ending_of, reason_in
 from chat.upstream.reasoning_tags import ReasoningTags
 from chat.upstream.request_body import request_body
 from chat.upstream.sse import Decoder
+from chat.upstream.tool_calls import ToolCallReader
 from chat.upstream.types import Finished, Prompt, StreamChoice, StreamChunk, StreamDelta, Target, Usage
 
 logger = logging.getLogger(__name__)
 
+# Stored with the attempt.
+UNOFFERED_CALLS = "The model called tools that the request does not offer. The calls were left out."
 # A finish reason is a word.
 FINISH_REASON_MAX_CHARS = 40
 
-type Text = events.Thinking | events.Delta | events.Restarted
+type Text = events.Thinking | events.Delta | events.ToolCall | events.Choices | events.Restarted
 
 
 async def call_target(
@@ -34,7 +40,7 @@ async def call_target(
     first_token_s: float,
     total_deadline_s: float,
 ) -> AsyncGenerator[Text | Finished]:
-    """Make one call and yield its text.
+    """Make one call and yield its text and tool calls.
 
     Yields few steps for a network read; the last step is `Finished`. `Restarted` comes before text that was
     displayed as the answer and turned out to be reasoning. Raises UpstreamError.
@@ -58,7 +64,7 @@ async def call_target(
     except errors.UpstreamError:
         if not reader.is_whole:
             raise
-    finished = reader.finished()
+    finished = replace(reader.finished(), request_id="".join(request.ids))
     for step in reader.last_steps():
         yield step
     yield finished
@@ -79,10 +85,15 @@ class _AnswerReader:
         self._tags = None if prompt.prefill else ReasoningTags()
         self._usage: Usage | None = None
         self._failure: errors.UpstreamError | None = None
-        self._has_tool_calls = False
+        # None: no tools were offered.
+        self._calls = ToolCallReader() if prompt.has_tools else None
+        self._has_unoffered_calls = False
         self._has_text = False
         # The number of the choice that is read: the first one, if the endpoint sends several.
-        self._index: int | None = None
+        self._index: int | None = 0 if prompt.choices else None
+        # None: only that choice is passed on.
+        self._choices = ChoicesReader(prompt.choices, has_tools=prompt.has_tools) if prompt.choices else None
+        self._last_choices: list[Text] = []
         self._finish_reason: str | None = None
         # Whether text came after the finish reason.
         self._goes_on = False
@@ -122,7 +133,8 @@ class _AnswerReader:
             yield step
 
     def _process(self, chunks: list[StreamChunk]) -> list[Text]:
-        """Return the joined text of one read's chunks; remember what else they contain."""
+        """Return the joined text and the tool calls of one read's chunks; remember what else they contain."""
+        steps: list[Text] = [] if self._choices is None else self._steps_of_choices(chunks)
         thinking: list[str] = []
         text: list[str] = []
         for chunk in chunks:
@@ -136,15 +148,57 @@ class _AnswerReader:
             if choice is None:
                 continue
             delta = choice.delta or StreamDelta()
-            new_text = delta.content or delta.refusal or ""
+            new_text = delta.content or ""
             new_thinking = delta.reasoning_content or delta.reasoning or ""
             text.append(new_text)
             thinking.append(new_thinking)
-            self._has_tool_calls = self._has_tool_calls or bool(delta.tool_calls)
-            has_news = bool(new_text or new_thinking)
+            has_news = bool(new_text or new_thinking or delta.refusal)
+            if delta.refusal:
+                steps += self._steps_of("".join(thinking), "".join(text))
+                steps += self._steps_of_refusal(delta.refusal)
+                thinking, text = [], []
+            if delta.tool_calls:
+                steps += self._steps_of("".join(thinking), "".join(text))
+                steps += self._steps_of_calls(delta.tool_calls)
+                thinking, text = [], []
+                has_news = has_news or self._calls is not None
             if has_news or delta.tool_calls or choice.finish_reason or self._has_progress:
                 self._note_progress(choice.finish_reason, has_text=has_news)
-        return self._steps_of("".join(thinking), "".join(text))
+        steps += self._steps_of("".join(thinking), "".join(text))
+        return steps
+
+    def _steps_of_choices(self, chunks: list[StreamChunk]) -> list[Text]:
+        """Return the pieces of all choices. They come before the steps of the first choice."""
+        assert self._choices is not None
+        pieces: list[events.ChoicePiece] = []
+        try:
+            for chunk in chunks:
+                if chunk.error is not None:
+                    break
+                pieces += self._choices.feed(chunk.choices or ())
+        except errors.Malformed as exc:
+            self._failure = exc
+        if pieces:
+            self._note_progress(None, has_text=False)
+        return [events.Choices(pieces)] if pieces else []
+
+    def _steps_of_refusal(self, text: str) -> list[Text]:
+        text = clean(text)
+        self._has_text = self._has_text or bool(text)
+        return [events.Delta(text, is_refusal=True)] if text else []
+
+    def _steps_of_calls(self, value: Any) -> list[Text]:
+        """Return the pieces of calls in a `tool_calls` field, after the text that was held back."""
+        if self._calls is None:
+            self._has_unoffered_calls = True
+            return []
+        steps: list[Text] = [] if self._tags is None else [*self._tags.end()]
+        self._note_steps(steps)
+        try:
+            steps += self._calls.feed(value)
+        except errors.Malformed as exc:
+            self._failure = exc
+        return steps
 
     def _choice_of(self, chunk: StreamChunk) -> StreamChoice | None:
         """Return the chunk's choice that belongs to the answer; None if it has none."""
@@ -174,10 +228,12 @@ class _AnswerReader:
 
     def last_steps(self) -> list[Text]:
         """Return what was held back until the end: half a surrogate pair, or what looked like a tag."""
-        steps = self._tags.end() if self._tags is not None else []
+        steps: list[Text] = [] if self._tags is None else [*self._tags.end()]
         if self._decoder.has_half_character:
             steps.append(events.Delta("\N{REPLACEMENT CHARACTER}"))
-        return steps
+        if self._calls is not None and ending_of(self._finish_reason or "") is not Ending.LENGTH:
+            steps += self._calls.end()
+        return [*self._last_choices, *steps]
 
     # -- progress ------------------------------------------------------------------------------------
 
@@ -206,8 +262,13 @@ class _AnswerReader:
     @property
     def is_whole(self) -> bool:
         """Whether the answer is whole although the endpoint did not end the stream."""
-        has_answer = self._has_text or self._has_tool_calls
-        return self._finish_reason is not None and not self._goes_on and has_answer
+        has_answer = self._has_text or self._has_calls or self._has_unoffered_calls
+        are_all_whole = self._choices is None or self._choices.is_whole
+        return self._finish_reason is not None and not self._goes_on and has_answer and are_all_whole
+
+    @property
+    def _has_calls(self) -> bool:
+        return self._calls is not None and self._calls.has_calls
 
     def finished(self) -> Finished:
         """Return the end of a complete answer.
@@ -223,11 +284,20 @@ class _AnswerReader:
         if ending is Ending.UNKNOWN:
             logger.warning("%s: unknown finish reason %r", self._target.model, reason)
             raise errors.UnknownFinishReason(reason[:FINISH_REASON_MAX_CHARS])
-        if not self._has_text and self._has_tool_calls:
+        has_answer = self._has_text or self._has_calls
+        if not has_answer and self._has_unoffered_calls:
             raise errors.AnswerUnusable("tool calls only")
-        if not self._has_text and ending is Ending.FILTERED:
+        if not has_answer and ending is Ending.FILTERED:
             raise errors.ContentFiltered(f"finish reason {reason}")
-        return Finished(ending.value, self._usage, self._target)
+        if ending in (Ending.COMPLETE, Ending.TOOL_CALLS):  # some servers say `stop` after calls
+            ending = Ending.TOOL_CALLS if self._has_calls else Ending.COMPLETE
+        note = UNOFFERED_CALLS if self._has_unoffered_calls else ""
+        if self._choices is not None:
+            note = note or self._choices.note
+            is_over = self._decoder.is_done or self._decoder.is_document
+            may_lack = self._decoder.is_document or (is_over and self._target.finish_reason_optional)
+            self._last_choices = [self._choices.end(may_lack_reasons=may_lack, may_be_fewer=is_over)]
+        return Finished(ending.value, self._usage, self._target, note)
 
     def _check_ending(self) -> None:
         """Raise NotAStream or Cut if the answer ended without a finish reason and needs one."""
@@ -235,6 +305,7 @@ class _AnswerReader:
             return
         if not self._decoder.has_event:
             raise errors.NotAStream("status 200 without any event")
-        if not (self._decoder.is_done and self._target.finish_reason_optional):
+        may_end_so = self._decoder.is_done and self._target.finish_reason_optional
+        if not may_end_so or not (self._calls is None or self._calls.is_whole):
             ending = "[DONE]" if self._decoder.is_done else "end of the stream"
             raise errors.Cut(f"{ending} without a finish reason")

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,9 +44,14 @@ class UpstreamRequest:
     body: dict[str, Any]
     connect_timeout_s: float
     encoded_messages: Sequence[bytes] = ()
+    path: str = "/chat/completions"
+    # The endpoint's names for it, once it has answered: one, or none.
+    ids: list[str] = field(default_factory=list)
 
     def slices(self) -> list[bytes]:
         """Return the body as JSON. Large messages stay in slices: joining them would block the event loop."""
+        if "messages" not in self.body:
+            return [msgspec.json.encode(self.body)]
         rest = {name: value for name, value in self.body.items() if name != "messages"}
         messages = b",".join(map(msgspec.json.encode, self.body["messages"]))
         comma = b"," if self.encoded_messages and messages else b""
@@ -99,8 +104,8 @@ class Client:
 
             slices = request.slices()
             # Not `chat.completions.create`: it checks and encodes every message on the event loop.
-            response: Any = await self._client(request.base_url, request.api_key).post(
-                "/chat/completions",
+            response: Any = await self.sdk(request.base_url, request.api_key).post(
+                request.path,
                 cast_to=openai.AsyncAPIResponse[bytes],
                 content=_sent(slices),
                 options={
@@ -110,6 +115,8 @@ class Client:
                 stream=True,
                 stream_cls=openai.AsyncStream[Any],
             )
+            if request_id := response.headers.get("x-request-id"):
+                request.ids.append(request_id)
             try:
                 yield _reads(response.iter_bytes(), request.api_key)
             finally:
@@ -135,7 +142,8 @@ class Client:
             except TimeoutError:
                 raise errors.FirstTokenTimedOut(f"no answer within {timeout_s:g} s") from None
 
-    def _client(self, base_url: str, api_key: str) -> openai.AsyncOpenAI:
+    def sdk(self, base_url: str, api_key: str) -> openai.AsyncOpenAI:
+        """Return the SDK's client of an endpoint, without retries."""
         import openai
 
         self.prepare()

@@ -35,6 +35,7 @@ BY_STATUS: dict[int, ErrorClass] = {
     410: errors.UnknownModel,
     413: errors.ContextTooLong,
     429: errors.RateLimited,
+    498: errors.ServerFailed,  # Groq: no capacity
 }
 # By the `code`, `type`, `status` or `reason` of an error object. The order decides.
 BY_CODE: dict[str, ErrorClass] = {
@@ -90,6 +91,8 @@ _CREDIT = _pattern(
     r"billing (hard )?limit",
     r"spend(ing)? limit",
     r"(run|ran) out of (credits?|funds)",
+    r"(credits?|balance|funds) (is |are )?(depleted|exhausted|used up)",
+    r"\bkey limit exceeded",
     r"account .{0,30}(arrears|overdue|suspended)",
 )
 _KEY = _pattern(
@@ -105,8 +108,15 @@ _MODEL = _pattern(
     r"|not supported|not loaded|decommissioned|deprecated|no longer|not a valid)",
     r"(unknown|invalid|unsupported|no such|not a valid) model",
     r"deployment.{0,60}(not exist|not found)",
-    r"no (endpoints|models?) (found|loaded)",
+    r"no endpoints found for",
+    r"no models? (found|loaded)",
     r"try pulling it",
+)
+# OpenRouter: the model exists, but nobody who offers it accepts such a request.
+_NO_MATCH = _pattern(r"no endpoints found (that|matching)")
+# http:// in front of a port that speaks TLS: nginx, Go, Apache.
+_PLAIN_ON_TLS = _pattern(
+    r"plain http request was sent to https port", r"http request to an https server", r"speaking plain http"
 )
 _ADDRESS = _pattern(
     r"(invalid|unknown|unrecognized) (url|path|request url|endpoint|route)",
@@ -123,6 +133,8 @@ _FILTERED = _pattern(
     r"(block|flag|reject|violat)\w*.{0,60}(safety|moderation|polic)",
     r"requires moderation",
     r"inappropriate content",
+    r"content exists risk",
+    r"(input|prompt|content|request) (was|is|were|has been) (flagged|blocked|filtered)",
 )
 _OVERLOADED = _pattern(
     r"overloaded",
@@ -131,6 +143,7 @@ _OVERLOADED = _pattern(
     r"loading model|model is loading|currently loading",
     r"temporarily unavailable",
     r"no (available|healthy) (server|worker|upstream|backend)",
+    r"model (has |is )?(crashed|unloaded)",
 )
 _RATE = _pattern(
     r"rate[ _-]?limit", r"too many requests", r"(requests|tokens) per (second|minute|hour|day|min)"
@@ -232,6 +245,8 @@ _VAGUE = (errors.RateLimited, errors.Forbidden, errors.ServerFailed, errors.Wron
 def _by_message(report: ErrorReport) -> ErrorClass | None:
     """Return the class that the wording of an error names, if it fits the status."""
     status, text = report.status or 400, report.message
+    if status == 400 and _PLAIN_ON_TLS.search(text[:1000]):
+        return errors.WrongAddress
     if not report.is_object and status >= 400 and len(text) > 1000:
         return None  # a page
     if CONTEXT.search(text) and status != 429:
@@ -246,9 +261,11 @@ def _by_message(report: ErrorReport) -> ErrorClass | None:
         return errors.ContentFiltered
     if _KEY.search(text):
         return errors.WrongKey
+    if _NO_MATCH.search(text):
+        return errors.Rejected
     if status in (400, 404, 422) and _MODEL.search(text) and not _is_parameter(report):
         return errors.UnknownModel
-    if report.status is None and _OVERLOADED.search(text):
+    if report.status in (None, 400) and _OVERLOADED.search(text):
         return errors.ServerFailed
     return errors.RateLimited if report.status is None and _RATE.search(text) else None
 
@@ -272,7 +289,7 @@ def _by_range(status: int) -> ErrorClass:
 
 def _objects_in(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
     """Yield the error objects in a body, the innermost first."""
-    if depth > 4:
+    if depth > 6:
         return
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         with contextlib.suppress(ValueError, RecursionError):

@@ -39,6 +39,7 @@ What follows from each before the first delta:
 | UnknownFinishReason | no | at once | |
 | ContextTooLong | once, with a shorter prompt | then, one whose context is larger or unknown | |
 | Rejected (400, 422), ContentFiltered, AnswerUnusable | no | no: the request is at fault | |
+| Rejected because the model takes no tools | no | at once | |
 | TotalTimedOut, GaveUp | no | no: the time or the calls are used up | |
 | BreakerOpen | interactive and bulk calls wait if there is no fallback; API calls fail | at once | |
 | QueueFull | no | at once | |
@@ -66,7 +67,8 @@ class UpstreamError(Exception):
     `counts_against`: whether the breaker counts it. `retry_after_s`: the wait that the endpoint requests.
     `detail`: the endpoint's message, redacted, for staff and programs. `target_key`: the endpoint and model
     that failed, if known. `param`: the field of the request that the endpoint names. `refused_parameters`:
-    parameters of the request that the endpoint may refuse.
+    parameters of the request that the endpoint may refuse. `hidden_text`: what the call had sent and was not
+    shown, because it repeats what was displayed before.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -78,6 +80,7 @@ class UpstreamError(Exception):
     target_key: tuple[str, str] | None = None
     param: str = ""
     refused_parameters: tuple[str, ...] = ()
+    hidden_text: str = ""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from chat.upstream import errors
@@ -10,12 +11,20 @@ from chat.upstream.request_body import PREFILL
 from chat.upstream.state import UpstreamState
 from chat.upstream.types import Target, TargetKey
 
+_ABOUT_TOOLS = re.compile(r"\b(tools?|tool[_ ](choice|use|calls?)|functions?)\b", re.IGNORECASE)
+_TAKES_NO_TOOLS = re.compile(
+    r"(not support|unsupported|no endpoints found that support).{0,60}\btool"
+    r"|\btool.{0,60}(not (be )?supported|unsupported)",
+    re.IGNORECASE,
+)
+
 
 class Candidates:
     """The targets of a route that may still be called, in the order of the route."""
 
     def __init__(self, route: Sequence[Target], state: UpstreamState) -> None:
         self.targets = list(route)
+        self._first = route[0]
         self._state = state
         # Learned from this answer's calls; what was known before is in the targets.
         self._refused: dict[TargetKey, frozenset[str]] = {}
@@ -41,9 +50,17 @@ class Candidates:
         if isinstance(error, errors.ContextTooLong):
             limit = error.limit_tokens or failed.context_tokens
             self.targets = [target for target in self.targets if _may_exceed(target, limit)]
-        elif not error.falls_over:
+        elif not error.falls_over and not self._is_only_about_tools(failed, error):
             return False
         return bool(self.targets)
+
+    def _is_only_about_tools(self, failed: Target, error: errors.UpstreamError) -> bool:
+        """Whether a target rejected the tools of a request that another one may accept.
+
+        What the requested model says about the tools themselves, such as an invalid schema, is final.
+        """
+        pattern = _TAKES_NO_TOOLS if failed is self._first else _ABOUT_TOOLS
+        return type(error) is errors.Rejected and bool(pattern.search(error.detail))
 
     def healthy_fallbacks(self, target: Target) -> list[Target]:
         """Return the other targets whose breaker is closed."""

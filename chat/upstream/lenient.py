@@ -58,6 +58,7 @@ def _choice_of(value: Any) -> StreamChoice:
         _delta_of(delta),
         reason_in(value.get("finish_reason")),
         index if isinstance(index, int) else 0,
+        value.get("logprobs"),
     )
 
 
@@ -155,11 +156,27 @@ def usage_of(value: Any) -> Usage | None:
     """Return the token counts in a `usage` field of any type; None if there are none."""
     if not isinstance(value, dict):
         return None
+    prompt = value.get("prompt_tokens_details") or value.get("input_tokens_details")
+    completion = value.get("completion_tokens_details") or value.get("output_tokens_details")
     usage = Usage(
         tokens_of(value.get("prompt_tokens", value.get("input_tokens"))),
         tokens_of(value.get("completion_tokens", value.get("output_tokens"))),
+        _first_count(
+            prompt.get("cached_tokens") if isinstance(prompt, dict) else None,
+            value.get("prompt_cache_hit_tokens"),  # DeepSeek
+            value.get("cache_read_input_tokens"),  # Anthropic
+            value.get("cached_tokens"),
+        ),
+        _first_count(
+            completion.get("reasoning_tokens") if isinstance(completion, dict) else None,
+            value.get("reasoning_tokens"),
+        ),
     )
     return None if usage.prompt_tokens is None and usage.completion_tokens is None else usage
+
+
+def _first_count(*values: Any) -> int | None:
+    return next((count for value in values if (count := tokens_of(value)) is not None), None)
 
 
 def tokens_of(value: Any) -> int | None:

@@ -36,7 +36,7 @@ DEFAULT_POLICY = Policy()
 
 
 @dataclass(slots=True)
-class Budget:
+class CallBudget:
     """The calls and recoveries left for one generation; counted down by `stream`.
 
     A process that takes the generation over continues with the same budget. A recovery is counted when the

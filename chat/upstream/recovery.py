@@ -1,19 +1,20 @@
 """How an answer that was interrupted after its first delta is completed.
 
-The next call either continues the text or restarts the answer. A recovery stays with its model, except
-that it moves along the route if that model stalled, if another one can continue the text and this one
-cannot, or if it is the last recovery of the budget.
+The next call either continues the text or restarts the answer. An answer that was interrupted within or after
+a tool call always restarts: a model can be asked to continue a text, but not half of a call. A recovery stays
+with its model, except that it moves along the route if that model stalled, if another one can continue the
+text and this one cannot, or if it is the last recovery of the budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from chat import events
 from chat.upstream import errors
 from chat.upstream.fallback import Candidates
-from chat.upstream.policy import Budget, Policy
+from chat.upstream.policy import CallBudget, Policy
 from chat.upstream.splice import CONTINUE_MIN_CHARS, Splice
 from chat.upstream.steps import Step
 from chat.upstream.types import Prompt, PromptBuilder, Recovery, Target
@@ -23,17 +24,18 @@ from chat.upstream.types import Prompt, PromptBuilder, Recovery, Target
 class CallPlan:
     """What one call sends, and how its answer joins the text that is displayed.
 
-    `recovery`: None if no text is displayed. `text_before`: the displayed text.
+    `recovery`: None if nothing is displayed. `text_before`, `calls_before`: what is displayed.
     """
 
     prompt: Prompt
     recovery: Recovery | None = None
     text_before: str = ""
+    calls_before: Sequence[events.WholeToolCall] = ()
 
     def splice(self, interrupted_by: errors.UpstreamError | None) -> Splice | None:
         """Return the splice to the text that the call joins; None if there is none."""
         if self.recovery is Recovery.RESTART and interrupted_by is not None:
-            return Splice(self.text_before, Recovery.RESTART, interrupted_by.code)
+            return Splice(self.text_before, Recovery.RESTART, interrupted_by.code, self.calls_before)
         if len(self.prompt.prefill) >= CONTINUE_MIN_CHARS:
             return Splice(self.prompt.prefill, Recovery.CONTINUE)
         return None
@@ -44,13 +46,16 @@ class RecoveryPlanner:
     """Knows what is displayed of one answer, and plans the next call accordingly."""
 
     policy: Policy
-    budget: Budget
+    budget: CallBudget
     candidates: Candidates
     build_prompt: PromptBuilder
     text_so_far: Callable[[], Awaitable[str]]
+    # The tool calls that a lost process has left.
+    left_calls: Sequence[events.WholeToolCall] = ()
     # What is displayed.
     has_text: bool = False
     has_thinking: bool = False
+    call_pieces: list[events.ToolCall] = field(default_factory=list)
     # The error that interrupted the displayed text.
     interrupted_by: errors.UpstreamError | None = None
     # Whether a recovery was refused, so that the answer ends with the text it has.
@@ -62,8 +67,26 @@ class RecoveryPlanner:
         Raises ProcessLost if the text is to be kept as it is.
         """
         self.has_text = bool(await self.text_so_far())
-        if self.has_text:
+        self.call_pieces = [
+            events.ToolCall(index, call.id, call.name, call.arguments)
+            for index, call in enumerate(self.left_calls)
+        ]
+        if self.is_displayed:
             self.begin(errors.ProcessLost())
+
+    @property
+    def is_displayed(self) -> bool:
+        """Whether text or tool calls are displayed."""
+        return self.has_text or bool(self.call_pieces)
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether there is text that a model could continue."""
+        return self.has_text and not self.call_pieces
+
+    @property
+    def has_only_thinking(self) -> bool:
+        return self.has_thinking and not self.is_displayed
 
     def observe(self, step: Step) -> Step:
         """Keep track of what is displayed; return the step."""
@@ -72,8 +95,11 @@ class RecoveryPlanner:
                 self.has_text = True
             case events.Thinking():
                 self.has_thinking = True
+            case events.ToolCall():
+                self.call_pieces.append(step)
             case events.Restarted():
                 self.has_text = self.has_thinking = False
+                self.call_pieces = []
         return step
 
     def begin(self, error: errors.UpstreamError) -> None:
@@ -95,7 +121,8 @@ class RecoveryPlanner:
         allowed = self.policy.recoveries
         may_restart = Recovery.RESTART in allowed
         is_long_enough = chars >= CONTINUE_MIN_CHARS or not may_restart
-        if Recovery.CONTINUE in allowed and self.candidates.can_continue(target) and is_long_enough:
+        can_continue = self.candidates.can_continue(target) and not self.call_pieces
+        if Recovery.CONTINUE in allowed and can_continue and is_long_enough:
             return Recovery.CONTINUE
         return Recovery.RESTART if may_restart else None
 
@@ -103,7 +130,7 @@ class RecoveryPlanner:
         """Whether another target of the route is the better choice for this recovery."""
         others = self.candidates.healthy_fallbacks(target)
         can_continue = self.candidates.can_continue
-        can_keep_text = any(map(can_continue, others)) and not can_continue(target)
+        can_keep_text = self.may_continue and any(map(can_continue, others)) and not can_continue(target)
         is_last = not self.budget.recoveries_left
         return bool(others) and (can_keep_text or is_last or isinstance(error, errors.Stalled))
 
@@ -113,11 +140,13 @@ class RecoveryPlanner:
         Raises the error that interrupted the text if the target may not complete it.
         """
         text_before = await self.text_so_far() if self.has_text else ""
-        recovery = self.method(target, len(text_before)) if text_before else None
-        if text_before and recovery is None:
+        calls_before = events.whole_tool_calls(self.call_pieces)
+        is_displayed = bool(text_before or calls_before)
+        recovery = self.method(target, len(text_before)) if is_displayed else None
+        if is_displayed and recovery is None:
             assert self.interrupted_by is not None
             raise self.interrupted_by
-        plan = CallPlan(Prompt([]), recovery, text_before)
+        plan = CallPlan(Prompt([]), recovery, text_before, calls_before)
         prompt = self._prompt(target, plan)
         assert prompt is not None
         return replace(plan, prompt=prompt)

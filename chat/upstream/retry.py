@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chat.upstream import errors
 from chat.upstream.fallback import Candidates
-from chat.upstream.policy import AnswerDeadline, Budget, Policy
+from chat.upstream.policy import AnswerDeadline, CallBudget, Policy
 from chat.upstream.steps import RetryingStep
 from chat.upstream.types import Target
 
@@ -18,7 +18,7 @@ class Retries:
     """The retries of one answer, within its policy, budget and deadline."""
 
     policy: Policy
-    budget: Budget
+    budget: CallBudget
     deadline: AnswerDeadline
     candidates: Candidates
     sleep: Callable[[float], Awaitable[None]]

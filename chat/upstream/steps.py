@@ -1,7 +1,8 @@
 """The steps that `stream` yields on the way to an answer.
 
-Events that are stored as they are (`Queued`, `Thinking`, `Delta`, `Restarted`) are shared with the event
-log. The steps defined here carry a target or an error, which the caller turns into a text for people.
+Events that are stored as they are (`Queued`, `Thinking`, `Delta`, `ToolCall`, `Choices`, `Restarted`) are
+shared with the event log. The steps defined here carry a target or an error, which the caller turns into a
+text for people.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ type Step = (
     | ContinuedStep
     | events.Thinking
     | events.Delta
+    | events.ToolCall
+    | events.Choices
     | events.Restarted
     | Finished
 )

@@ -38,7 +38,7 @@ from chat.upstream.breaker import Breaker, Permit
 from chat.upstream.call import call_target
 from chat.upstream.client import Client
 from chat.upstream.fallback import Candidates
-from chat.upstream.policy import DEFAULT_POLICY, AnswerDeadline, Budget, Policy
+from chat.upstream.policy import DEFAULT_POLICY, AnswerDeadline, CallBudget, Policy
 from chat.upstream.queue import QueuePriority
 from chat.upstream.recovery import CallPlan, RecoveryPlanner
 from chat.upstream.request_body import PREFILL, sent_parameters
@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 # How long after its own timeouts a probe counts as lost.
 PROBE_GRACE_S = 5.0
+# The steps after which a call cannot be repeated as if nothing had been shown.
+SHOWN = events.Delta | events.ToolCall | events.Choices
 # How often a changed queue position is reported.
 POSITION_INTERVAL_S = 1.0
 
@@ -65,8 +67,9 @@ async def stream(
     *,
     client: Client,
     state: UpstreamState,
-    budget: Budget,
+    budget: CallBudget,
     text_so_far: Callable[[], Awaitable[str]] = _no_text,
+    tool_calls: Sequence[events.WholeToolCall] = (),
     policy: Policy = DEFAULT_POLICY,
     priority: QueuePriority = QueuePriority.INTERACTIVE,
     user: Hashable = None,
@@ -77,7 +80,8 @@ async def stream(
 
     `route`: the model to call and its fallbacks, in order. `user`: users take turns in the queue.
     `text_so_far`: returns the text of the answer up to the last step that was yielded. If it returns text
-    before the first step, a lost process has left that text, and the answer is recovered.
+    before the first step, or if there are `tool_calls`, a lost process has left these, and the answer is
+    recovered.
     `StartedStep` is yielded before each call is made, so that the caller can store it first.
     Closing the iterator, or cancelling the task that reads it, closes the connection to the endpoint and
     gives back slots, permits and queue positions. Raises UpstreamError if the answer fails.
@@ -93,7 +97,7 @@ async def stream(
         user=user,
         candidates=candidates,
         retries=Retries(policy, budget, deadline, candidates, sleep, uniform),
-        recovery=RecoveryPlanner(policy, budget, candidates, prompt, text_so_far),
+        recovery=RecoveryPlanner(policy, budget, candidates, prompt, text_so_far, tool_calls),
         current=route[0],
     )
     async with aclosing(run.steps()) as steps:
@@ -107,7 +111,7 @@ class _UpstreamRun:
 
     client: Client
     state: UpstreamState
-    budget: Budget
+    budget: CallBudget
     deadline: AnswerDeadline
     priority: QueuePriority
     user: Hashable
@@ -117,7 +121,7 @@ class _UpstreamRun:
     # The target that is being called, and the last error.
     current: Target
     error: errors.UpstreamError | None = None
-    # Whether the current call has yielded text.
+    # Whether the current call has yielded text or tool calls.
     has_delta: bool = False
 
     async def steps(self) -> Steps:
@@ -131,7 +135,7 @@ class _UpstreamRun:
     async def _follow_route(self) -> Steps:
         """Call the best candidate; if it fails, the next one that may do better."""
         while True:
-            target = self.candidates.choose(has_text=self.recovery.has_text)
+            target = self.candidates.choose(has_text=self.recovery.may_continue)
             try:
                 async with aclosing(self._call_with_retries(target)) as steps:
                     async for step in steps:
@@ -160,7 +164,7 @@ class _UpstreamRun:
     async def _call_with_retries(self, target: Target) -> Steps:
         plan = await self.recovery.plan(target)
         while True:
-            if self.recovery.has_thinking and not self.recovery.has_text and self.error is not None:
+            if self.recovery.has_only_thinking and self.error is not None:
                 # No model can continue from incomplete thinking.
                 yield self.recovery.observe(events.Restarted(self.error.code))
             self.has_delta = False
@@ -330,10 +334,11 @@ class _UpstreamRun:
                     if not has_outcome:
                         has_outcome = True
                         breaker.record_success(permit)
-                    self.has_delta = self.has_delta or isinstance(step, events.Delta)
+                    self.has_delta = self.has_delta or isinstance(step, SHOWN)
                     for spliced in splice.feed(step) if splice is not None else (step,):
                         yield spliced
         except errors.UpstreamError as exc:
+            exc.hidden_text = "" if splice is None else splice.hidden_text
             if exc.counts_against:
                 breaker.record_failure(permit)
             if isinstance(exc, errors.RateLimited) and exc.retry_after_s:

@@ -70,6 +70,17 @@ class Prompt:
     # Messages before `messages`, for large prompts: JSON objects separated by commas, cut anywhere.
     encoded: Sequence[bytes] = ()
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model may call tools."""
+        return bool(self.extra.get("tools"))
+
+    @property
+    def choices(self) -> int | None:
+        """How many choices are passed on, with their log probabilities; None: just the answer."""
+        count: int = self.extra.get("n") or 1
+        return count if count > 1 or self.extra.get("logprobs") else None
+
 
 class PromptBuilder(Protocol):
     def __call__(
@@ -84,10 +95,15 @@ class PromptBuilder(Protocol):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens as counted by the endpoint."""
+    """Tokens as counted by the endpoint.
+
+    `cached_tokens` are a part of the prompt's, `reasoning_tokens` a part of the completion's.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class StreamDelta(msgspec.Struct, frozen=True):
@@ -102,6 +118,7 @@ class StreamChoice(msgspec.Struct, frozen=True):
     delta: StreamDelta | None = None
     finish_reason: str | None = None
     index: int = 0
+    logprobs: Any = None
 
 
 class StreamChunk(msgspec.Struct, frozen=True):
@@ -126,8 +143,14 @@ class Recovery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a complete answer. `usage`: None if the endpoint reports none."""
+    """The end of a complete answer. `usage`: None if the endpoint reports none.
+
+    `note`: what staff should know about the answer, such as tool calls that were left out of it.
+    """
 
     reason: str
     usage: Usage | None
     target: Target
+    note: str = ""
+    # The endpoint's name for the request; empty if it has none.
+    request_id: str = ""

@@ -35,6 +35,7 @@ STATUS_OF = {
     "not_found": HTTPStatus.NOT_FOUND,
     "too_many_asks": HTTPStatus.TOO_MANY_REQUESTS,
     "too_many_running": HTTPStatus.TOO_MANY_REQUESTS,
+    "budget_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
 }
 
 

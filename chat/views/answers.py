@@ -7,22 +7,34 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from chat.errors import RequestRefused
 from chat.generation.start import start_sync, stop_sync
 from chat.generation.turns import follows_unanswered
 from chat.models import Conversation, Generation, Message
-from chat.models.started_generation import StartedGeneration
+from chat.models.generation import StartedGeneration
+from chat.review.timeline import timeline_of
 from chat.runtime.process import current_runtime
 from chat.views.access import AuthenticatedRequest, signed_in
 from chat.views.forms import AskForm
 from chat.views.pages import Composer, page
+
+# The colours of the timeline.
+PHASES = {
+    "queue": gettext_lazy("queue"),
+    "backoff": gettext_lazy("backoff"),
+    "wait": gettext_lazy("waiting"),
+    "write": gettext_lazy("writing"),
+    "cut": gettext_lazy("failed"),
+}
 
 
 @require_POST
@@ -48,6 +60,8 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
         started = start_sync(current_runtime().runner, request.user, partial(_start, request.user, data))
     except RequestRefused as refused:
         return page(request, _conversation(request, data["conversation"]), _refused_composer(data, refused))
+    if started.warning:
+        messages.info(request, started.warning)
     return to_end(started.conversation_id)
 
 
@@ -62,6 +76,8 @@ def _start(user: User, data: dict[str, Any]) -> StartedGeneration:
         model_id=data["model"],
         system_prompt=data["system_prompt"],
         temperature=data["temperature"],
+        project_id=None if data["conversation"] else data["project"],
+        is_temporary=data["temporary"],
         source=Generation.Source.FORM,
     )
 
@@ -111,6 +127,8 @@ def _generate(
         )
     except RequestRefused as refused:
         return page(request, message.conversation, Composer(refused=refused))
+    if started.warning:
+        messages.info(request, started.warning)
     return to_end(started.conversation_id)
 
 
@@ -132,14 +150,42 @@ def details(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     )
     generation = get_object_or_404(generations.prefetch_related("attempts"), pk=pk)
     question = generation.message.parent
+    attempts = list(generation.attempts.all())
+    timeline = timeline_of(generation, attempts) if attempts else None
+    kinds = {bar.kind for bar in timeline.bars} if timeline else set()
     context = {
         "generation": generation,
-        "attempts": list(generation.attempts.all()),
+        "attempts": attempts,
+        "timeline": timeline,
+        "legend": [(kind, name) for kind, name in PHASES.items() if kind in kinds],
+        "summary": _summary(generation, len(attempts)),
         # If messages were left out, the one before may be among them.
         "is_joined": not generation.left_out and question is not None and follows_unanswered(question),
     }
     template = "chat/_details.html" if request.htmx else "chat/details.html"
     return render(request, template, context)
+
+
+def _summary(generation: Generation, calls: int) -> str:
+    """Return in one sentence what happened."""
+    if generation.is_active:
+        return _("This answer is still being written.")
+    if generation.error_message:
+        return generation.error_message
+    values = {
+        "status": generation.get_status_display().capitalize(),
+        "s": f"{generation.duration_s or 0:.1f}",
+    }
+    if generation.recoveries:
+        sentence = ngettext(
+            "%(status)s in %(s)s s, after %(number)d interruption.",
+            "%(status)s in %(s)s s, after %(number)d interruptions.",
+            generation.recoveries,
+        )
+        return sentence % {**values, "number": generation.recoveries}
+    if calls > 1:
+        return _("%(status)s in %(s)s s, with %(number)d calls.") % {**values, "number": calls}
+    return _("%(status)s in %(s)s s.") % values
 
 
 def to_end(conversation_id: object) -> HttpResponse:

@@ -18,6 +18,20 @@ class CleanedField(forms.CharField):
         return clean(super().to_python(value) or "")
 
 
+class ModelMenuForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    """A form whose field `model` offers what users can choose. `no_model`: what it says for none."""
+
+    no_model = _("As usual")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
+        field = self.fields["model"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = Model.objects.offered()
+        field.empty_label = str(self.no_model)
+
+
 class AskForm(forms.Form):
     """The composer without JavaScript. Conversation.ask checks the text itself."""
 
@@ -30,6 +44,8 @@ class AskForm(forms.Form):
     is_edit = forms.BooleanField(required=False)
     parent = forms.IntegerField(required=False, min_value=1)
     model = forms.IntegerField(required=False, min_value=1)
+    project = forms.IntegerField(required=False, min_value=1)
+    temporary = forms.BooleanField(required=False)
     # Only for a new conversation.
     system_prompt = CleanedField(required=False, strip=False)
     temperature = forms.FloatField(required=False)
@@ -63,10 +79,8 @@ class NewSettingsForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
         field_classes = {"system_prompt": CleanedField}
         labels = {"model": _("Model"), "system_prompt": _("System prompt"), "temperature": _("Temperature")}
         help_texts = {
-            "system_prompt": _("Sent to the model before every message."),
-            "temperature": _(
-                "0 is the most deterministic, 2 the most random. If empty, the provider's default applies."
-            ),
+            "system_prompt": _("Sent to the model with every message of this conversation."),
+            "temperature": _("Lower is more predictable, higher more varied. Empty: the model's default."),
         }
         widgets = {
             "system_prompt": forms.Textarea(attrs={"rows": 6, "dir": "auto"}),

@@ -28,6 +28,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     # The message field
     "busy": _("The answer is still being written. Wait until it is complete, or press Esc to stop it."),
     "counter": _("{left} characters left"),
+    "counterOver": _("{over} characters over the limit"),
     "held": _(
         "Your message will be sent when this answer is complete. "
         "Press Esc to stop the answer, or keep typing to hold the message back."
@@ -47,7 +48,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "reconnected": _("Connected again."),
     "loadFailed": _("Some messages could not be loaded. Trying again…"),
     "deletedElsewhere": _("This conversation was deleted."),
-    "newConversation": _("New conversation"),
+    "newConversation": _("New chat"),
     "outdated": _("This site has been updated. Reload the page; your text is saved."),
     "reload": _("Reload"),
     "signedOut": _("You have been signed out. Your text is saved."),
@@ -61,8 +62,28 @@ JS_MESSAGES: dict[str, str | Promise] = {
         "If a proxy in front of it ends TLS, set CHATSITE_PUBLIC_URL={address} and restart the server."
     ),
     "otherUser": _("Another user has signed in on this browser. Your text is saved for you."),
-    # Copying
-    "code": _("code"),
+    "temporaryTitle": _("Temporary chat"),
+    "temporary": _(
+        "Temporary chat: it is not on the list, and is erased in a day. "
+        "People who review this site can read it until then."
+    ),
+    # Commands
+    "useModel": _("Model: {model}"),
+    "systemTheme": _("Theme: like the system"),
+    "lightTheme": _("Theme: light"),
+    "darkTheme": _("Theme: dark"),
+    "toggleSidebar": _("Show or hide the conversations"),
+    "showKeys": _("Keyboard shortcuts"),
+    "answerReady": _("Your answer is ready"),
+    "againWith": _("Regenerate with another model"),
+    "quote": _("Quote"),
+    # Code and tables
+    "wrap": _("Wrap long lines"),
+    "download": _("Download"),
+    "allLines": _("Show all {lines} lines"),
+    "copyTable": _("Copy the table"),
+    "downloadTable": _("Download the table as CSV"),
+    "sort": _("Sort by this column"),
     "copy": _("Copy"),
     "copied": _("Copied"),
     "copyFailed": _("Copying failed"),

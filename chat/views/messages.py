@@ -8,17 +8,15 @@ from django.urls import reverse
 
 from chat.models import Message
 from chat.runtime.process import current_runtime
+from chat.transcript.messages import message_view
 from chat.views.access import AuthenticatedRequest, signed_in
-from chat.views.transcript import message_views
 
 
 @signed_in("GET")
 def message(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Return the article of one message, whether its answer is final or in progress."""
-    found = Message.get_for(request.user, pk)
-    [view] = message_views([found])
-    if not view.is_active:
-        found.conversation.mark_seen()
+    view = message_view(request.user, pk)
+    view.note_seen(view.message.conversation)
     return render(request, "chat/_message.html", {"view": view})
 
 

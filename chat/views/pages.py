@@ -12,13 +12,16 @@ from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
-from chat.models import Conversation, Message, Model
+from chat.models import Conversation, Message, Model, Preferences
+from chat.transcript.messages import MessagePage, message_page, new_client_id
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
 from chat.views.forms import NewSettingsForm
 from chat.views.js_messages import JS_MESSAGES
+from chat.views.models import model_choices
 from chat.views.origins import known_addresses
 from chat.views.sidebar import sidebar_of
-from chat.views.transcript import MessagePage, message_page, new_client_id, number_from
+from chat.views.start import Start, new_settings
+from chat.views.transcript import number_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +54,67 @@ def page(
     """Render the whole chat page. `before`, `until`: see `message_page`."""
     composer = composer or Composer()
     offered = list(Model.objects.offered())
-    wanted_id = composer.model_id or (conversation.model_id if conversation else None)
+    preferences = Preferences.of(request.user)
+    start = None if conversation else Start.of(request, preferences)
+    wanted_id = composer.model_id or (conversation.model_id if conversation else start and start.model_id)
     model = next((model for model in offered if model.pk == wanted_id), offered[0] if offered else None)
+    messages = MessagePage(None, [])
+    if conversation is not None:
+        messages = message_page(conversation, before=before, until=until)
+        messages.note_seen()
     context = {
         "conversation": conversation,
-        "transcript": message_page(conversation, before=before, until=until)
-        if conversation
-        else MessagePage(None, []),
+        "transcript": messages,
         "composer": composer,
-        "new_settings": None if conversation else _new_settings(composer),
+        "new_settings": None if start is None else _settings_form(start, composer),
+        "start": start,
+        "text_size": preferences.text_size,
         "is_sidebar_closed": request.COOKIES.get("sidebar") == "closed",
-        "models": offered,
+        "models": model_choices(offered, preferences.favourite_models),
         "model": model,
         "sidebar": sidebar_of(request, conversation),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,
         "known_addresses": known_addresses(request),
         "js_messages": JS_MESSAGES,
+        "is_access_visible": settings.ACCESS_VISIBLE_TO_USERS,
     }
     return render(request, "chat/chat.html", context, status=composer.status)
 
 
-def _new_settings(composer: Composer) -> NewSettingsForm:
-    initial = {"system_prompt": composer.system_prompt, "temperature": composer.temperature}
-    return NewSettingsForm(initial=initial, auto_id="new_%s")
+def _settings_form(start: Start, composer: Composer) -> NewSettingsForm:
+    """Return the form with what was sent and refused, or with what the conversation starts with."""
+    if composer.refused:
+        return new_settings(composer.system_prompt, composer.temperature)
+    return start.form()
 
 
-def example_prompts() -> list[str]:
+@dataclass(frozen=True, slots=True)
+class ExamplePrompt:
+    """A beginning for an empty page. `icon`: a symbol of chat/_icons.html."""
+
+    icon: str
+    label: str
+    prompt: str
+
+
+def example_prompts() -> list[ExamplePrompt]:
     """Return the example prompts of an empty page."""
     return [
-        _("Explain to a ten-year-old how rainbows form"),
-        _("Write a short, friendly email to move a meeting to Friday"),
-        _("Make a table of three European capitals with country, river and population"),
-        _("Write a Python function that checks whether a word is a palindrome"),
+        ExamplePrompt("bulb", _("Explain something"), _("Explain to a ten-year-old how rainbows form")),
+        ExamplePrompt(
+            "mail", _("Write an email"), _("Write a short, friendly email to move a meeting to Friday")
+        ),
+        ExamplePrompt(
+            "table",
+            _("Make a table"),
+            _("Make a table of three European capitals with country, river and population"),
+        ),
+        ExamplePrompt(
+            "code",
+            _("Write code"),
+            _("Write a Python function that checks whether a word is a palindrome"),
+        ),
     ]
 
 
@@ -97,8 +128,9 @@ def chat(request: AuthenticatedRequest) -> HttpResponse:
 def conversation(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     """Render the newest messages of a conversation, those before `?before=`, or those up to `?until=`."""
     found = Conversation.get_for(request.user, pk)
-    found.mark_seen()
-    return page(request, found, before=number_from(request, "before"), until=number_from(request, "until"))
+    return page(
+        request, found, before=number_from(request.GET, "before"), until=number_from(request.GET, "until")
+    )
 
 
 @signed_in("GET")

@@ -8,31 +8,30 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from django.contrib import messages
-from django.db.models import Exists, OuterRef, Subquery, Value
-from django.db.models.functions import Greatest, Length, Substr
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from chat import search
 from chat.generation.start import stop_requested_sync
-from chat.models import Conversation, Generation, Message, search
+from chat.models import Conversation, Generation
 from chat.models.conversation import ConversationQuerySet
 from chat.models.position import Position
 from chat.runtime.process import current_runtime
 from chat.text import clean
 from chat.views.access import AuthenticatedRequest, signed_in
+from chat.views.filters import ListQuery
 from chat.views.forms import RenameForm
 
 PAGE_CONVERSATIONS = 40
+PINNED_MAX = 100
 # So many are reloaded at most: the rest is loaded again when the user scrolls.
 SHOWN_MAX = 2_000
-SNIPPET_CHARS = 140
-# What is read of a matching text, to find the place of the match in it.
-CUT_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,8 @@ class ConversationItem:
     is_current: bool = False
     is_running: bool = False
     has_unseen_answer: bool = False
+    # The unseen answer ended early.
+    has_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class ConversationGroup:
 
     label: str
     items: list[ConversationItem]
+    is_today: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +79,40 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
     """
     current_id = str(current.pk) if current else request.GET.get("current", "")
     query = clean(request.GET.get("q", "")).strip()
-    words = search.words_of(query)
-    found = Conversation.objects.of(request.user).visible().search(query).order_by("-updated_at", "-pk")
-    found = _with_unseen(found)
-    if words:
-        found = _with_snippets(found, words[0])
-    conversations, next_after = _page_of(found, request)
+    asked = ListQuery.parse(query)
+    own = Conversation.objects.of(request.user).listable().order_by("-updated_at", "-pk")
+    found = asked.apply(own)
+    hits = search.find(asked.words, user_id=request.user.pk, with_hidden=False)
+    if asked.words:
+        found = found.filter(pk__in=list(hits.message_of))
+    pinned: list[Conversation] = []
+    if asked.is_empty:
+        is_first_page = "after" not in request.GET
+        pinned = (
+            list(_with_marks(found.filter(pinned_at__isnull=False))[:PINNED_MAX]) if is_first_page else []
+        )
+        found = found.filter(pinned_at=None)
+    conversations, next_after = _page_of(_with_marks(found), request)
+    snippets = search.snippets(hits, [conversation.pk for conversation in conversations])
     running = _running_ids(request)
     items = [
         ConversationItem(
             conversation,
-            marked(str(conversation), words),
-            _snippet(conversation, words),
-            hit_id=getattr(conversation, "hit_id", None),
+            search.marked(str(conversation), hits.terms),
+            search.marked(cut, hits.terms) if (cut := snippets.get(conversation.pk)) else None,
+            hit_id=hits.message_of.get(conversation.pk) if cut else None,
             is_current=str(conversation.pk) == current_id,
             is_running=conversation.pk in running,
             has_unseen_answer=getattr(conversation, "has_unseen_answer", False),
+            has_failed=getattr(conversation, "has_failed", False),
         )
-        for conversation in conversations
+        for conversation in [*pinned, *conversations]
     ]
+    groups = grouped(items[len(pinned) :])
+    if pinned:
+        groups = [ConversationGroup(_("Pinned"), items[: len(pinned)]), *groups]
     shown = str(_position(conversations[-1])) if conversations else ""
-    return Sidebar(query, grouped(items), shown, next_after, current_id)
+    return Sidebar(query, groups, shown, next_after, current_id)
 
 
 def _page_of(
@@ -123,26 +138,10 @@ def _position(conversation: Conversation) -> Position:
     return Position(conversation.updated_at, conversation.pk)
 
 
-def _with_unseen(found: ConversationQuerySet) -> ConversationQuerySet:
+def _with_marks(found: ConversationQuerySet) -> ConversationQuerySet:
     unseen = Generation.objects.filter(message=OuterRef("leaf"), finished_at__gt=OuterRef("seen_at"))
-    return found.annotate(has_unseen_answer=Exists(unseen))
-
-
-def _with_snippets(found: ConversationQuerySet, word: str) -> ConversationQuerySet:
-    # Cut the text in the database, because a conversation can hold megabytes.
-    holding = Message.objects.filter(search.contains("text", word), conversation=OuterRef("pk"))
-    # The folded text can be longer or shorter, so this is about where the word is in the text itself.
-    at = search.position_in("text", word) * Length("text") / Length(search.Fold("text"))
-    cut = Substr("text", Greatest(at - CUT_CHARS // 2, Value(1)), CUT_CHARS)
-    newest = holding.order_by("-pk").annotate(cut=cut)
-    return found.annotate(cut=Subquery(newest.values("cut")[:1]), hit_id=Subquery(newest.values("pk")[:1]))
-
-
-def _snippet(conversation: Conversation, words: list[str]) -> SafeString | None:
-    cut = " ".join((getattr(conversation, "cut", None) or "").split())
-    found = search.spans(cut, words[:1])
-    start = max(0, found[0][0] - 40) if found else 0
-    return marked(cut[start : start + SNIPPET_CHARS], words) if found else None
+    failed = unseen.filter(status__in=[Generation.Status.FAILED, Generation.Status.INTERRUPTED])
+    return found.annotate(has_unseen_answer=Exists(unseen), has_failed=Exists(failed))
 
 
 def _running_ids(request: AuthenticatedRequest) -> set[uuid.UUID]:
@@ -150,21 +149,11 @@ def _running_ids(request: AuthenticatedRequest) -> set[uuid.UUID]:
     return set(active.values_list("message__conversation_id", flat=True))
 
 
-def marked(text: str, words: list[str]) -> SafeString:
-    """Return `text` as HTML with each of `words` in a <mark>."""
-    pieces: list[str] = []
-    after = 0
-    for start, end in search.spans(text, words):
-        pieces += [text[after:start], format_html("<mark>{}</mark>", text[start:end])]
-        after = end
-    return format_html_join("", "{}", ((piece,) for piece in (*pieces, text[after:])))
-
-
 def grouped(items: list[ConversationItem]) -> list[ConversationGroup]:
     """Group `items`, which are ordered newest first, by age."""
     today = timezone.localdate()
     return [
-        ConversationGroup(label, list(group))
+        ConversationGroup(label, list(group), is_today=label == age_label(today, today))
         for label, group in groupby(
             items, key=lambda item: age_label(timezone.localdate(item.conversation.updated_at), today)
         )
@@ -204,14 +193,19 @@ def rename(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     return render(request, template, {"conversation": conversation, "form": form}, status=status)
 
 
+def delete_and_stop(user: User, conversation: Conversation) -> None:
+    """Delete a conversation so that it can be restored, and stop its answers."""
+    runtime = current_runtime()
+    generation_ids = runtime.writer.run(conversation.delete_softly)
+    stop_requested_sync(runtime.runner, user, generation_ids)
+
+
 @signed_in("POST")
 def delete(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     """Delete a conversation and stop its answers. The deletion can be undone."""
     conversation = Conversation.get_for(request.user, pk)
-    runtime = current_runtime()
-    generation_ids = runtime.writer.run(conversation.delete_softly)
-    stop_requested_sync(runtime.runner, request.user, generation_ids)
-    runtime.notifications.changed(request.user.pk, pk, "deleted")
+    delete_and_stop(request.user, conversation)
+    current_runtime().notifications.changed(request.user.pk, pk, "deleted")
     if request.htmx:
         response = render(request, "chat/_undo.html", {"pk": pk, "title": str(conversation)})
         response["HX-Trigger"] = "conversations-changed"

@@ -25,13 +25,13 @@ from chat.errors import RequestRefused
 from chat.event_log.lease import LogRow
 from chat.generation.start import start, stop
 from chat.models.conversation import Conversation
-from chat.models.generation import Generation
+from chat.models.generation import Generation, StartedGeneration
 from chat.models.limits import not_found
 from chat.models.session import user_of_session
-from chat.models.started_generation import StartedGeneration
 from chat.notifications import Notice
 from chat.runtime.connections import OpenSocket
 from chat.runtime.process import current_runtime
+from chat.transcript.messages import read_article
 from chat.websocket import frames
 from chat.websocket.flow_control import FollowedGeneration, SendWindow
 
@@ -43,6 +43,8 @@ OTHER_USER = 4403
 # A page follows the answers that run in its conversation: a few at a time.
 FOLLOWS_PER_SOCKET = 64
 ABOUT_GENERATION = (frames.FollowFrame, frames.StopFrame)
+# A longer article would keep events of other answers waiting behind it.
+ARTICLE_MAX_CHARS = 200_000
 # Notices for a page that does not read; it reads again what it missed when it reconnects.
 NOTICES_MAX = 100
 
@@ -134,6 +136,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await stop(self._runtime.runner, user, frame.generation)
             case frames.WatchFrame():
                 await self._watch(frame)
+            case frames.ReadFrame():
+                html = await database_sync_to_async(self._article)(frame.message)
+                await self._send(frames.ArticleFrame(message=frame.message, html=html))
 
     # -- frames -------------------------------------------------------------------------------------
 
@@ -145,10 +150,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
             frames.AcceptedFrame(
                 client_id=frame.client_id,
                 conversation=started.conversation_id,
+                parent=started.parent_id,
                 user_message=started.user_message_id,
                 message=started.message_id,
                 generation=started.generation_id,
                 repeat=started.is_repeat,
+                warning=started.warning,
             )
         )
         if len(self._followed) < FOLLOWS_PER_SOCKET:  # else the page asks for it when it needs it
@@ -166,6 +173,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not Generation.objects.of(user).filter(pk=generation_id).exists():
             raise not_found()
         return user
+
+    def _article(self, message_id: int) -> str | None:
+        html = read_article(self._user(), message_id)
+        return html if len(html) <= ARTICLE_MAX_CHARS else None
 
     async def _watch(self, frame: frames.WatchFrame) -> None:
         # Even if the conversation is deleted: it may be restored, and its page must learn of that, too.
@@ -286,6 +297,8 @@ def _operation(user: AbstractUser, frame: frames.AskFrame) -> partial[StartedGen
         is_at_leaf=not isinstance(frame.parent, int | None),
         model_id=frame.model,
         system_prompt=frame.system_prompt,
+        project_id=frame.project,
+        is_temporary=frame.temporary,
         temperature=frame.temperature,
     )
 

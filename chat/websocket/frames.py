@@ -28,8 +28,8 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
     """Send a message, or ask for another answer. Exactly one of `text`, `regenerate`, `continue`.
 
     `conversation` null: a new one. `parent` omitted: after the end of the shown branch; null: as a first
-    message; an id: after that answer (an edit names the parent of the edited message). `system_prompt`
-    and `temperature` apply to a new conversation only.
+    message; an id: after that answer (an edit names the parent of the edited message). `system_prompt`,
+    `temperature`, `project` and `temporary` apply to a new conversation only.
     """
 
     client_id: str
@@ -41,6 +41,8 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
     model: int | None = None
     system_prompt: str = ""
     temperature: float | None = None
+    project: int | None = None
+    temporary: bool = False
 
 
 class FollowFrame(_ClientFrame, frozen=True, tag="follow", kw_only=True):
@@ -69,11 +71,17 @@ class StopFrame(_ClientFrame, frozen=True, tag="stop", kw_only=True):
     generation: int
 
 
+class ReadFrame(_ClientFrame, frozen=True, tag="read", kw_only=True):
+    """Send the article of this message as the page shows it. Answered with `article`."""
+
+    message: int
+
+
 class PingFrame(_ClientFrame, frozen=True, tag="ping"):
     """Check the connection. Answered with `pong`."""
 
 
-type ClientFrame = AskFrame | FollowFrame | WatchFrame | AckFrame | StopFrame | PingFrame
+type ClientFrame = AskFrame | FollowFrame | WatchFrame | AckFrame | StopFrame | ReadFrame | PingFrame
 
 
 class _ServerFrame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
@@ -81,14 +89,20 @@ class _ServerFrame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=
 
 
 class AcceptedFrame(_ServerFrame, frozen=True, tag="accepted", kw_only=True):
-    """The message is stored and will be answered. Its events follow without a `follow`."""
+    """The message is stored and will be answered. Its events follow without a `follow`.
+
+    `parent`: the answer that the new message follows; null for a first message, and where `repeat` or another
+    answer was asked for. `warning`: what the user should know, such as that a budget is nearly used up.
+    """
 
     client_id: str
     conversation: uuid.UUID
+    parent: int | None
     user_message: int
     message: int
     generation: int
     repeat: bool = False
+    warning: str = ""
 
 
 class RefusedFrame(_ServerFrame, frozen=True, tag="refused", kw_only=True):
@@ -104,7 +118,8 @@ class RefusedFrame(_ServerFrame, frozen=True, tag="refused", kw_only=True):
 class ChangedFrame(_ServerFrame, frozen=True, tag="changed", kw_only=True):
     """A conversation changed, perhaps in another tab or through the API.
 
-    `what`: created, started, finished, renamed, deleted, restored, selected, configured.
+    `what`: created, started, finished, renamed, organised, deleted, restored, selected, configured,
+    redacted.
     """
 
     conversation: str
@@ -112,11 +127,18 @@ class ChangedFrame(_ServerFrame, frozen=True, tag="changed", kw_only=True):
     generation: int | None = None
 
 
+class ArticleFrame(_ServerFrame, frozen=True, tag="article", kw_only=True):
+    """A message as HTML. `html` is missing if it is too long for a frame: `/m/<message>/` has it."""
+
+    message: int
+    html: str | None = None
+
+
 class PongFrame(_ServerFrame, frozen=True, tag="pong"):
     v: int = PROTOCOL_VERSION
 
 
-type ServerFrame = AcceptedFrame | RefusedFrame | ChangedFrame | PongFrame
+type ServerFrame = AcceptedFrame | RefusedFrame | ChangedFrame | ArticleFrame | PongFrame
 
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ClientFrame).decode
@@ -135,7 +157,7 @@ def decode(data: str) -> ClientFrame:
     except msgspec.ValidationError as exc:
         _refuse_other_versions(data)
         if "`$.type`" in str(exc) or "tag" in str(exc):
-            known = "ask, follow, watch, ack, stop, ping"
+            known = "ask, follow, watch, ack, stop, read, ping"
             raise RequestRefused(
                 "unknown_type", _("A frame must have one of these types: %(known)s.") % {"known": known}
             ) from exc
@@ -167,9 +189,12 @@ class _Hint(msgspec.Struct, frozen=True):
     client_id: str | None = None
 
 
+_decode_hint = msgspec.json.Decoder(_Hint).decode
+
+
 def _hint(data: str) -> _Hint:
     try:
-        return msgspec.json.decode(data, type=_Hint)
+        return _decode_hint(data)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return _Hint()
 

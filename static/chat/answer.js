@@ -1,6 +1,6 @@
 // One answer in progress: applies its events in order and draws them, once per animation frame.
 
-import { addCodeHeads } from "./clipboard.js";
+import { addCodeHeads } from "./blocks.js";
 import { announce, translate } from "./config.js";
 import { appendPlain, MarkdownStream } from "./markdown.js";
 
@@ -9,6 +9,8 @@ import { appendPlain, MarkdownStream } from "./markdown.js";
 const ACK_EVERY_MS = 1_000;
 const ACK_SOON_MS = 250;
 const ACK_SOON_CHARS = 32 * 1024;
+// Each drawing costs a layout and a paint. More than 20 a second read no better.
+const DRAW_EVERY_MS = 50;
 // A hidden page gets no animation frames, so draw after this time in any case.
 const FRAME_WITHIN_MS = 500;
 const FOLLOW_AGAIN_MS = 1_000;
@@ -32,6 +34,7 @@ export class Answer {
   #thoughtSince = 0;
   #frame = 0;
   #drawTimer = 0;
+  #drawnAt = 0;
   #ackTimer = 0;
   #ackedSeq = 0;
   #unackedChars = 0;
@@ -233,6 +236,12 @@ export class Answer {
   #schedule() {
     if (this.#drawTimer) return;
     if (this.#markdown.isDrawn) this.#drawnSeq = this.#seq - 1;
+    const waitMs = this.#drawnAt + DRAW_EVERY_MS - performance.now();
+    if (waitMs > 0) this.#drawTimer = setTimeout(() => this.#drawNext(), waitMs);
+    else this.#drawNext();
+  }
+
+  #drawNext() {
     this.#frame = requestAnimationFrame(() => this.#draw());
     this.#drawTimer = setTimeout(() => this.#draw(), FRAME_WITHIN_MS);
   }
@@ -245,6 +254,7 @@ export class Answer {
 
   #draw() {
     this.#cancelDraw();
+    this.#drawnAt = performance.now();
     if (this.#undrawnThinking) {
       appendPlain(this.#thoughts, this.#undrawnThinking);
       this.#undrawnThinking = "";

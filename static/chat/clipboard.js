@@ -1,4 +1,4 @@
-// Copying of whole messages and of code blocks.
+// Copying of whole messages, of code and of selections with formulas.
 
 import { request, requestNow, translate } from "./config.js";
 
@@ -20,30 +20,33 @@ export async function copyMessage(button, article) {
   }
 }
 
-// Add a header with language and copy button to each server-rendered code block under `root`. Its labels are drawn by
-// the style sheet (::before): they are no text that a selection could contain.
-export function addCodeHeads(root) {
-  for (const box of root.querySelectorAll(".prose .code:not(:has(> .code-head))")) {
-    const head = document.createElement("div");
-    const label = document.createElement("span");
-    const button = document.createElement("button");
-    head.className = "code-head";
-    label.dataset.label = box.dataset.title || box.dataset.language || translate("code");
-    button.type = "button";
-    name(button, "copy");
-    button.dataset.action = "copy-code";
-    head.append(label, button);
-    box.prepend(head);
-  }
+// A selection with drawn formulas is copied as they were written.
+export function copyFormulas(event) {
+  const selection = getSelection();
+  if (selection.isCollapsed) return;
+  const copied = document.createElement("div");
+  for (let n = 0; n < selection.rangeCount; n += 1) copied.append(selection.getRangeAt(n).cloneContents());
+  const formulas = copied.querySelectorAll("[data-tex]");
+  if (!formulas.length) return;
+  for (const formula of formulas) formula.textContent = formula.dataset.tex;
+  // Only what is on the page has line breaks between its blocks in `innerText`.
+  copied.className = "offscreen";
+  document.body.append(copied);
+  event.clipboardData.setData("text/plain", copied.innerText);
+  copied.remove();
+  event.preventDefault();
 }
 
-export async function copyCode(button) {
+export function codeOf(button) {
+  return button.closest(".code").querySelector("pre").textContent.replace(/\n$/, "");
+}
+
+export async function copyText(button, text) {
   try {
-    await copy(button.closest(".code").querySelector("pre").textContent.replace(/\n$/, ""));
-    name(button, "copied");
-    setTimeout(() => name(button, "copy"), DONE_MS);
+    await copy(text);
+    showCopied(button);
   } catch {
-    name(button, "copyFailed");
+    showFailed(button);
   }
 }
 
@@ -69,7 +72,7 @@ function showCopied(button) {
   name(button, "copied");
   setTimeout(() => {
     button.classList.remove("is-done");
-    name(button, "copy");
+    name(button, button.dataset.name ?? "copy");
   }, DONE_MS);
 }
 

@@ -77,9 +77,9 @@ class ChatComposer extends HTMLElement {
 
   // The settings of a new conversation; empty for an existing one.
   get settings() {
-    const { system_prompt: prompt, temperature } = this.#form.elements;
+    const { system_prompt: prompt, temperature, project, temporary } = this.#form.elements;
     if (!prompt) return {};
-    return { system_prompt: prompt.value || undefined, temperature: temperature.value ? Number(temperature.value) : undefined };
+    return { project: project ? Number(project.value) : undefined, temporary: temporary.checked || undefined, system_prompt: prompt.value || undefined, temperature: temperature.value ? Number(temperature.value) : undefined };
   }
 
   set settings({ system_prompt: prompt, temperature }) {
@@ -125,6 +125,13 @@ class ChatComposer extends HTMLElement {
   problem(text) {
     const line = this.querySelector(".problem");
     line.textContent = text;
+    line.hidden = !text;
+  }
+
+  // What the user should know about a budget: until the next message is accepted.
+  warn(text) {
+    const line = this.querySelector(".warning");
+    line.textContent = text ?? "";
     line.hidden = !text;
   }
 
@@ -199,8 +206,16 @@ class ChatComposer extends HTMLElement {
   #submitted = (event) => {
     event.preventDefault();
     const { submitter } = event;
-    this.send(submitter?.hasAttribute("data-example") ? submitter.value : undefined);
+    if (submitter?.hasAttribute("data-example")) this.fill(submitter.value);
+    else this.send();
   };
+
+  // Put a text into the field, such as an example, which people finish in their own words.
+  fill(text) {
+    this.#set(text);
+    this.focus();
+    this.#field.setSelectionRange(text.length, text.length);
+  }
 
   #stopped = () => {
     this.#emit("stop");
@@ -262,10 +277,12 @@ class ChatComposer extends HTMLElement {
   #count() {
     const counter = this.querySelector(".counter");
     const { value } = this.#field;
+    this.classList.toggle("is-empty", !value.trim());
     const left = value.length < config.maxChars * COUNTER_FROM ? Infinity : config.maxChars - lengthOf(value);
     counter.hidden = left > config.maxChars * (1 - COUNTER_FROM);
     counter.classList.toggle("danger", left < 0);
-    counter.textContent = counter.hidden ? "" : translate("counter", { left });
+    counter.textContent = counter.hidden ? "" : translate(left < 0 ? "counterOver" : "counter", { left, over: -left });
+    this.querySelector(".send").disabled = this.#isClosed || left < 0;
   }
 
   #clearProblem(text) {

@@ -28,7 +28,9 @@ export function translate(name, values = {}) {
 export const url = {
   conversation: (id) => `${config.home}c/${id}/`,
   configure: (id) => `${config.home}c/${id}/configure/`,
+  outline: (id) => `${config.home}c/${id}/outline/`,
   transcript: (id, limit) => `${config.home}c/${id}/transcript/?limit=${limit}`,
+  edit: (id) => `${config.home}m/${id}/edit/`,
   message: (id) => `${config.home}m/${id}/`,
   stop: (id) => `${config.home}g/${id}/stop/`,
   // Names the user, because another user may have signed in on this browser in the meantime.
@@ -86,6 +88,13 @@ export function fragmentOf(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   return template.content;
+}
+
+// A root whose querySelectorAll covers the article itself as well as its content.
+export function wrapped(article) {
+  return {
+    querySelectorAll: (selector) => [...(article.matches(selector) ? [article] : []), ...article.querySelectorAll(selector)],
+  };
 }
 
 let announcements = 0;

@@ -1,17 +1,28 @@
 // Settings and details: dialogs here, pages of their own without JavaScript.
 
 import { current, fragmentOf, request, url } from "./config.js";
+import { chooseModel, chosenModel } from "./models.js";
 
 export function startDialogs() {
   const dialog = document.getElementById("dialog");
   const body = document.getElementById("dialog-body");
   document.addEventListener("click", async (event) => {
+    const question = event.target.closest(".outline a");
+    const shown = question && document.getElementById(`m${question.dataset.messageId}`);
+    if (shown) {
+      event.preventDefault();
+      dialog.close();
+      shown.scrollIntoView({ block: "start" });
+      return shown.focus({ preventScroll: true });
+    }
     const link = event.target.closest("a[data-dialog]");
     if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && window.htmx) {
       event.preventDefault();
       await window.htmx.ajax("GET", link.getAttribute("href"), { target: body, swap: "innerHTML" });
       showLocalTimes(body);
-      if (body.childElementCount) dialog.showModal();
+      await styled(body);
+      dialog.classList.toggle("is-side", link.dataset.dialog === "side");
+      if (body.childElementCount && !dialog.open) dialog.showModal();
     } else if (event.target.closest("[data-close]") && dialog.open) {
       event.preventDefault();
       dialog.close();
@@ -21,16 +32,24 @@ export function startDialogs() {
   });
   dialog.addEventListener("close", () => body.replaceChildren());
   document.body.addEventListener("dialog-done", () => {
-    showModel(body.querySelector("[name=model]")?.value);
+    const chosen = body.querySelector("[name=model]")?.value;
+    if (chosen !== undefined) chooseModel(chosen);
     dialog.close();
   });
 }
 
+// Wait for the style sheets that only this content needs.
+function styled(root) {
+  const links = [...root.querySelectorAll("link[rel=stylesheet]")].filter((link) => !link.sheet);
+  return Promise.all(links.map((link) => new Promise((done) => { link.onload = link.onerror = done; })));
+}
+
 // Update the selected model after the settings were changed elsewhere.
 export async function followSettings(id) {
-  if (!document.getElementById("model")) return;
+  if (chosenModel() === undefined) return;
   const settings = fragmentOf(await request(url.configure(id)));
-  if (id === current.id) showModel(settings.querySelector("[name=model]")?.value);
+  const chosen = settings.querySelector("[name=model]")?.value;
+  if (id === current.id && chosen !== undefined) chooseModel(chosen);
 }
 
 // The server writes the site's time; show that of this device, with its twelve or twenty-four hours.
@@ -38,12 +57,4 @@ function showLocalTimes(root) {
   const { hourCycle } = new Intl.DateTimeFormat(undefined, { hour: "numeric" }).resolvedOptions();
   const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium", hourCycle });
   for (const time of root.querySelectorAll("time[datetime]")) time.textContent = format.format(new Date(time.dateTime));
-}
-
-function showModel(chosen) {
-  const picker = document.getElementById("model");
-  if (!picker || chosen === undefined) return;
-  // The first option is the default model.
-  picker.value = chosen || picker.options[0].value;
-  picker.dispatchEvent(new Event("change"));
 }

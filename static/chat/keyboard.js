@@ -1,7 +1,6 @@
 // Keyboard shortcuts. "?" lists them.
 
 import { config } from "./config.js";
-import { focusSearch } from "./sidebar.js";
 
 // Keys that an input method uses, such as Escape to dismiss its candidates, reach no handler of the page. Safari
 // reports the last one after the composition has ended, with nothing but the key code 229.
@@ -16,7 +15,7 @@ export function startKeyboard({ composer, stop }) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented) return;
     const isCommand = event.ctrlKey || event.metaKey;
-    if (isCommand && !event.altKey) return command(event);
+    if (isCommand && !event.altKey) return command(event, showKeys);
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "Escape") return escape(composer, stop);
     if (isTyping(event.target)) return;
@@ -25,9 +24,9 @@ export function startKeyboard({ composer, stop }) {
   });
 }
 
-function command(event) {
+function command(event, showKeys) {
   const key = event.key.toLowerCase();
-  if (key === "k" && !event.shiftKey) event.preventDefault(), focusSearch();
+  if (key === "k" && !event.shiftKey) event.preventDefault(), import("./palette.js").then(({ openPalette }) => openPalette({ showKeys }));
   else if (key === "o" && event.shiftKey) event.preventDefault(), location.assign(config.home);
 }
 

@@ -45,8 +45,8 @@ export class Outbox {
     return item?.tab === tab;
   }
 
-  static frameOf({ client_id, conversation, parent, text, model, regenerate, system_prompt, temperature, ...rest }) {
-    const settings = conversation ? {} : { system_prompt, temperature };
+  static frameOf({ client_id, conversation, parent, text, model, regenerate, system_prompt, temperature, project, temporary, ...rest }) {
+    const settings = conversation ? {} : { system_prompt, temperature, project, temporary };
     const frame = { type: "ask", client_id, conversation: conversation || null, text, model, regenerate, continue: rest.continue, ...settings };
     // Absent means "at the end of the branch", null "as a first message". JSON omits only undefined.
     if (parent !== undefined) frame.parent = parent;

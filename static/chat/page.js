@@ -6,9 +6,10 @@ import { config, current, request, translate, tab, url } from "./config.js";
 import { Connection } from "./connection.js";
 import { followSettings, startDialogs } from "./dialogs.js";
 import { startKeyboard } from "./keyboard.js";
+import { chosenModel, isDemo, startModels } from "./models.js";
 import { Outbox } from "./outbox.js";
 import { startPreferences } from "./preferences.js";
-import { refreshSidebar, showEnd, startSidebar } from "./sidebar.js";
+import { refreshSidebar, showEnd, showStart, startSidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
 
 const socket = new Socket(url.socket());
@@ -16,7 +17,6 @@ const outbox = new Outbox();
 const transcript = document.querySelector("chat-transcript");
 const composer = document.querySelector("chat-composer");
 const connection = new Connection(document.querySelector(".connection"), socket);
-const picker = document.getElementById("model");
 // Whether the current socket already delivers `changed` notices.
 let isNotified = false;
 let dueTimer = 0;
@@ -24,9 +24,9 @@ let dueTimer = 0;
 // -- sending --------------------------------------------------------------------------------------
 
 function ask(fields) {
-  const model = fields.continue ? undefined : picker && Number(picker.value);
+  const model = fields.continue ? undefined : chosenModel();
   const settings = current.id ? {} : composer.settings;
-  const item = outbox.add({ conversation: current.id || null, model: model || undefined, ...settings, ...fields });
+  const item = outbox.add({ conversation: current.id || null, model, ...settings, ...fields });
   transcript.showPending(item);
   socket.send(Outbox.frameOf(item));
 }
@@ -77,9 +77,10 @@ function isShownHere(item) {
 
 function accepted(frame) {
   const item = outbox.take(frame.client_id);
-  refreshSidebar();
+  composer.warn(frame.warning);
+  showStart(frame.conversation);
   if (!Outbox.isMine(item)) return;
-  if (!item.conversation && !current.id) showConversation(frame.conversation);
+  if (!item.conversation && !current.id) showConversation(frame.conversation, item.temporary);
   if (frame.conversation === current.id) transcript.accept(frame);
   // The page shows another conversation by now.
   else transcript.refuse(frame.client_id);
@@ -106,13 +107,25 @@ function outdated() {
 }
 
 // The new conversation has an address now. The page takes it without a reload.
-function showConversation(id) {
+function showConversation(id, isTemporary) {
+  if (isTemporary) {
+    const notice = document.createElement("p");
+    notice.className = "notice temporary";
+    notice.textContent = translate("temporary");
+    transcript.prepend(notice);
+    // It has no row in the list that would name it.
+    document.getElementById("title").textContent = translate("temporaryTitle");
+  }
   current.id = id;
   history.replaceState(null, "", url.conversation(id));
   document.querySelector(".welcome")?.remove();
+  document.querySelector(".below")?.remove();
   const link = document.getElementById("configure");
   link.href = url.configure(id);
-  link.dataset.dialog = "";
+  link.dataset.dialog = "side";
+  const outline = document.getElementById("outline");
+  outline.href = url.outline(id);
+  outline.hidden = false;
   composer.conversationCreated();
   watch();
 }
@@ -124,7 +137,9 @@ function watch() {
 function changed({ conversation, what, generation }) {
   // The sidebar shows every change: new, renamed and deleted conversations, answers in progress.
   if (what === "finished") showEnd(conversation);
+  else if (what === "started") showStart(conversation);
   else refreshSidebar();
+  if (what === "finished" && document.hidden) import("./notices.js").then(({ noticeEnd }) => noticeEnd(conversation));
   if (conversation !== current.id) return;
   switch (what) {
     case "deleted":
@@ -142,6 +157,9 @@ function changed({ conversation, what, generation }) {
       return;
     case "configured":
       return followModel();
+    case "redacted":
+      // What was removed goes from the screen too. Drafts are kept by the browser.
+      return location.reload();
     // "created" and "renamed" only concern the sidebar, which also updates the title.
   }
 }
@@ -157,7 +175,7 @@ function followModel() {
 
 // The composer shows a notice while a demo model is selected.
 function updateDemoNotice() {
-  document.querySelector(".demo").hidden = !picker.selectedOptions[0]?.hasAttribute("data-demo");
+  document.querySelector(".demo").hidden = !isDemo();
 }
 
 function receive(frame) {
@@ -165,6 +183,7 @@ function receive(frame) {
   else if (frame.type === "refused") refused(frame);
   else if (frame.type === "changed") changed(frame);
   else if (frame.type === "pong") catchUp();
+  else if (frame.type === "article") transcript.showFinal(frame);
   else if (frame.generation !== undefined) transcript.receive(frame);
 }
 
@@ -203,7 +222,7 @@ composer.addEventListener("send", ({ detail }) => send(detail));
 composer.addEventListener("stop", stop);
 composer.addEventListener("edit-last", () => transcript.edit());
 composer.addEventListener("edited", ({ detail }) => transcript.markEdited(detail.id));
-picker?.addEventListener("change", updateDemoNotice);
+startModels({ onChosen: updateDemoNotice, onFailure: (error) => connection.failed(error) });
 document.getElementById("configure").addEventListener("click", (event) => {
   // The settings of a new conversation are part of this page.
   if (current.id) return;
@@ -214,6 +233,24 @@ socket.addEventListener("open", opened);
 socket.addEventListener("closed", showDueAsDelayed);
 socket.addEventListener("frame", ({ detail }) => receive(detail));
 addEventListener("storage", (event) => Outbox.isAddedBy(event) && scheduleDue());
+
+// The library of prompts is loaded when a message begins with a slash.
+document.getElementById("text").addEventListener("input", ({ target }) => {
+  if (!/^\/[^\s/]*$/.test(target.value)) return;
+  import("./slash.js").then(({ offerPrompts }) => offerPrompts(composer)).catch((error) => connection.failed(error));
+});
+// So is what a selection in an answer offers.
+transcript.addEventListener("pointerup", offerQuoting);
+
+function offerQuoting() {
+  if (getSelection().isCollapsed) return;
+  transcript.removeEventListener("pointerup", offerQuoting);
+  import("./quote.js").then(({ startQuoting }) => startQuoting(transcript, quote));
+}
+
+function quote(lines) {
+  composer.fill(`${composer.text.trimEnd()}${composer.text.trim() ? "\n\n" : ""}${lines}\n\n`);
+}
 
 startSidebar();
 startDialogs();

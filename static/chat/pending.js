@@ -1,6 +1,8 @@
 // Messages that are shown but not acknowledged yet, and the articles that they will replace.
 // The state is in the page itself: data-ask on a pending article, data-hidden-by on what it replaces.
 
+import { url } from "./config.js";
+
 export class PendingAsks {
   #host;
 
@@ -60,8 +62,11 @@ export class PendingAsks {
   #answerTo(question, frame) {
     question.id = `m${frame.user_message}`;
     question.dataset.message = frame.user_message;
+    question.dataset.parent = frame.parent ?? "";
     question.classList.remove("pending");
     question.querySelector(".state").textContent = "";
+    question.querySelector(".actions").hidden = false;
+    question.querySelector("[data-action=edit]").href = url.edit(frame.user_message);
     const answer = copyOf("answer-template");
     question.after(answer);
     return answer;
@@ -92,6 +97,13 @@ export class PendingAsks {
   #message(id) {
     return this.#host.querySelector(`:scope > #m${id}`);
   }
+}
+
+// Whether a new question stands where the server put it. Then nothing has to be read until its answer ends.
+export function isInPlace(answer, { user_message: question, parent, repeat }) {
+  const asked = answer?.previousElementSibling;
+  const before = asked?.previousElementSibling?.dataset.message ?? "";
+  return !repeat && asked?.dataset.message === String(question) && before === String(parent ?? "");
 }
 
 function nameAnswer(article, { message, generation }) {

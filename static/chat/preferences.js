@@ -19,7 +19,7 @@ export function enterSends() {
 export function startPreferences(form, checkbox) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    setTheme(form, event.submitter.value);
+    setTheme(event.submitter.value);
   });
   checkbox.checked = enterSends();
   hintEnter();
@@ -29,11 +29,11 @@ export function startPreferences(form, checkbox) {
   });
 }
 
-function setTheme(form, theme) {
+export function setTheme(theme) {
   setCookie("theme", theme);
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  for (const button of form.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.value === theme));
+  for (const button of document.querySelectorAll("form.theme button")) button.setAttribute("aria-pressed", String(button.value === theme));
 }
 
 function hintEnter() {

@@ -49,7 +49,7 @@ export class Scroller {
     this.#top = this.#box.scrollTop;
     if (this.#isNearEnd) this.#isPinned = true;
     else if (wentUp) this.#isPinned = false;
-    this.#link.hidden = this.#isNearEnd;
+    this.#showEdges();
   }
 
   #settle() {
@@ -57,6 +57,11 @@ export class Scroller {
       this.#box.scrollTop = this.#box.scrollHeight;
       this.#top = this.#box.scrollTop;
     }
+    this.#showEdges();
+  }
+
+  #showEdges() {
     this.#link.hidden = this.#isNearEnd;
+    this.#box.classList.toggle("is-scrolled", this.#box.scrollTop > 0);
   }
 }

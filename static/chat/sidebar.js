@@ -14,6 +14,7 @@ let focusedBefore = "";
 export function startSidebar() {
   const list = document.getElementById("conversations");
   keepScrollPosition(list);
+  startKeys(list);
   startDrawer();
   startMenus();
   startToasts();
@@ -33,19 +34,26 @@ export function refreshSidebar() {
   }, REFRESH_AFTER_MS);
 }
 
+// An answer has started. A conversation that is first in the list already stays there, and only gets a dot.
+export function showStart(conversation) {
+  const list = document.getElementById("conversations");
+  const row = list.querySelector(".is-today .conversation-item");
+  if (row?.dataset.conversation !== conversation || isListStale(list)) return refreshSidebar();
+  row.querySelector(".dot")?.remove();
+  row.querySelector(".conversation-title").after(document.getElementById("running-dot").content.cloneNode(true));
+}
+
 // An answer has ended. In the conversation that is shown, only a dot goes; a list on its way may still have it.
 export function showEnd(conversation) {
   const list = document.getElementById("conversations");
   const row = conversation === current.id && list.querySelector(`[data-conversation="${conversation}"]`);
-  if (!row || refreshTimer || list.classList.contains("htmx-request")) return refreshSidebar();
+  if (!row || isListStale(list)) return refreshSidebar();
   row.querySelector(".dot")?.remove();
 }
 
-export function focusSearch() {
-  if (NARROW.matches || document.body.classList.contains("is-wide")) openSidebar();
-  const search = document.getElementById("search");
-  search.focus();
-  search.select();
+// Whether a newer list is due or on its way, or the list shows what a search found.
+function isListStale(list) {
+  return refreshTimer || list.classList.contains("htmx-request") || document.getElementById("search").value;
 }
 
 // -- the list -------------------------------------------------------------------------------------
@@ -75,6 +83,7 @@ function rememberFocus({ detail }, list) {
 
 function afterSwap({ detail }) {
   const { target } = detail;
+  setStop(document.getElementById("conversations"), document.activeElement.closest?.(".conversation-item") ?? undefined);
   if (focusedBefore) target.querySelector?.(focusedBefore)?.focus({ preventScroll: true });
   focusedBefore = "";
   const field = target.querySelector?.(".rename [name=title]");
@@ -108,6 +117,38 @@ function keepScrollPosition(list) {
     if (event.target.value !== event.target.defaultValue) form.requestSubmit();
     else form.remove(), refreshSidebar();
   });
+}
+
+// -- keys -----------------------------------------------------------------------------------------
+
+// The list is one stop of the Tab key: arrows move through it, and Tab goes on to the row's menu.
+function startKeys(list) {
+  list.addEventListener("keydown", (event) => {
+    const row = event.target.closest(".conversation-item");
+    if (!row || event.target.closest(".rename, .menu-items")) return;
+    const rows = rowsOf(list);
+    const index = rows.indexOf(row);
+    const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: rows.length - 1 }[event.key];
+    if (next === undefined || !rows[next]) return;
+    event.preventDefault();
+    setStop(list, rows[next]);
+    rows[next].querySelector("a").focus();
+  });
+  list.addEventListener("focusin", ({ target }) => {
+    const row = target.closest(".conversation-item");
+    if (row) setStop(list, row);
+  });
+  setStop(list);
+}
+
+function rowsOf(list) {
+  return [...list.querySelectorAll(".conversation-item:has(> a)")];
+}
+
+function setStop(list, stop = list.querySelector(".conversation-item:has(> [aria-current])") ?? rowsOf(list)[0]) {
+  for (const row of rowsOf(list)) {
+    for (const each of row.querySelectorAll(":scope > a, summary")) each.tabIndex = row === stop ? 0 : -1;
+  }
 }
 
 // -- the drawer -----------------------------------------------------------------------------------

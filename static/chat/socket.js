@@ -58,6 +58,7 @@ export class Socket extends EventTarget {
     if (!this.isOpen) return false;
     this.#socket.send(JSON.stringify({ v: VERSION, ...frame }));
     if (URGENT.has(frame.type)) this.ping();
+    if (frame.type === "read") this.#expectReply(REPLY_WITHIN_MS);
     return true;
   }
 

@@ -1,10 +1,11 @@
 // The messages: follows answers in progress, shows sent messages, and stays in sync with the server.
 
 import { Answer } from "./answer.js";
-import { addCodeHeads, copyCode, copyMessage } from "./clipboard.js";
-import { announce, current, fragmentOf, request, translate, url } from "./config.js";
+import { addTools, useTool } from "./blocks.js";
+import { copyFormulas, copyMessage } from "./clipboard.js";
+import { announce, current, fragmentOf, request, translate, url, wrapped } from "./config.js";
 import { OlderMessages } from "./older.js";
-import { PendingAsks } from "./pending.js";
+import { isInPlace, PendingAsks } from "./pending.js";
 import { Scroller } from "./scroller.js";
 
 // Nearly every change is at the end. The whole page is fetched only if these few messages are not enough.
@@ -23,6 +24,7 @@ class ChatTranscript extends HTMLElement {
   // Number of requested synchronizations: a response that is older than the latest request is discarded.
   #changes = 0;
   #syncing = null;
+  #lastEnded = 0;
   #syncTimer = 0;
   #older = null;
   // Answers that the socket follows but the page does not show: the latest seq of each.
@@ -32,6 +34,7 @@ class ChatTranscript extends HTMLElement {
   connectedCallback() {
     this.addEventListener("click", this.#clicked);
     this.addEventListener("submit", this.#submitted);
+    this.addEventListener("copy", copyFormulas);
   }
 
   disconnectedCallback() {
@@ -60,10 +63,10 @@ class ChatTranscript extends HTMLElement {
     this.#older = new OlderMessages(this, {
       box,
       scroller: this.#scroller,
-      onShown: (articles) => articles.forEach((article) => this.#activate(wrapped(article))),
+      onShown: (articles) => articles.forEach((article) => this.#activate(wrapped(article), true)),
       onFailure: (error) => this.#emitFailure(error),
     });
-    this.#activate(this);
+    this.#activate(this, true);
     this.#older.watch();
     addEventListener("beforeprint", this.#completed);
   }
@@ -78,8 +81,9 @@ class ChatTranscript extends HTMLElement {
     return this.#answers.size > 0 || this.#pending.isAny;
   }
 
+  // Whether the page shows this answer, or has just shown its end.
   isFollowing(generation) {
-    return this.#answers.has(generation);
+    return this.#answers.has(generation) || generation === this.#lastEnded;
   }
 
   receive(event) {
@@ -123,20 +127,25 @@ class ChatTranscript extends HTMLElement {
   }
 
   accept(frame) {
-    const article = this.#pending.accept(frame, (gone) => this.#remove(gone));
+    const isEarlier = this.hasAttribute("data-earlier");
+    const replaced = [];
+    const article = this.#pending.accept(frame, (gone) => replaced.push(gone));
+    replaced.forEach((gone) => this.#remove(gone));
     if (article) {
       this.#attach(article);
       announce(translate("answerStarted"));
     }
     this.#emitBusy();
     this.removeAttribute("data-earlier");
-    this.sync();
+    // A running synchronization may have read the conversation before this message was in it.
+    this.#changes += 1;
+    if (isEarlier || replaced.length || !isInPlace(article, frame)) this.sync();
   }
 
   // -- answers in progress ----------------------------------------------------------------------
 
-  #activate(root) {
-    addCodeHeads(root);
+  #activate(root, isOpened = false) {
+    addTools(root, isOpened);
     for (const article of root.querySelectorAll(".message[data-generation]")) this.#attach(article);
     this.#emitBusy();
   }
@@ -149,6 +158,7 @@ class ChatTranscript extends HTMLElement {
 
   #ended(answer, event) {
     this.#answers.delete(answer.generation);
+    this.#lastEnded = answer.generation;
     const isWhole = event.type === "completed";
     announce(isWhole ? translate("answerComplete") : translate("answerEnded", { status: event.message || event.type }));
     if (event.type === "failed" || event.type === "interrupted") this.#emit("ended-early");
@@ -156,13 +166,25 @@ class ChatTranscript extends HTMLElement {
     this.#finish(answer);
   }
 
-  // Replace the article that was drawn here by the server's final one.
-  async #finish({ article }) {
+  // Replace the article that was drawn here by the server's final one. If the socket closes before that comes,
+  // the synchronization with the next one brings it.
+  #finish({ article }) {
+    const message = Number(article.dataset.message);
+    if (!this.#socket.send({ type: "read", message })) this.#fetchFinal(article);
+  }
+
+  showFinal({ message, html }) {
+    const article = this.#article(message);
+    if (!article) return;
+    if (html) this.#replace(article, fragmentOf(html).querySelector("article"));
+    else this.#fetchFinal(article); // too long for a frame
+  }
+
+  async #fetchFinal(article) {
     try {
       const fresh = fragmentOf(await request(url.message(article.dataset.message))).querySelector("article");
       if (article.isConnected) this.#replace(article, fresh);
     } catch (error) {
-      // The text that was drawn here stays until then.
       this.#syncLater(error);
     }
   }
@@ -258,13 +280,16 @@ class ChatTranscript extends HTMLElement {
   // -- user actions -----------------------------------------------------------------------------
 
   #clicked = (event) => {
+    const given = event.target.closest("a[data-given]");
+    if (given) import("./feedback.js").then(({ noteAsked }) => noteAsked(given));
     const button = event.target.closest("[data-action], [data-older]");
     if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const article = button.closest("article");
     if (button.dataset.older) event.preventDefault(), this.#older.load(button);
     else if (button.dataset.action === "copy") copyMessage(button, article);
-    else if (button.dataset.action === "copy-code") copyCode(button);
     else if (button.dataset.action === "edit") event.preventDefault(), this.edit(article);
+    else if (button.dataset.action === "again-with") this.#againWith(button);
+    else useTool(button);
   };
 
   #submitted = (event) => {
@@ -273,13 +298,18 @@ class ChatTranscript extends HTMLElement {
     if (!action) return;
     event.preventDefault();
     if (action === "select") this.#select(button);
+    else if (action === "rate") import("./feedback.js").then(({ rate }) => rate(button)).catch((error) => this.#emitFailure(error));
     else this.#emit("ask", { [action]: Number(messageId) });
   };
+
+  async #againWith(button) {
+    (await import("./again.js")).chooseForAgain(button, (model) => this.#emit("ask", { regenerate: Number(button.dataset.messageId), model }));
+  }
 
   async #select(button) {
     const versions = button.closest(".versions");
     const place = button.closest("article").previousElementSibling?.id;
-    const label = button.getAttribute("aria-label");
+    const label = button.ariaLabel;
     versions.inert = true;
     try {
       await request(button.formAction, { method: "POST" });
@@ -318,8 +348,6 @@ class ChatTranscript extends HTMLElement {
     }
   };
 
-  // -- helpers ----------------------------------------------------------------------------------
-
   #article(id) {
     return this.querySelector(`:scope > #m${id}`);
   }
@@ -335,13 +363,6 @@ class ChatTranscript extends HTMLElement {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-// A root whose querySelectorAll covers the article itself as well as its content.
-function wrapped(article) {
-  return {
-    querySelectorAll: (selector) => [...(article.matches(selector) ? [article] : []), ...article.querySelectorAll(selector)],
-  };
 }
 
 customElements.define("chat-transcript", ChatTranscript);

@@ -10,13 +10,14 @@ from django.test import Client
 from django.urls import reverse
 
 from chat.models import Endpoint, Message, WebhookEndpoint
+from tests.support.environment import repeats
 from tests.support.runtime import running_generation
 
 pytestmark = pytest.mark.django_db
 
 SEED = 16
 # The seed is fixed; raise this for a longer run.
-ROUNDS = 16
+ROUNDS = repeats(40)
 MODELS = [model for model in apps.get_models() if admin.site.is_registered(model)]
 VALUES = [
     *(

@@ -8,6 +8,7 @@ from django.urls import reverse
 from chat.models import ApiKey, Conversation, LargeRequest, WebhookEndpoint
 from chat.models.api_request import ApiRequest
 from chat.models.large_request import LargeMessages, StoredMessages
+from tests.batches.support import prompts, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -67,3 +68,14 @@ def test_a_large_request_shows_its_beginning(desk, user, model):
     html = desk.get(reverse("admin:chat_generation_change", args=[started.generation_id])).content.decode()
     assert "the beginning" in html
     assert "the end" not in html
+
+
+def test_operators_see_batches_without_what_users_wrote(desk, user, model, tmp_path):
+    batch = stored(tmp_path, user, model, prompts(2), system_prompt="secret words")
+    for address in (
+        reverse("admin:chat_batch_changelist"),
+        reverse("admin:chat_batch_change", args=[batch.pk]),
+    ):
+        page = desk.get(address).content.decode()
+        assert "0 / 0 / 2" in page
+        assert "secret words" not in page

@@ -12,6 +12,11 @@ MANY_MODELS = (
     "fake,fake:second,fake-cut-after-5:cut,fake-stall-after-5:stall,fake-malformed-after-5:malformed,"
     "fake-seed-9+hold-gate-after-30:other"
 )
+NEW_KEY = """
+from django.contrib.auth import get_user_model
+from chat.models import ApiKey
+print(ApiKey.make(get_user_model().objects.get(username={user!r}), "tests")[1])
+"""
 QUICK_RETRIES = {"backoff_first_s": 0.05, "backoff_cap_s": 0.1}
 
 
@@ -24,7 +29,7 @@ class Api:
         self.base_url = f"{server.base_url}/v1"
 
     def new_key(self, user="ada"):
-        return self.server.manage("api_key", "--user", user, "--name", "tests").strip()
+        return self.server.query(NEW_KEY.format(user=user))
 
     def client(self, **options):
         return openai.OpenAI(**self._options(options))

@@ -28,6 +28,20 @@ def test_its_examples_run(api):
     assert "event: completed" in shell.stdout
 
 
+def test_the_examples_of_responses_run(api):
+    api = api()
+    env = {"OPENAI_BASE_URL": api.base_url, "OPENAI_API_KEY": api.key, "PATH": "/usr/bin:/bin"}
+    page = (Path(__file__).resolve().parents[2] / "docs/responses.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code += "assert client.responses.retrieve(response_id).output_text == shown"
+    code = code.replace("for event in stream:", "shown = ''\nfor event in stream:").replace(
+        'print(event.delta, end="")', "shown += event.delta"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
 def test_its_table_names_every_code_and_its_status():
     internal = {"internal", "not_stored", "timeout"}
     for code, status in STATUS_OF.items():

@@ -73,7 +73,7 @@ def test_an_interrupted_answer_is_recovered_on_the_open_stream(api):
 
 @pytest.mark.parametrize("name", ["cut", "malformed", "stall"])
 def test_a_fallback_completes_the_stream_and_is_named(api, name):
-    client = api(**QUICK).client()
+    client = api(**QUICK | {"CHATSITE_FIRST_TOKEN_TIMEOUT_S": "10"}).client()
     model = f"fake-{name}-after-5:{name}"
     stream = ask(
         client,
@@ -113,7 +113,7 @@ def test_what_cannot_be_taken_back_ends_the_stream_and_the_generation(api):
         list(stream)
     assert caught.value.code == "restarted"
     count = "from chat.models import Generation; print(Generation.objects.get().status)"
-    until(lambda: api.server.shell(count) == "stopped", "the generation's end")
+    until(lambda: api.server.query(count) == "stopped", "the generation's end")
 
 
 def test_a_server_that_stops_says_so_on_the_streams_it_cannot_finish(api):

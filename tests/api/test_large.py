@@ -64,10 +64,10 @@ def test_a_large_request_reaches_the_model_unchanged_and_is_stored_in_slices(api
     assert (status, reply["object"]) == (200, "chat.completion")
     sent = len(json.dumps(TEXT + "[[deltas=3]]", ensure_ascii=False).encode())
     assert reply["usage"]["prompt_tokens"] > 10_000
-    sizes = json.loads(api.server.shell(SLICES))
+    sizes = json.loads(api.server.query(SLICES))
     assert all(size == SLICE_BYTES for size in sizes[:-1])
     assert 0 < sum(sizes) - sent < 100
-    row = json.loads(api.server.shell(ROW))
+    row = json.loads(api.server.query(ROW))
     assert row["messages"] == []
     assert row["large"]["message_count"] == 1
 
@@ -75,12 +75,12 @@ def test_a_large_request_reaches_the_model_unchanged_and_is_stored_in_slices(api
 def test_a_large_request_can_be_repeated_and_a_refused_one_leaves_nothing(api):
     api = api()
     first = ask(api, TEXT + "[[deltas=3]]", Idempotency_Key="once")
-    sizes = api.server.shell(SLICES)
+    sizes = api.server.query(SLICES)
     assert ask(api, TEXT + "[[deltas=3]]", Idempotency_Key="once")[2]["id"] == first[2]["id"]
     assert ask(api, TEXT + "[[deltas=4]]", Idempotency_Key="once")[2]["error"]["code"] == "conflict"
     assert ask(api, TEXT, model="nobody")[2]["error"]["code"] == "model_not_found"
     assert ask(api, TEXT, temperature=9)[2]["error"]["param"] == "temperature"
-    assert api.server.shell(SLICES) == sizes
+    assert api.server.query(SLICES) == sizes
     assert len(api.requests()) == 1
 
 

@@ -118,7 +118,7 @@ def test_a_revoked_key_ends_its_streams_and_is_rejected(api):
         model="fake", messages=[{"role": "user", "content": "hello [[hold=gate after=3]]"}], stream=True
     )
     next(stream)
-    api.server.shell("from chat.models import ApiKey; ApiKey.objects.get().revoke()")
+    api.server.query("from chat.models import ApiKey; ApiKey.objects.get().revoke()")
     with pytest.raises(openai.APIError) as caught:
         list(stream)
     assert caught.value.code == "invalid_api_key"
@@ -127,7 +127,7 @@ def test_a_revoked_key_ends_its_streams_and_is_rejected(api):
 
 
 def test_a_rejection_by_a_limit_has_retry_after(api):
-    api = api(CHATSITE_RUNNING_PER_KEY="1")
+    api = api(CHATSITE_RUNNING_PER_KEY="1", CHATSITE_API_WAITING_PER_KEY="0")
     ask(api, "hello [[hold=gate after=3]]", background=True)
     status, headers, refused = ask(api)
     assert (status, refused["error"]["code"]) == (429, "too_many_running")
@@ -160,7 +160,7 @@ def test_a_webhook_is_signed_and_retried_until_it_is_accepted(api):
     api, receiver = api(), WebhookReceiver()
     refused = ask(api, background=True, callback_url=receiver.url)
     assert (refused[0], refused[2]["error"]["code"]) == (400, "callback_not_allowed")
-    secret = api.server.shell(
+    secret = api.server.query(
         "from chat.models import WebhookEndpoint as Endpoint;"
         f"print(Endpoint.objects.create(url={receiver.url!r}).secret)"
     )
@@ -175,5 +175,5 @@ def test_a_webhook_is_signed_and_retried_until_it_is_accepted(api):
     with pytest.raises(openai.InvalidWebhookSignatureError):
         api.client().webhooks.verify_signature(body.decode() + " ", headers, secret=secret)
     delivered = "from chat.models import Webhook; print(Webhook.objects.get().delivered_at is not None)"
-    until(lambda: api.server.shell(delivered) == "True", "the row to say so")
+    until(lambda: api.server.query(delivered) == "True", "the row to say so")
     receiver.server.shutdown()

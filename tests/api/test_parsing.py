@@ -1,13 +1,18 @@
 """Parsing of bodies: what is refused before anything is decoded, and what is cleaned."""
 
 import json
+import subprocess
+import sys
 import tracemalloc
 
 import pytest
 
-from chat.api import parsing
+from chat.api import json_body
+from chat.api.invalid_body import InvalidBody
+from chat.api.json_body import DEPTH_MAX, OPTIONS_MAX_BYTES, VALUES_MAX
 from chat.api.parser_child import TEXT_MAX_CHARS, parse_large
-from chat.api.parsing import DEPTH_MAX, OPTIONS_MAX_BYTES, VALUES_MAX, InvalidBody, parse
+from chat.api.parsing import parse
+from tests.support.serving import BASE_DIR
 
 USER = {"role": "user", "content": "hello"}
 
@@ -94,4 +99,46 @@ def test_the_header_of_an_invalid_body_has_the_error():
 
 
 def test_an_upper_bound_of_values_needs_no_parsing():
-    assert parsing.value_count(body()) >= 3
+    assert json_body.value_count(body()) >= 3
+
+
+FIRST_REQUESTS = """
+import os, sys, threading
+from django import setup
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+setup()
+from chat.api import parsing
+from chat.api.responses import input, parsing as responses_parsing
+
+BODIES = {{
+    parsing.parse: {chat!r},
+    responses_parsing.parse: {response!r},
+}}
+barrier = threading.Barrier(8)
+
+def run(parse, body):
+    barrier.wait()
+    parsed = parse(body)
+    if hasattr(parsed, "items"):
+        input.to_messages(parsed.items, {{}})
+
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=run, args=each) for each in BODIES.items() for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("parsed")
+"""
+
+
+def test_the_first_requests_of_a_process_are_parsed_in_many_threads_at_once():
+    tool = {"type": "function", "function": {"name": "f"}}
+    items = [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}]
+    program = FIRST_REQUESTS.format(
+        chat=body(tools=[tool], stream_options={"include_usage": True}),
+        response=json.dumps({"model": "fake", "input": items, "reasoning": {"effort": "low"}}).encode(),
+    )
+    options = {"cwd": BASE_DIR, "capture_output": True, "text": True, "timeout": 60}
+    done = subprocess.run([sys.executable, "-c", program], **options)
+    assert (done.returncode, done.stdout) == (0, "parsed\n"), done.stderr

@@ -61,11 +61,13 @@ def test_an_answer_is_copied_as_markdown_and_a_question_as_it_was_sent(answered)
 
 
 def test_a_block_of_code_is_copied_without_labels_and_keeps_the_focus(answered):
-    button = answered.get_by_role("button", name="Copy", exact=True).and_(answered.locator(".code button"))
+    button = answered.get_by_role("button", name="Copy", exact=True).and_(
+        answered.locator(".code [data-action=copy-code]")
+    )
     button.focus()
     button.press("Enter")
-    expect(answered.locator(".code button")).to_have_attribute("aria-label", "Copied")
-    expect(answered.locator(".code button")).to_be_focused()
+    expect(answered.locator(".code [data-action=copy-code]")).to_have_attribute("aria-label", "Copied")
+    expect(answered.locator(".code [data-action=copy-code]")).to_be_focused()
     assert pasted(answered) == 'print("one")\nprint("two")'
 
 

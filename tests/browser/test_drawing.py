@@ -34,9 +34,14 @@ def test_nothing_moves_when_an_answer_becomes_final(chat, site, width):
     release(site.provider, gate)
     wait_until_final(chat)
 
-    # The last block was not complete.
+    final = chat.eval_on_selector("article.answer .prose", PLACES)
+    # The last block was not complete. A formula is drawn when the answer is final.
     assert len(written) == 12
-    assert chat.eval_on_selector("article.answer .prose", PLACES)[:11] == written[:11]
+    formula = 9
+    assert final[:formula] == written[:formula]
+    assert [size for _name, _top, *size in final[formula + 1 : 11]] == [
+        size for _name, _top, *size in written[formula + 1 : 11]
+    ]
 
 
 def test_the_head_of_code_is_above_its_first_line_while_it_is_written(chat, site):

@@ -25,7 +25,7 @@ for user in User.objects.filter(username__startswith="user"):
 
 @pytest.fixture(scope="module")
 def stored(site):
-    site.server.shell(STORED.format(count=MESSAGES))
+    site.server.query(STORED.format(count=MESSAGES))
 
 
 def test_a_search_result_opens_the_message_that_was_found(stored, chat):

@@ -74,7 +74,7 @@ def _environment(seed: int, *, on_postgres: bool) -> Iterator[Environment]:
 
 def _row(report: Report, size: str) -> str:
     answers = ", ".join(f"{count} {status}" for status, count in sorted(report.answers.items()))
-    measured = "; ".join(f"{name}: {value}" for name, value in report.figures.items())
+    measured = "; ".join(f"{name}: {value}" for name, value in (report.figures | report.usage).items())
     failures = len(report.failures)
     cells = (
         report.scenario,

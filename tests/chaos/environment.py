@@ -17,7 +17,8 @@ import psycopg
 
 from tests.chaos.client import Client
 from tests.chaos.record import Question, Record, until
-from tests.support.provider_control import provider_text
+from tests.chaos.usage import check_usage
+from tests.support.provider_control import provider_text, requests_of
 from tests.support.server_settings import overridden
 from tests.support.serving import SIGN_IN, Provider, Server, Session
 
@@ -89,6 +90,8 @@ class Report:
     sockets_lost: int
     failures: list[str]
     figures: dict[str, str] = field(default_factory=dict)
+    # What `check_usage` counted.
+    usage: dict[str, str] = field(default_factory=dict)
 
 
 class Environment:
@@ -121,7 +124,7 @@ class Environment:
         code = SET_UP.format(models=MODELS) + "".join(
             SIGN_IN.format(name=name, is_staff=False) for name in names
         )
-        models, *keys = self.server.shell(code).splitlines()
+        models, *keys = self.server.query(code).splitlines()
         self.models = json.loads(models)
         self.sessions = [Session(self.server.base_url, {"sessionid": key}) for key in keys]
 
@@ -242,6 +245,8 @@ class Environment:
                     record.fail(f"{row.generation} is {row.status} after {row.calls} calls")
         for server in self.servers:
             record.failures += re.findall(r"^.* ERROR .*(?:\n(?!\d{4}-).*)*", server.log, re.M)
+        usage_failures, figures = check_usage(self.fetch, requests_of(self.provider))
+        record.failures += usage_failures
         if active := [row for row in stored.values() if row.status in {"queued", "running"}]:
             record.fail(f"not ended: {active}")
         return Report(
@@ -251,6 +256,7 @@ class Environment:
             record.count("restarted"),
             sum(client.lost for client in clients),
             record.failures,
+            usage=figures,
         )
 
     async def check_replay(self, record: Record, clients: list[Client], *, count: int = 60) -> None:

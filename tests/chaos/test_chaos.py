@@ -49,10 +49,12 @@ def test_a_lost_socket_loses_nothing_and_repeats_nothing(environment):
     run(scenarios.drops(environment, cuts=30))
 
 
+@pytest.mark.thorough
 def test_a_question_that_is_sent_many_times_is_asked_once(environment):
     run(scenarios.doubles(environment, asks=4))
 
 
+@pytest.mark.thorough
 def test_fast_slow_and_silent_tabs_show_the_same_text_at_the_end(environment):
     run(scenarios.tabs(environment, users=2))
 
@@ -65,6 +67,7 @@ def test_a_terminated_server_closes_its_sockets_and_hands_its_answers_over(envir
     run(scenarios.term(environment, terms=1))
 
 
+@pytest.mark.thorough
 @pytest.mark.services
 def test_a_frozen_server_writes_nothing_after_it_resumes(provider, serve, postgres_url):
     environment = Environment(provider, serve, SEED, database_url=postgres_url)

@@ -53,6 +53,7 @@ INVALID = {
 BY_KIND = {
     "names_or_prefixes": ["*", "A*", "groq_key", "A_*_KEY", "GROQ KEY", "sk-123"],
     "boolean": ["perhaps", "2"],
+    "origins": ["*", "app.example.org", "https://a/b", "ftp://a"],
     "number": ["many", "-1", "1e99", "nan", "9999999999"],
     "networks": ["proxy", "127.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1"],
     "base_url": [

@@ -163,6 +163,23 @@ def test_text_begins_anew_after_a_restart_but_keeps_what_was_there_before(user, 
     assert state == ReplayedText(seq=4, text="before new", thinking="")
 
 
+def test_tool_calls_are_replayed_and_a_restart_removes_them(user, model):
+    generation = running_generation(user, model)
+    store(
+        generation,
+        events.ToolCall(0, "x", "gone", "{"),
+        events.Restarted("cut"),
+        events.Delta("Sorry.", is_refusal=True),
+        events.ToolCall(0, "y", "weather", '{"city":'),
+        events.ToolCall(0, arguments='"Bern"}'),
+    )
+
+    state = replay(generation.pk)
+
+    assert state.tool_calls == (events.WholeToolCall("y", "weather", '{"city":"Bern"}'),)
+    assert (state.text, state.is_refusal) == ("Sorry.", True)
+
+
 async def make(user, model, **fields):
     def create():
         generation = running_generation(user, model)

@@ -268,7 +268,8 @@ def test_a_writer_that_closes_has_stored_everything(user, model):
 
 
 def test_deltas_wait_for_the_next_group_and_verbs_and_the_end_do_not(user, model, monkeypatch):
-    monkeypatch.setattr(writer_module, "GROUP_EVERY_S", 3600)
+    monkeypatch.setattr(writer_module, "GROUP_EVERY_TIMES", 3_600_000_000)
+    monkeypatch.setattr(writer_module, "GROUP_EVERY_MAX_S", 3600)
     generation = running_generation(user, model)
     log = EventLog(ThreadWriter())
 
@@ -310,3 +311,30 @@ def test_a_writer_whose_thread_has_ended_says_so():
     assert writer.problem() is None
     writer.close()
     assert "restart" in writer.problem()
+
+
+def test_pieces_of_one_tool_call_are_joined_and_those_of_another_or_a_refusal_are_not():
+    some = [
+        events.Delta("a"),
+        events.Delta("no", is_refusal=True),
+        events.ToolCall(0, "x", "weather"),
+        events.ToolCall(0, arguments='{"a"'),
+        events.ToolCall(0, arguments=": 1}"),
+        events.ToolCall(1, "y", "time", "{"),
+        events.ToolCall(0, arguments=" "),
+        events.ToolCall(1, arguments="}" * 70_000),
+    ]
+    result = list(coalesce(some))
+    assert result[:5] == [
+        events.Delta("a"),
+        events.Delta("no", is_refusal=True),
+        events.ToolCall(0, "x", "weather", '{"a": 1}'),
+        events.ToolCall(1, "y", "time", "{"),
+        events.ToolCall(0, arguments=" "),
+    ]
+    assert [(event.id, len(event.arguments)) for event in result[5:]] == [("", 65_536), ("", 4_464)]
+    pieces = [event for event in result if isinstance(event, events.ToolCall)]
+    assert events.whole_tool_calls(pieces) == [
+        events.WholeToolCall("x", "weather", '{"a": 1} '),
+        events.WholeToolCall("y", "time", "{" + "}" * 70_000),
+    ]

@@ -146,6 +146,38 @@ def test_sdk_sees_batches_that_do_not_complete(provider, end, done, failed):
     assert bool(batch.errors and batch.errors.data) == (end == "failed")
 
 
+def test_lines_of_a_batch_fail_expire_come_twice_or_never(provider):
+    api = client(provider)
+    words = ("failed", "expired", "doubled", "missing")
+    lines = [
+        {"custom_id": word, "body": body_for(f"[[batch_line={word}]] {HELLO}", stream=False)}
+        for word in words
+    ]
+    file = api.files.create(file=("in.jsonl", "\n".join(map(json.dumps, lines)).encode()), purpose="batch")
+    batch = api.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    batch = [api.batches.retrieve(batch.id) for _ in range(2)][-1]
+
+    files = (batch.output_file_id, batch.error_file_id)
+    done, failed = ([json.loads(row) for row in api.files.content(id).text.splitlines()] for id in files)
+    assert [row["custom_id"] for row in done] == ["doubled", "doubled"]
+    assert [(row["custom_id"], row["error"]["code"]) for row in failed] == [
+        ("failed", "server_error"),
+        ("expired", "batch_expired"),
+    ]
+
+
+def test_a_line_ends_its_batch(provider):
+    api = client(provider)
+    line = {"custom_id": "a", "body": body_for("[[batch_end=failed]]", stream=False)}
+    file = api.files.create(file=("in.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = api.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    assert [api.batches.retrieve(batch.id).status for _ in range(2)][-1] == "failed"
+
+
 def test_sdk_cancels_a_batch(provider):
     api = client(provider)
     file = api.files.create(file=("in.jsonl", b""), purpose="batch")

@@ -71,6 +71,14 @@ CASES = {
         lambda r, text: r.pieces("reasoning") == r.pieces("reasoning_content") != [],
     ),
     "refusal": ("[[refusal]]", lambda r, text: "".join(r.pieces("refusal")) == text and not r.text),
+    "capable": (
+        "[[capable]] Reply exactly PONG, please.",
+        lambda r, text: r.text == "PONG" and r.is_healthy,
+    ),
+    "text_first": (
+        "[[tool_calls=1 text_first]]",
+        lambda r, text: r.text == text and r.finish == "tool_calls" and bool(r.pieces("tool_calls")),
+    ),
     "tool_calls": (
         "[[tool_calls=2]]",
         lambda r, text: (
@@ -138,6 +146,12 @@ CASES = {
     "second_choice": (
         "[[second_choice]]",
         lambda r, text: r.events[1]["choices"][1]["delta"]["content"] == "another answer",
+    ),
+    "stamp": (
+        "[[stamp deltas=3 rate=50]]",
+        lambda r, text: (
+            len(times := [float(time) for time in r.text.split()]) == 3 and times == sorted(times)
+        ),
     ),
     "bom": ("[[bom]]", lambda r, text: r.body.startswith(b"\xef\xbb\xbfdata:")),
     "unstreamed": (
@@ -236,8 +250,15 @@ CASES = {
             and r.headers["x-should-retry"] == "false"
         ),
     ),
+    "provider_error": (
+        "[[provider_error=groq.rate-2]]",
+        lambda r, text: r.status == 429 and "7m12.5s" in r.error["message"],
+    ),
     "filtered": ("[[filtered]]", lambda r, text: r.status == 400 and r.error["code"] == "content_filter"),
     "flaky": ("[[flaky]]", lambda r, text: r.is_healthy or is_cut(r)),
+    # What these two do is in test_sdk.py; outside of a batch they do nothing.
+    "batch_line": ("[[batch_line=missing]]", lambda r, text: r.is_healthy and r.text == text),
+    "batch_end": ("[[batch_end=failed]]", lambda r, text: r.is_healthy and r.text == text),
     "healthy": ("[[down]] [[healthy]]", lambda r, text: r.is_healthy and r.text == text),
 }
 

@@ -13,7 +13,7 @@ in_thread = sync_to_async
 
 async def test_what_a_program_asks_is_sent_as_it_is(living):
     messages = [
-        {"role": "developer", "content": "Be brief."},
+        {"role": "system", "content": "Be brief."},
         {
             "role": "user",
             "content": [{"type": "text", "text": "hello"}, {"type": "image_url", "image_url": {}}],

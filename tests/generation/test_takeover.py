@@ -137,3 +137,34 @@ async def test_an_answer_that_was_cut_short_is_written_on(living, user):
     assert second.message_id == first.message_id
     assert second.message.text.startswith(first.message.text)
     assert second.prefix == first.message.text
+
+
+async def test_choices_that_a_lost_process_left_are_kept_and_never_completed_by_another_call(living):
+    async with living() as life:
+        pieces = [events.ChoicePiece(1, "Y"), events.ChoicePiece(0, "N", logprobs={"content": [1]})]
+        accepted = await orphan(life, events.Choices(pieces))
+        request = {"messages": [{"role": "user", "content": "Which?"}], "parameters": {"n": 2}}
+        await Generation.objects.filter(pk=accepted.generation_id).aupdate(request=request)
+        await life.run(accepted.generation_id, from_owner="dead")
+        assert life.provider.requests == []
+    done = await life.row(accepted)
+    assert (done.status, done.error_code) == ("interrupted", "process_lost")
+    assert [(each["index"], each["text"], each["finish_reason"]) for each in done.message.choices] == [
+        (0, "N", ""),
+        (1, "Y", ""),
+    ]
+
+
+async def test_a_lost_request_for_choices_that_showed_nothing_is_made_again(living):
+    async with living() as life:
+        accepted = await orphan(life)
+        request = {
+            "messages": [{"role": "user", "content": "[[text=Yes.]] [[usage=never]]"}],
+            "parameters": {"n": 2},
+        }
+        await Generation.objects.filter(pk=accepted.generation_id).aupdate(request=request)
+        await life.run(accepted.generation_id, from_owner="dead")
+    done = await life.row(accepted)
+    assert (done.status, done.message.text) == ("completed", "Yes.")
+    assert [each["text"] for each in done.message.choices] == ["Yes.", "(1) Yes."]
+    assert (done.is_usage_estimated, done.output_tokens) == (True, 5)  # of both choices

@@ -44,7 +44,7 @@ print(json.dumps(row and dict(
     request=row.request,
 )))
 """
-    return json.loads(site.shell(code))
+    return json.loads(site.query(code))
 
 
 def requests(provider):
@@ -240,6 +240,7 @@ async def test_the_command_owns_the_generation_from_the_transaction_that_stores_
         assert claimed == [row.pk]
 
 
+@pytest.mark.thorough
 def test_a_server_does_not_take_over_the_answer_of_a_running_command(site, provider):
     with running(site.env, "ask", HOLD) as process:
         until(lambda: requests(provider) and requests(provider)[-1]["deltas"] == 10, "the gate")
@@ -256,7 +257,7 @@ def test_a_server_does_not_take_over_the_answer_of_a_running_command(site, provi
 
 def ticks(site):
     return site.visitor().get("/readyz").status == 200 and int(
-        site.shell("from chat.models import Process; print(Process.objects.get(kind='server').counter)")
+        site.query("from chat.models import Process; print(Process.objects.get(kind='server').counter)")
     )
 
 

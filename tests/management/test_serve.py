@@ -59,7 +59,7 @@ def test_ctrl_c_exits_with_code_0_and_the_next_start_prepares_nothing(serve: Ser
 
 def test_the_owners_link_is_not_printed_once_the_owner_has_a_password(serve: Serve) -> None:
     server = serve()
-    server.shell(
+    server.query(
         "from django.contrib.auth.models import User;"
         "u = User.objects.get(); u.set_password('correct horse'); u.save()"
     )
@@ -171,7 +171,7 @@ def test_an_answer_that_outlasts_the_drain_is_handed_over_without_loss(
     assert server.terminate() == 0
     assert "Traceback" not in server.log
     code = "from chat.event_log.read import replay; print(len(replay({}).text))"
-    assert server.shell(code.format(generation)) == "40"
+    assert server.query(code.format(generation)) == "40"
     assert stored(server, generation)[0] == "queued"
     server.start()
     with server.sign_in().socket() as websocket:

@@ -235,9 +235,14 @@ def grow(user, messages):
         ("x" * 200, "x" * (TITLE_MAX_CHARS - 1) + "…"),
         ("***", "New conversation"),
         ("你好", "你好"),
+        ("**Bold**, *it* and `code`", "Bold, it and code"),
+        ("> ## **[the docs](https://x.example/)**", "the docs"),
+        ("这是**重要**的", "这是重要的"),
+        ("2*3*4, f(*args, **kwargs), __init__", "2*3*4, f(*args, **kwargs), __init__"),
+        ("a ** b ** c, **open", "a ** b ** c, **open"),
     ],
 )
-def test_a_title_is_the_first_line_cut_at_a_word(text, title):
+def test_a_title_is_the_first_line_as_plain_text_cut_at_a_word(text, title):
     assert title_from(text) == title
     assert len(title_from(text)) <= TITLE_MAX_CHARS
 

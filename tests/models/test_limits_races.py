@@ -140,6 +140,7 @@ def test_ten_requests_of_a_key_on_two_servers_do_not_exceed_its_limits(
     django_user_model, model, servers, settings, limit, code
 ):
     setattr(settings, limit, 3)
+    settings.API_WAITING_PER_KEY = 0
     for number in range(ROUNDS_OF_TEN):
         user = django_user_model.objects.create(username=f"user{number}")
         key, _secret = ApiKey.make(user, "tests")
@@ -148,7 +149,7 @@ def test_ten_requests_of_a_key_on_two_servers_do_not_exceed_its_limits(
 
 
 def test_two_keys_of_a_user_do_not_exceed_their_combined_limit(django_user_model, model, servers, settings):
-    settings.API_RUNNING_PER_USER = 3
+    settings.API_RUNNING_PER_USER, settings.API_WAITING_PER_KEY = 3, 0
     for number in range(ROUNDS_OF_TEN):
         user = django_user_model.objects.create(username=f"user{number}")
         keys = [ApiKey.make(user, name)[0] for name in ("one", "two")]

@@ -31,8 +31,14 @@ function merged(parent) {
   return found;
 }
 
+// The final view draws formulas. They are compared as they were written.
 function parsed(html) {
-  return new DOMParser().parseFromString(html, "text/html").body;
+  const { body } = new DOMParser().parseFromString(html, "text/html");
+  for (const formula of body.querySelectorAll("[data-tex]")) {
+    formula.textContent = formula.dataset.tex;
+    formula.removeAttribute("data-tex");
+  }
+  return body;
 }
 
 // Links whose definition comes later exist only when it is there.

@@ -3,26 +3,33 @@
 import re
 from html.parser import HTMLParser
 
+from chat.rendering import mathml
 from chat.rendering.sanitize import ALLOWED_CLASSES, ALLOWED_TAGS
 
 URL_ATTRIBUTES = {"href", "src", "action", "formaction", "data", "poster", "background", "xlink:href"}
 
 
 class Page(HTMLParser):
-    """Collect the tags and the text of some HTML."""
+    """Collect the tags and the text of some HTML. The text has drawn formulas as they were written."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self._is_in_formula = False
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self.text += dict(attrs).get("data-tex") or ""
+        self._is_in_formula |= tag == "math"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_in_formula &= tag != "math"
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += "" if self._is_in_formula else data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -42,6 +49,8 @@ def assert_harmless(html):
             "start",
             "tabindex",
             "title",
+            "data-tex",
+            *mathml.ATTRIBUTES,
         }
         for name in URL_ATTRIBUTES & set(attributes):
             assert re.match(r"(https?|mailto):", attributes[name] or "")

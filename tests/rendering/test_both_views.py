@@ -12,6 +12,7 @@ from chat.rendering.blocks import blocks, normalize
 from chat.rendering.deadline import Deadline
 from chat.rendering.grammar import parser
 from tests.rendering.texts import FRAGMENTS, HOSTILE, SPEC, TEXTS
+from tests.support.environment import repeats
 from tests.support.rendering_page import ROOT, open_page
 
 pytestmark = pytest.mark.browser
@@ -105,5 +106,5 @@ def test_the_examples_of_the_specifications_are_shown_alike(views, name):
 
 def test_random_texts_are_shown_alike(views):
     rng = random.Random(3)
-    texts = ["".join(rng.choices(FRAGMENTS, k=rng.randrange(2, 14))) for _ in range(400)]
+    texts = ["".join(rng.choices(FRAGMENTS, k=rng.randrange(2, 14))) for _ in range(repeats(400))]
     assert_alike(views, [case(text, rng) for text in texts])

@@ -82,7 +82,8 @@ def test_other_backslashes_are_escapes(text, shown):
 def test_lines_of_a_formula_are_no_markdown():
     text = "\\[\nx\n=\n- y\n# z\n\\]"
 
-    assert Page(render(f"a\n{text}\nb")).all("div") == [{"class": "formula", "dir": "ltr"}]
+    [formula] = Page(render(f"a\n{text}\nb")).all("div")
+    assert formula == {"class": "formula", "dir": "ltr", "data-tex": text}
     assert text in Page(render(f"a\n{text}\nb")).text
 
 

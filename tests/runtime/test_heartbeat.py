@@ -168,6 +168,9 @@ async def test_a_cleanup_that_cannot_be_enqueued_does_not_end_the_loop(monkeypat
         async def enqueue_webhooks(self):
             """Nothing is due in this test."""
 
+        async def enqueue_batches(self):
+            """Nor here."""
+
     runtime = new_runtime(scheduled=Scheduled())
     monkeypatch.setattr(heartbeat_module, "CLEANUP_EVERY_TICKS", 3)
     assert await until_third_tick(runtime, monkeypatch, runtime.heartbeat.tick)

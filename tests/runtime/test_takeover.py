@@ -173,6 +173,9 @@ class Cleanups:
     async def enqueue_webhooks(self):
         """Nothing is due in these tests."""
 
+    async def enqueue_batches(self):
+        """Nor here."""
+
 
 @pytest.mark.parametrize(
     ("kind", "others", "cleans_up"),

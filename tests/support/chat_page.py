@@ -9,11 +9,11 @@ import pytest
 
 from tests.support.provider_control import control
 from tests.support.services import PLAIN_HOST
-from tests.support.serving import SIGN_IN, Provider, Server, Session
+from tests.support.serving import SIGN_IN, ProviderOfTest, Session, serving
 
 USERS = 40
 WORDS = " ".join(f"word{n}" for n in range(60))
-HALF = re.compile(r"word16\b|word17")
+HALF = re.compile("word23 wo")  # the end of what comes before the gate of `held_question`
 SECOND_MODEL_IS_A_DEMO = (
     "from chat.models import Model\nModel.objects.filter(name='other').update(is_demo=True)\n"
 )
@@ -31,27 +31,22 @@ def held_question():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, prepared_data):
     """Return a server, its provider, and sessions of users without conversations."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "provider" / "data").mkdir(parents=True)
-    provider = Provider(folder / "provider", ())
-    server = None
-    try:
-        provider.start()
-        env = provider.env_for_server | {
-            "OPENAI_MODEL": "fake,other",
-            "CHATSITE_ASKS_PER_MINUTE": "600",
-            "CHATSITE_ALLOWED_HOSTS": f"127.0.0.1,{PLAIN_HOST}",
-        }
-        server = Server(folder, env, ())
-        server.start()
+    with (
+        ProviderOfTest.running() as provider,
+        serving(tmp_path_factory.mktemp("site"), prepared_data) as serve,
+    ):
+        server = serve(
+            provider.env_for_server
+            | {
+                "OPENAI_MODEL": "fake,other",
+                "CHATSITE_ASKS_PER_MINUTE": "600",
+                "CHATSITE_ALLOWED_HOSTS": f"127.0.0.1,{PLAIN_HOST}",
+            }
+        )
         sign_ins = [SIGN_IN.format(name=f"user{n}", is_staff=False) for n in range(USERS)]
-        keys = server.shell("".join([*sign_ins, SECOND_MODEL_IS_A_DEMO])).split()
+        keys = server.query("".join([*sign_ins, SECOND_MODEL_IS_A_DEMO])).split()
         sessions = (Session(server.base_url, {"sessionid": key}) for key in keys)
         yield SimpleNamespace(server=server, provider=provider, sessions=sessions)
-    finally:
-        if server:
-            server.stop()
-        provider.stop()
 
 
 @pytest.fixture

@@ -4,8 +4,19 @@ import os
 from collections.abc import Mapping
 
 _OURS = ("CHATSITE_", "OPENAI_", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
-# A developer sets this variable on purpose, to run everything on this PostgreSQL server.
-KEPT = {"CHATSITE_TEST_DATABASE_URL"}
+# A developer sets these variables on purpose: to run everything on this PostgreSQL server, and to run what is
+# random or repeated as often as the figures in the docs say.
+KEPT = {"CHATSITE_TEST_DATABASE_URL", "CHATSITE_TEST_FULL"}
+
+
+def is_full() -> bool:
+    """Return whether CHATSITE_TEST_FULL=1 asks for thorough tests, and for all repetitions."""
+    return os.environ.get("CHATSITE_TEST_FULL") == "1"
+
+
+def repeats(full: int) -> int:
+    """Return how often to repeat: `full` times with CHATSITE_TEST_FULL=1, else a fifth of it."""
+    return full if is_full() else full // 5
 
 
 def cleaned(environ: Mapping[str, str]) -> dict[str, str]:

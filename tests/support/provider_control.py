@@ -20,6 +20,11 @@ def provider_text(provider, question):
     return json.loads(control(provider, "text", {"text": question}))["text"]
 
 
+def last_body(provider):
+    """Return the body of the last chat request."""
+    return json.loads(control(provider, "body"))["body"]
+
+
 def requests_of(provider):
     """Return the records of all chat requests, oldest first."""
     return json.loads(control(provider, "requests"))["requests"]

@@ -12,7 +12,8 @@ _STYLES = ("tokens", "base", "layout", "transcript", "highlight", "prose")
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'"
 _HTML = """<!doctype html>
 <html lang="en"><head>{styles}</head>
-<body class="chat"><script type="application/json" id="js-messages">{{}}</script>
+<body class="chat" data-addresses="http://rendering.test">
+<script type="application/json" id="js-messages">{{}}</script>
 <div class="main"><main class="scroller"><chat-transcript class="column">
 <article class="message answer is-active is-writing"><div class="{kind} prose">{prose}</div></article>
 </chat-transcript></main></div></body></html>"""

@@ -156,10 +156,11 @@ def chromium() -> "Iterator[Browser]":
     Playwright's sync API keeps an event loop on the main thread while it is open. So a module that uses
     this fixture must leave the database to the server it started.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     path = next(found, None) or miss("chromium", "chromium")
+    expect.set_options(timeout=20_000)  # on a busy machine
     with sync_playwright() as playwright:
         options = ["--disable-gpu", "--disable-background-networking", "--no-first-run"]
         # A plain-http address that is not localhost, as on a home network: it is no secure context.
@@ -175,7 +176,7 @@ def chromium() -> "Iterator[Browser]":
 def page(chromium: "Browser") -> "Iterator[Page]":
     """Return a page of a new browser profile. Script errors and policy violations fail the test."""
     context = chromium.new_context()
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     page = context.new_page()
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from chat.fakeprovider import ThreadedProvider
 from tests.support import environment
+from tests.support.database_shell import database_shell
 from tests.support.programs import Program, free_port
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -155,7 +157,7 @@ class Server(Program):
             self.terminate()
         self.start()
 
-    def manage(self, *arguments: str, stdin: str = "", deadline_s: float = 60) -> str:
+    def manage(self, *arguments: str, stdin: str = "", deadline_s: float = 120) -> str:
         """Run another manage.py command with the server's environment; return its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
@@ -170,8 +172,14 @@ class Server(Program):
         return done.stdout
 
     def shell(self, code: str) -> str:
-        """Run Python code on the server's database; return its output."""
+        """Run Python code with the server's settings; return its output."""
         return self.manage("shell", "--no-imports", "-v", "0", "-c", code).strip()
+
+    def query(self, code: str) -> str:
+        """Run Python code on the server's database, sooner than `shell`; return its output."""
+        database = self.env.get("DATABASE_URL") or f"sqlite:///{self.data_dir / 'db.sqlite3'}"
+        secret_key = self.env.get("CHATSITE_SECRET_KEY") or secret_key_of(self)
+        return database_shell().run(code, database=database, secret_key=secret_key).strip()
 
     def visitor(self) -> Session:
         """Return a session without a signed-in user."""
@@ -179,7 +187,7 @@ class Server(Program):
 
     def sign_in(self, name: str = "ada", *, is_staff: bool = False) -> Session:
         """Return a session of the user with this name, who is created if missing."""
-        return Session(self.base_url, {"sessionid": self.shell(SIGN_IN.format(name=name, is_staff=is_staff))})
+        return Session(self.base_url, {"sessionid": self.query(SIGN_IN.format(name=name, is_staff=is_staff))})
 
 
 class Provider(Program):
@@ -247,9 +255,26 @@ def serving(folder: Path, prepared_data: Path) -> Iterator[Callable[..., Server]
             server.stop()
 
 
+@dataclass(frozen=True)
+class ProviderOfTest:
+    """A fake provider in the process of the test, at the pace of the command."""
+
+    base_url: str
+
+    @property
+    def env_for_server(self) -> dict[str, str]:
+        return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Iterator[Self]:
+        with ThreadedProvider.running(rate=50) as provider:
+            yield cls(provider.base_url)
+
+
 @contextlib.contextmanager
 def providing(folder: Path) -> Iterator[Provider]:
-    """Run a fake provider."""
+    """Run a fake provider as a program of its own."""
     (folder / "data").mkdir(parents=True)
     program = Provider(folder, ())
     try:
@@ -272,10 +297,10 @@ def serve(tmp_path: Path, prepared_data: Path) -> Iterator[Callable[..., Server]
 
 
 @pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Provider]:
+def provider() -> Iterator[ProviderOfTest]:
     """Return a running fake provider."""
-    with providing(tmp_path / "provider") as program:
-        yield program
+    with ProviderOfTest.running() as running:
+        yield running
 
 
 def stored(server: Server, generation: int) -> list[Any]:
@@ -286,7 +311,7 @@ from chat.models import Generation
 row = Generation.objects.select_related("message").get(pk={generation})
 print(json.dumps([row.status, row.message.text, row.calls, row.epoch]))
 """
-    return json.loads(server.shell(code))
+    return json.loads(server.query(code))
 
 
 def secret_key_of(server: Server) -> str:

@@ -46,13 +46,13 @@ print(Generation.objects.exclude(source="batch").filter(status="completed").coun
 def test_people_pass_bulk_and_bulk_keeps_moving(serve, provider):
     server = serve(provider.env_for_server | {"CHATSITE_RUNNING_PER_USER": "1000"})
     session = server.sign_in()
-    server.shell(MAKE_BULK)
+    server.query(MAKE_BULK)
     with session.socket() as socket:
-        until(lambda: int(server.shell(CLAIMED)) > BULK / 2, "the bulk to wait in line", deadline_s=60)
+        until(lambda: int(server.query(CLAIMED)) > BULK / 2, "the bulk to wait in line", deadline_s=60)
         for n in range(PEOPLE):
             ask(socket, f"person {n} [[deltas=9 rate=10]]")
-        until(lambda: int(server.shell(ANSWERED)) == PEOPLE, "the people's answers", deadline_s=60)
-    attempts = json.loads(server.shell(READ))
+        until(lambda: int(server.query(ANSWERED)) == PEOPLE, "the people's answers", deadline_s=60)
+    attempts = json.loads(server.query(READ))
     people = [row for row in attempts if not row[0]]
     bulk = [row for row in attempts if row[0]]
     assert len(people) == PEOPLE

@@ -83,8 +83,8 @@ ENVIRONMENT = {
     "OPENAI_MODEL": ",".join(f"fake:{n}" for n in range(len(FAULTS))),
     "CHATSITE_RUNNING_PER_USER": "1000",
     "CHATSITE_ASKS_PER_MINUTE": "10000",
-    "CHATSITE_FIRST_TOKEN_TIMEOUT_S": "2",
-    "CHATSITE_STALL_TIMEOUT_S": "2",
+    "CHATSITE_FIRST_TOKEN_TIMEOUT_S": "4",
+    "CHATSITE_STALL_TIMEOUT_S": "3",
 } | overridden(RETRY_POLICY={"backoff_first_s": 0.05})
 STORED = """
 import json
@@ -101,15 +101,15 @@ MODELS = "from chat.models import Model; print(dict(Model.objects.values_list('n
 )
 def test_every_fault_ends_as_a_whole_answer_or_a_named_error(serve, provider, faults, continuation):
     server = serve(provider.env_for_server | ENVIRONMENT)
-    server.shell(CONTINUE.format(continuation))
-    models = eval(server.shell(MODELS))
+    server.query(CONTINUE.format(continuation))
+    models = eval(server.query(MODELS))
     with server.sign_in().socket() as socket:
         asked = {
             ask_model(socket, models, n, directive): (n, directive)
             for n, (directive, _ends, _calls) in enumerate(faults)
         }
         ends, texts = read_all(socket, set(asked))
-        rows = json.loads(server.shell(STORED))
+        rows = json.loads(server.query(STORED))
         wrong = [
             f"{directive}: {complaint}"
             for generation, (n, directive) in asked.items()
@@ -180,7 +180,7 @@ def test_a_stop_is_quick_at_any_moment(serve, provider, moment):
     env = provider.env_for_server | {"CHATSITE_RUNNING_PER_USER": "10"}
     server = serve(env)
     if moment == "in line":
-        server.shell("from chat.models import Endpoint; Endpoint.objects.update(slots=1)")
+        server.query("from chat.models import Endpoint; Endpoint.objects.update(slots=1)")
     with server.sign_in().socket() as socket:
         if moment == "in line":
             ask(socket, "[[hold=gate after=1]]")

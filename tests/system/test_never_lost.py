@@ -44,7 +44,7 @@ def test_a_question_that_was_acknowledged_before_the_kill_is_answered_once(serve
         assert (again["generation"], again["repeat"]) == (first["generation"], True)
         assert whole(socket, first["generation"])
     code = "from chat.models import Message; print(Message.objects.count())"
-    assert server.shell(code) == "2"
+    assert server.query(code) == "2"
 
 
 def test_a_server_that_is_told_to_end_lets_short_answers_finish_and_hands_long_ones_over(serve, provider):

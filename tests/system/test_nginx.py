@@ -86,7 +86,7 @@ def workers(program):
 
 def test_a_user_signs_in_by_form_and_receives_text_while_it_is_generated(site):
     site = site()
-    site.server.shell(
+    site.server.query(
         "from django.contrib.auth.models import User;"
         "User.objects.create_user('ada', password='correct horse')"
     )
@@ -180,7 +180,7 @@ def test_failed_sign_ins_are_counted_by_the_address_that_nginx_sees(site):
     other.request("POST", "/signin/", "username=ada&password=wrong", headers | form)
     assert other.getresponse().status == 200
     code = "from chat.models.sign_in import SigninFailure; print(SigninFailure.objects.get().address)"
-    assert site.server.shell(code) == "127.0.0.2"
+    assert site.server.query(code) == "127.0.0.2"
 
 
 def test_a_stream_is_forwarded_without_buffering_and_with_a_request_id(nginx, tmp_path):

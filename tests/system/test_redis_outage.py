@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.support.programs import free_port, until
+from tests.support.serving import secret_key_of
 from tests.support.socket_client import ask, whole
 
 
@@ -66,7 +67,7 @@ def test_pages_of_two_servers_poll_while_redis_is_away(serve, provider, postgres
     first = serve(env, is_started=False)
     first.manage("migrate", "-v", "0")
     first.start()
-    secret = first.shell("from django.conf import settings; print(settings.SECRET_KEY)")
+    secret = secret_key_of(first)
     second = serve(env | {"CHATSITE_SECRET_KEY": secret})
     session = first.sign_in()
     there = second.visitor()
@@ -81,4 +82,4 @@ def test_pages_of_two_servers_poll_while_redis_is_away(serve, provider, postgres
 
 def second_status(server):
     code = "from chat.models import Process; print(*Process.objects.values_list('pk', flat=True))"
-    return server.shell(code).split()
+    return server.query(code).split()

@@ -82,7 +82,7 @@ async def _ask(client, has_fallback, limits):
             saying("hello"),
             client=client,
             state=upstream.UpstreamState(clock=loop.time),
-            budget=upstream.Budget(),
+            budget=upstream.CallBudget(),
             text_so_far=text_so_far,
         ):
             steps.append(step)  # noqa: PERF401 - kept when an error follows

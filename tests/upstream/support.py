@@ -100,7 +100,7 @@ async def ask(
                 saying(question),
                 client=client,
                 state=state or upstream.UpstreamState(clock=now),
-                budget=upstream.Budget(budget, recoveries, Counter(made)),
+                budget=upstream.CallBudget(budget, recoveries, Counter(made)),
                 text_so_far=outcome.text_so_far,
                 policy=policy,
                 sleep=note,
@@ -124,7 +124,7 @@ async def consume(target, question="hello", *, client=None, sleep=asyncio.sleep)
         saying(question),
         client=client,
         state=upstream.UpstreamState(),
-        budget=upstream.Budget(),
+        budget=upstream.CallBudget(),
         sleep=sleep,
     )
     return [step async for step in steps]
@@ -149,7 +149,7 @@ class Site:
             prompt or saying(question),
             client=self.client,
             state=self.state,
-            budget=upstream.Budget(budget),
+            budget=upstream.CallBudget(budget),
             sleep=lambda wait_s: asyncio.sleep(0),
             **more,
         )

@@ -51,6 +51,25 @@ async def test_a_failure_of_the_request_does_not_fall_back(model, kind):
     assert type(steps[-1]) is kind
 
 
+@pytest.mark.parametrize(
+    ("message", "is_first", "goes_on"),
+    [
+        ("m does not support tools", True, True),
+        ("No endpoints found that support tool use", True, True),
+        ("Invalid schema for function 'weather': missing 'type'", True, False),
+        ("m does not support tools", False, True),
+        ("Invalid schema for tools[0]", False, True),
+        ("messages are wrong", False, False),
+    ],
+)
+async def test_a_rejection_of_tools_ends_a_route_only_at_its_beginning(message, is_first, goes_on):
+    async with site() as here:
+        here.provider.script(f"status=400 message={message}", model="fake:1")
+        route = ["fake:1", GOOD] if is_first else ["fake-status-401", "fake:1", GOOD]
+        steps = await here.ask(*route)
+    assert isinstance(steps[-1], upstream.Finished) is goes_on
+
+
 async def test_too_long_a_prompt_is_shortened_once_and_then_sent_only_to_a_larger_model():
     question = "word " * 50
     shorter = upstream.Prompt([{"role": "user", "content": "word " * 20}])

@@ -9,6 +9,7 @@ import pytest
 from chat.upstream import errors
 from chat.upstream.lenient import usage_of
 from chat.upstream.types import Usage
+from tests.support.environment import repeats
 from tests.upstream.scripted import DONE, answer_to, event, piece
 
 DOCUMENT = {"choices": [{"message": {"role": "assistant", "content": "Whole."}, "finish_reason": "stop"}]}
@@ -212,7 +213,7 @@ def test_no_side_field_of_a_document_costs_an_answer():
 
 def test_thousands_of_answers_with_several_odd_fields_end_whole_or_with_a_named_error():
     rng = random.Random(10)
-    for _n in range(4000):
+    for _n in range(repeats(4000)):
         pieces = list(STREAM)
         paths = []
         for _change in range(rng.randrange(1, 4)):

@@ -43,7 +43,7 @@ class Users:
             saying(f"question {n}"),
             client=self.client,
             state=self.state,
-            budget=upstream.Budget(),
+            budget=upstream.CallBudget(),
             policy=self.policy,
             user=n,
             uniform=self.rng.uniform,

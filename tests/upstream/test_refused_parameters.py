@@ -37,6 +37,23 @@ def test_a_refused_system_prompt_becomes_part_of_the_question():
     parts = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
     joined = request_body(TARGET, upstream.Prompt([SYSTEM, parts]), {"system"})["messages"]
     assert [part["text"] for part in joined[0]["content"]] == ["Be brief.", "Hello"]
+    in_parts = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+    assert request_body(TARGET, upstream.Prompt([in_parts, USER]), {"system"})["messages"] == [
+        {"role": "user", "content": "Be brief.\n\nHello"}
+    ]
+
+
+def test_developer_messages_are_system_messages_except_at_openai():
+    developer = {"role": "developer", "content": "In Latin."}
+    prompt = upstream.Prompt([SYSTEM, developer, USER, developer])
+    assert request_body(TARGET, prompt, ())["messages"] == [
+        {"role": "system", "content": "Be brief.\n\nIn Latin."},
+        USER,
+        {"role": "system", "content": "In Latin."},
+    ]
+    assert "system" in sent_parameters(TARGET, upstream.Prompt([developer, USER]), ())
+    openai = upstream.Target("https://api.openai.com/v1", "", "m")
+    assert request_body(openai, prompt, ())["messages"] == [*prompt.messages]
 
 
 def test_only_what_is_sent_and_dispensable_can_be_refused():
@@ -79,7 +96,7 @@ async def steps_of(server, target=TARGET):
     return [
         step
         async for step in upstream.stream(
-            [target], prompt, client=server, state=upstream.UpstreamState(), budget=upstream.Budget()
+            [target], prompt, client=server, state=upstream.UpstreamState(), budget=upstream.CallBudget()
         )
     ]
 
@@ -122,7 +139,11 @@ async def test_a_refusal_of_what_was_not_sent_ends_the_answer():
         [
             step
             async for step in upstream.stream(
-                [TARGET], saying("x"), client=server, state=upstream.UpstreamState(), budget=upstream.Budget()
+                [TARGET],
+                saying("x"),
+                client=server,
+                state=upstream.UpstreamState(),
+                budget=upstream.CallBudget(),
             )
         ]
     assert len(server.bodies) == 1
@@ -136,6 +157,6 @@ async def test_other_answers_of_the_process_know_at_once():
         def prompt(target, *, partial, may_prefill, refused):
             return PROMPT
 
-        steps = upstream.stream([TARGET], prompt, client=server, state=state, budget=upstream.Budget())
+        steps = upstream.stream([TARGET], prompt, client=server, state=state, budget=upstream.CallBudget())
         assert isinstance([step async for step in steps][-1], upstream.Finished)
         assert len(server.bodies) == calls

@@ -63,3 +63,14 @@ def test_thinking_of_a_restart_is_shown_only_with_its_text(said, thinking):
     spliced = Splice(BEFORE, Recovery.RESTART, "cut")
     steps = [*spliced.feed(events.Thinking("Hm.")), *spliced.feed(events.Delta(said))]
     assert shown(steps, events.Thinking) == thinking
+
+
+def test_what_a_call_sent_and_did_not_show_is_known():
+    splice = Splice("The old text", Recovery.RESTART, "cut")
+    assert list(splice.feed(events.Delta("The old"))) == []
+    assert splice.hidden_text == "The old"
+    assert list(splice.feed(events.Delta(" text goes on"))) == [events.Delta(" goes on")]
+    assert splice.hidden_text == "The old text"
+    other = Splice("The old text", Recovery.RESTART, "cut")
+    assert len(list(other.feed(events.Delta("Another")))) == 2
+    assert other.hidden_text == ""

@@ -146,7 +146,7 @@ async def test_no_slot_is_held_while_backing_off():
             saying("[[status=503 times=2]]"),
             client=here.client,
             state=here.state,
-            budget=upstream.Budget(),
+            budget=upstream.CallBudget(),
             sleep=record_running,
         )
         assert isinstance([step async for step in steps][-1], upstream.Finished)

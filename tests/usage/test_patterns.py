@@ -41,7 +41,7 @@ rows = Generation.objects.filter(client_id__startswith="patterns-{pattern}-")
 times = [(row.created_at.timestamp(), row.finished_at.timestamp()) for row in rows]
 print(json.dumps(times))
 """
-    times = json.loads(site.shell(code))
+    times = json.loads(site.query(code))
     changes = sorted([(start, 1) for start, _end in times] + [(end, -1) for _start, end in times])
     return max(itertools.accumulate(change for _when, change in changes))
 
@@ -117,5 +117,5 @@ def test_ctrl_c_stops_all_answers(site, provider):
         assert terminal.end() == 130
         assert "Traceback" not in terminal.shown
     statuses = "from chat.models import Generation as G; print(*G.objects.values_list('status', flat=True))"
-    assert site.shell(statuses) == "stopped"
+    assert site.query(statuses) == "stopped"
     assert [request["outcome"] for request in requests(provider)] == ["left"]

@@ -156,7 +156,8 @@ def test_the_details_show_tokens_cost_and_attempts(client, exchange):
     details = client.get(reverse("details", args=[generation.pk])).content.decode()
     for words in (
         "7 in, 9 out",
-        "Time in queue",
+        "with 2 calls.",
+        'class="timeline"',
         "Backoff",
         "2 earlier messages",
         "$0.000123",

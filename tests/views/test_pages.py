@@ -16,8 +16,14 @@ def page_of(client, conversation, **query):
 
 def test_an_empty_page_greets_and_offers_examples(client, model):
     page = client.get("/").content.decode()
-    assert "Hello ada" in page
+    assert "What can I help with?" in page
     assert page.count("data-example") == 4
+
+
+def test_the_greeting_has_the_first_name_and_never_the_user_name(client, user, model):
+    user.first_name = "Ada"
+    user.save()
+    assert "Hello Ada, what can I help with?" in client.get("/").content.decode()
 
 
 def test_the_empty_page_marks_a_demo_model(client, model):
@@ -31,14 +37,15 @@ def test_without_a_model_the_page_says_what_to_do(client):
 
 def test_an_answer_that_ends_while_the_page_is_made_is_shown_with_its_text(client, exchange, monkeypatch):
     answer = exchange(answer="", status=Generation.Status.RUNNING)
-    siblings = Message.siblings
+    path = Conversation.path
 
-    def end_after_the_messages_were_read(messages):
+    def end_after_the_messages_were_read(conversation, **options):
+        messages = path(conversation, **options)
         Message.objects.filter(pk=answer.pk).update(text="Whole.", html="<p>Whole.</p>")
         answer.generations.update(status=Generation.Status.COMPLETED)
-        return siblings(messages)
+        return messages
 
-    monkeypatch.setattr(Message, "siblings", end_after_the_messages_were_read)
+    monkeypatch.setattr(Conversation, "path", end_after_the_messages_were_read)
     assert "<p>Whole.</p>" in page_of(client, answer.conversation).content.decode()
 
 
@@ -154,7 +161,7 @@ def test_an_answer_that_ended_early_can_be_continued(client, exchange, status):
 
 
 def test_the_newest_messages_come_first_and_older_ones_on_demand(client, exchange, monkeypatch):
-    monkeypatch.setattr("chat.views.transcript.PAGE_MESSAGES", 4)
+    monkeypatch.setattr("chat.transcript.messages.PAGE_MESSAGES", 4)
     answer = exchange("q1", "a1")
     for number in (2, 3, 4):
         exchange(f"q{number}", f"a{number}", to=answer.conversation)
@@ -226,3 +233,11 @@ def test_an_answer_says_how_many_messages_were_left_out(client, exchange):
 
 def test_favicon_ico_redirects_to_the_icon(client):
     assert "chat/icon" in client.get("/favicon.ico")["Location"]
+
+
+def test_an_answer_names_its_model_as_the_menu_does(client, exchange, model):
+    Model.objects.update(label="My model")
+    answer = exchange(model_name=model.name)
+    assert ">My model" in page_of(client, answer.conversation).content.decode()
+    answer.generations.update(model_name="a fallback")
+    assert ">a fallback" in page_of(client, answer.conversation).content.decode()

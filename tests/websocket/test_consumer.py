@@ -179,3 +179,31 @@ async def test_a_page_that_does_not_acknowledge_is_sent_no_more_than_its_window(
             await socket.send("ack", generation=accepted["generation"], seq=frame.get("seq", 0))
         assert text == provider.text_for(question)
     assert rounds > 5
+
+
+async def test_a_page_reads_a_message_as_it_looks_when_it_is_final(site, user, other_user):
+    async with site(), socket_of(user) as socket:
+        await socket.answer("Say *this* [[text=An **answer**.]]")
+        accepted = socket.frames[0]
+        await socket.send("read", message=accepted["message"])
+        article = await socket.until(type="article")
+        await socket.send("read", message=accepted["user_message"])
+        question = await socket.until(type="article")
+        async with socket_of(other_user) as stranger:
+            await stranger.send("read", message=accepted["message"])
+            refused = await stranger.until(type="refused")
+    assert f'id="m{accepted["message"]}"' in article["html"]
+    assert "<strong>answer</strong>" in article["html"]
+    assert "Say *this*" in question["html"]
+    assert refused["code"] == "not_found"
+    conversation = await Conversation.objects.aget(pk=accepted["conversation"])
+    run = await Generation.objects.aget(pk=accepted["generation"])
+    assert conversation.seen_at > run.finished_at
+
+
+async def test_a_message_too_long_for_a_frame_is_read_elsewhere(site, user, monkeypatch):
+    monkeypatch.setattr(consumer, "ARTICLE_MAX_CHARS", 100)
+    async with site(), socket_of(user) as socket:
+        await socket.answer("hello")
+        await socket.send("read", message=socket.frames[0]["message"])
+        assert "html" not in await socket.until(type="article")

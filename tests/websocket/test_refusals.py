@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from chat.models import Generation, Message
+from chat.models import Budget, Generation, Message
+from chat.models.budget import presence
 from chat.websocket import consumer
 from tests.websocket.support import Socket, page_of, socket_of
 
@@ -161,3 +162,22 @@ async def test_more_questions_a_minute_than_allowed_are_refused_with_the_time_to
         refused = await socket.until(type="refused")
     assert refused["code"] == "too_many_asks"
     assert 0 < refused["retry_after_s"] <= 60
+
+
+async def test_a_budget_is_announced_once_and_then_refuses_what_does_not_fit(site, user):
+    async with site(), socket_of(user) as socket:
+        budget = {"scope": "user", "user": user, "unit": "tokens", "amount": 4_500, "warning_percent": 1}
+        await Budget.objects.acreate(**budget)
+        warnings = []
+        for _ in range(3):
+            accepted = await socket.ask("hello [[deltas=60]]")
+            warnings.append(accepted.get("warning", ""))
+            await socket.follow_to_end(accepted["generation"])
+        assert warnings[0] == warnings[2] == ""
+        assert "Your monthly budget is nearly used up" in warnings[1]
+        await socket.send("ask", client_id="long", text="hello " * 400)
+        refused = await socket.until(type="refused")
+    assert (refused["code"], refused["client_id"]) == ("budget_exceeded", "long")
+    assert "has no room for this" in refused["message"]
+    assert "retry_after_s" not in refused
+    presence.note(any_exist=False)

@@ -19,7 +19,8 @@ from chat.management.ask.process import runtime_for
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.conversation import Conversation
-from chat.models.generation import MILLION, Generation
+from chat.models.generation import Generation
+from chat.models.prices import MILLION
 from chat.runtime.process import Runtime
 from chat.usage import patterns
 from chat.usage.patterns import Measured, Pattern, Sample

@@ -21,8 +21,7 @@ from chat.management.exits import Exit, exit_of
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Model
 from chat.models.conversation import Conversation
-from chat.models.generation import Generation
-from chat.models.started_generation import StartedGeneration
+from chat.models.generation import Generation, StartedGeneration
 from chat.runtime.process import Runtime
 
 SIGNALS = {signal.SIGINT: Exit.CTRL_C, signal.SIGTERM: Exit.TERMINATED}

@@ -25,6 +25,9 @@ class Command(BaseCommand):
             help="deltas per second; 0: as fast as possible (default %(default)s)",
         )
         parser.add_argument("--key", default="", help="require this API key")
+        parser.add_argument(
+            "--tls", default="", metavar="PEM", help="speak https, with this certificate and key"
+        )
         parser.add_argument("--seed", type=int, default=0, help="seed of random faults")
         parser.add_argument("--list", action="store_true", help="print all directives and exit")
 
@@ -38,9 +41,13 @@ class Command(BaseCommand):
             is_loopback = False
         if not is_loopback:
             raise CommandError("The fake provider listens on loopback only: --host 127.0.0.1 or ::1.")
-        chosen = {name: options[name] for name in ("host", "port", "rate", "key", "seed")}
+        chosen = {name: options[name] for name in ("host", "port", "rate", "key", "seed", "tls")}
         try:
-            asyncio.run(self._serve(FakeProvider(**chosen)))
+            provider = FakeProvider(**chosen)
+        except OSError as exc:
+            raise CommandError(f"--tls {options['tls']}: no certificate with its private key: {exc}") from exc
+        try:
+            asyncio.run(self._serve(provider))
         except OSError as exc:
             raise CommandError(
                 f"Cannot listen on port {options['port']}: {exc.strerror}. Try --port 0."

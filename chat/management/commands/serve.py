@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from channels.routing import get_default_application
 from django.conf import settings
-from django.core.management import BaseCommand, CommandParser, call_command
+from django.core.management import BaseCommand, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
@@ -145,7 +145,18 @@ class Command(BaseCommand):
         if connection.vendor != "sqlite" or not is_migrating:
             raise CannotStart(f"The database has {missing} unapplied migration(s). Run: manage.py migrate")
         self._write("Preparing the database…")
-        call_command("migrate", interactive=False, verbosity=0)
+        # Not in this process: the models of all migrations would stay in its memory.
+        command = [
+            sys.executable,
+            str(settings.BASE_DIR / "manage.py"),
+            "migrate",
+            "--no-input",
+            "--verbosity=0",
+        ]
+        try:
+            subprocess.run(command, check=True)  # noqa: S603 - no outside input
+        except subprocess.CalledProcessError as error:
+            raise CannotStart("The database could not be prepared. See the messages above.") from error
 
     def _greeting(self, url: str, opened: socket.socket, port: int) -> str:
         address, used_port = opened.getsockname()[:2]

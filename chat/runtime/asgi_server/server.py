@@ -19,6 +19,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from types import FrameType
 from typing import Any
 
@@ -34,6 +35,7 @@ from twisted.logger import (
     STDLibLogObserver,
     globalLogBeginner,
 )
+from twisted.web import http
 
 from chat.runtime.asgi_server.backpressure import ReadGate, WriteGate, write_eagerly
 from chat.runtime.asgi_server.http_channel import HttpFactory
@@ -42,6 +44,9 @@ from chat.runtime.asgi_server.request_body import LargeBody
 from chat.runtime.asgi_server.request_limits import RequestLimits
 
 logger = logging.getLogger(__name__)
+
+# Twisted knows the phrases of 1999 only; others would be sent as “Unknown Status”.
+http.RESPONSES.update({status.value: status.phrase.encode() for status in HTTPStatus})
 
 type Hook = Callable[[], Awaitable[None]]
 

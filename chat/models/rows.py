@@ -1,0 +1,127 @@
+"""Insert, update and look for single rows with SQL that is put together once.
+
+The ORM builds each statement anew, which takes several times as long as the database needs to run it. On the
+way of every answer these are used instead. They send no signals and call no `save`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from django.db import connection, models
+from django.db.models.expressions import DatabaseDefault
+
+type AnyField = models.Field[Any, Any]
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def insert[Row: models.Model](row: Row) -> Row:
+    """Insert a new row, set its primary key, and return it. Raises IntegrityError, as `save` does."""
+    sql, fields, returned = _insert_sql(type(row))
+    values = [_value(row, field) for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        if returned is not None:
+            setattr(row, returned.attname, cursor.fetchone()[0])
+    row._state.adding = False
+    row._state.db = connection.alias
+    return row
+
+
+def update(
+    model: type[models.Model],
+    key: Any,
+    values: Mapping[str, Any],
+    *,
+    guards: Mapping[str, Any] = EMPTY,
+) -> bool:
+    """Write values to the row with this primary key. Return whether it was found.
+
+    `guards`: what the row must still have; None: NULL. Names are those of attributes, such as `leaf_id`.
+    """
+    nulls = tuple(name for name, value in guards.items() if value is None)
+    required = {name: value for name, value in guards.items() if value is not None}
+    sql, fields = _update_sql(model, tuple(values), tuple(required), nulls)
+    parameters = [
+        _prepared(field, value)
+        for field, value in zip(fields, [*values.values(), key, *required.values()], strict=True)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return bool(cursor.rowcount)
+
+
+def find(model: type[models.Model], **values: Any) -> Any:
+    """Return the primary key of a row with these values of its attributes, or None."""
+    sql, fields = _find_sql(model, tuple(values))
+    parameters = [_prepared(field, value) for field, value in zip(fields, values.values(), strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        found = cursor.fetchone()
+        return None if found is None else _key_of(model).to_python(found[0])
+
+
+def _value(row: models.Model, field: AnyField) -> Any:
+    """Return the value of a new row's field; a default that only the database knows is set as well."""
+    value = field.pre_save(row, add=True)
+    if isinstance(value, DatabaseDefault):
+        value = field.db_default
+        setattr(row, field.attname, value)
+    return _prepared(field, value)
+
+
+def _prepared(field: AnyField, value: Any) -> Any:
+    return field.get_db_prep_save(value, connection)
+
+
+@cache
+def _insert_sql(
+    model: type[models.Model],
+) -> tuple[str, tuple[AnyField, ...], AnyField | None]:
+    """Return the statement, the fields of its values, and the field that it returns: an automatic key."""
+    key = _key_of(model)
+    returned = key if isinstance(key, models.AutoField) else None
+    fields = tuple(field for field in model._meta.local_concrete_fields if field is not returned)
+    columns = ", ".join(_quoted(field.column) for field in fields)
+    sql = (
+        f"INSERT INTO {_quoted(model._meta.db_table)} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
+    )
+    return sql + (f" RETURNING {_quoted(returned.column)}" if returned else ""), fields, returned
+
+
+@cache
+def _update_sql(
+    model: type[models.Model], names: tuple[str, ...], required: tuple[str, ...], nulls: tuple[str, ...]
+) -> tuple[str, tuple[AnyField, ...]]:
+    """Return the statement, and the fields of its values: the changed ones, the key, the required ones."""
+    by_name = {field.attname: field for field in model._meta.local_concrete_fields}
+    key = _key_of(model)
+    conditions = [f"{_quoted(field.column)} = %s" for field in (key, *(by_name[name] for name in required))]
+    conditions += [f"{_quoted(by_name[name].column)} IS NULL" for name in nulls]
+    changes = ", ".join(f"{_quoted(by_name[name].column)} = %s" for name in names)
+    sql = f"UPDATE {_quoted(model._meta.db_table)} SET {changes} WHERE {' AND '.join(conditions)}"  # noqa: S608
+    return sql, (*(by_name[name] for name in names), key, *(by_name[name] for name in required))
+
+
+@cache
+def _find_sql(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, tuple[AnyField, ...]]:
+    """Return the statement, and the fields of its values."""
+    by_name = {field.attname: field for field in model._meta.local_concrete_fields}
+    fields = tuple(by_name[name] for name in names)
+    conditions = " AND ".join(f"{_quoted(field.column)} = %s" for field in fields)
+    key, table = _quoted(_key_of(model).column), _quoted(model._meta.db_table)
+    return f"SELECT {key} FROM {table} WHERE {conditions} LIMIT 1", fields  # noqa: S608
+
+
+def _key_of(model: type[models.Model]) -> AnyField:
+    assert model._meta.pk is not None
+    return model._meta.pk
+
+
+def _quoted(name: str | None) -> str:
+    assert name is not None
+    return connection.ops.quote_name(name)

@@ -1,0 +1,1 @@
+"""Importing conversations: a child process reads the file, slices of the writer store what it found."""

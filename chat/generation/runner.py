@@ -50,6 +50,8 @@ class GenerationRunner:
         self.has_drained = False
         self.background = background
         self.gate = ConcurrencyGate(lambda: upstream_state.processes)
+        # What `start` and `run_claimed` began: runs, and claims that come before them.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[int, Run] = {}
         # Claims that wait for the writer. Meanwhile the heartbeat still finds their rows unclaimed.
         self._starting: set[int] = set()
@@ -79,10 +81,17 @@ class GenerationRunner:
         if not self.is_accepting or generation_id in self._starting:
             return None
         self._starting.add(generation_id)
-        work: Coroutine[Any, Any, None] = self._run(generation_id, from_owner)
-        task = self.background.start(work, f"generation {generation_id}")
+        task = self._begin(generation_id, self._run(generation_id, from_owner))
         if task is None:
             self._starting.discard(generation_id)
+        return task
+
+    def _begin(self, generation_id: int, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run `work` as a task that a drain waits for; return None if the process is stopping."""
+        task = self.background.start(work, f"generation {generation_id}")
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return task
 
     async def run_claimed(self, claimed: Claimed) -> asyncio.Task[None] | None:
@@ -90,13 +99,10 @@ class GenerationRunner:
 
         Its row then waits for another process.
         """
-        work: Coroutine[Any, Any, None] = self._run_to_end(claimed)
-        task = (
-            self.background.start(work, f"generation {claimed.generation.pk}") if self.is_accepting else None
-        )
+        generation_id = claimed.generation.pk
+        task = self._begin(generation_id, self._run_to_end(claimed)) if self.is_accepting else None
         if task is None:
-            work.close()
-            await self.log.writer.arun(partial(self._release, {claimed.generation.pk}))
+            await self.log.writer.arun(partial(self._release, {generation_id}))
         return task
 
     async def _run(self, generation_id: int, from_owner: str) -> None:
@@ -108,6 +114,9 @@ class GenerationRunner:
             self._starting.discard(generation_id)
         if claimed is None:
             self.log.topics.wake(generation_id)
+            return
+        if self.is_draining:  # since this claim was requested
+            await self.log.writer.arun(partial(self._release, {generation_id}))
             return
         await self._run_to_end(claimed)
 
@@ -157,10 +166,9 @@ class GenerationRunner:
         first: the others would restart, and may still finish meanwhile.
         """
         self.is_draining = True
-        tasks = [run.task for run in self._running.values() if run.task is not None]
-        if tasks:
-            logger.info("waiting up to %g s for %d running answers", timeout_s, len(tasks))
-            _done, late = await asyncio.wait(tasks, timeout=timeout_s)
+        if self._tasks:
+            logger.info("waiting up to %g s for %d running answers", timeout_s, len(self._tasks))
+            _done, late = await asyncio.wait(set(self._tasks), timeout=timeout_s)
             if late:
                 continuable = await self.log.writer.arun(self._continuable)
                 await self._hand_over({pk for pk in self._running if pk in continuable})

@@ -2,12 +2,14 @@
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
 
 from chat.event_log.read import replay
 from chat.generation import runner as runner_module
+from chat.generation.claim import claim
 from chat.generation.outcome import save_outcome
 from chat.models import Attempt, Conversation, Endpoint, Generation, Model
 from tests.generation.support import shown
@@ -222,6 +224,28 @@ async def test_a_drain_hands_over_what_does_not_end_in_time(living):
     row = await life.row(accepted)
     assert (row.status, row.owner) == ("queued", "")
     assert (await life.row(late)).epoch == 0
+
+
+async def test_a_drain_releases_what_was_being_claimed_when_it_began(living):
+    """An answer that begins after the drain has looked at the running ones would lose its connection."""
+    async with living() as life:
+        accepted = [await life.ask(f"{n} [[deltas=200 rate=0]]") for n in range(3)]
+        runs = [life.runner.start(each.generation_id) for each in accepted]
+        await life.runtime.drain(10)
+        assert all(run.done() for run in runs)
+        assert not life.provider.requests
+    rows = [await life.row(each) for each in accepted]
+    assert {(row.status, row.owner, row.error_code) for row in rows} == {("queued", "", "")}
+
+
+async def test_a_drain_waits_for_what_had_just_been_claimed(living):
+    async with living() as life:
+        accepted = await life.ask("hello")
+        claimed = await life.writer.arun(partial(claim, accepted.generation_id, life.runner.process_id, ""))
+        run = await life.runner.run_claimed(claimed)
+        await life.runtime.drain(10)
+        assert run.done()
+    assert (await life.row(accepted)).status == "completed"
 
 
 async def test_a_drain_hands_over_first_what_can_be_written_on(living):

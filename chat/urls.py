@@ -54,6 +54,7 @@ urlpatterns = [
     path("m/<int:pk>/edit/", pages.edit, name="edit"),
     path("m/<int:pk>/feedback/", feedback.feedback, name="feedback"),
     path("m/<int:pk>/regenerate/", answers.regenerate, name="regenerate"),
+    path("m/<int:pk>/choose/", answers.choose, name="choose"),
     path("m/<int:pk>/continue/", answers.resume, name="resume"),
     path("m/<int:pk>/select/", messages.select, name="select"),
     path("g/<int:pk>/stop/", answers.stop, name="stop"),

@@ -47,6 +47,7 @@ TASKS: list[tuple[StrPromise, list[NavigationLink]]] = [
             NavigationLink(_("My queue"), "chat_conversation_queue", "chat.review_conversation", "queue"),
             NavigationLink(_("Answers"), "chat_generation_changelist", "chat.view_generation", "answer"),
             NavigationLink(_("Feedback"), "chat_feedback_changelist", "chat.view_feedback", "thumb"),
+            NavigationLink(_("Comparisons"), "chat_comparison_changelist", "chat.view_feedback", "balance"),
             NavigationLink(
                 _("Agreement"), "chat_conversation_agreement", "chat.review_conversation", "balance"
             ),

@@ -48,6 +48,9 @@ async def start(runner: GenerationRunner, user: AbstractUser, operation: AskOper
     started, _run = await start_here(runner, user, operation)
     if not started.is_repeat:
         _notify(runner, user, started)
+        for other in started.others:
+            runner.start(other.generation_id)
+            _notify(runner, user, other)
     return started
 
 

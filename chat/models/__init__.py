@@ -7,6 +7,7 @@ from chat.models.batch import Batch, BatchLine
 from chat.models.budget import Budget
 from chat.models.budget_use import BudgetReservation, BudgetUse, BudgetWarning
 from chat.models.catalog import Endpoint, Model
+from chat.models.comparison import Comparison
 from chat.models.conversation import Conversation
 from chat.models.conversation_import import (
     ConversationImport,
@@ -53,6 +54,7 @@ __all__ = [
     "BudgetReservation",
     "BudgetUse",
     "BudgetWarning",
+    "Comparison",
     "Conversation",
     "ConversationImport",
     "ConversationSummary",

@@ -164,8 +164,7 @@ class Conversation(models.Model):
         limits.check_ask_limits(user)
         conversation = user_message.conversation
         model = conversation._use_model(model_id)
-        generation = conversation._start(user, user_message, model, client_id=client_id, source=source)
-        return generation.as_started()
+        return conversation.add_version(user, user_message, model, client_id=client_id, source=source)
 
     @classmethod
     @transaction.atomic
@@ -266,6 +265,10 @@ class Conversation(models.Model):
             self.model = model
             self.save(update_fields=["model"])
         return model
+
+    def add_version(self, user: AbstractUser, asked: Message, model: Model, **how: Any) -> StartedGeneration:
+        """Store an empty answer and a queued generation beside those that `asked` has."""
+        return self._start(user, asked, model, **how).as_started()
 
     def _start(
         self,

@@ -31,7 +31,7 @@ class StartedGeneration:
     a program and no page shows it. `is_new_conversation`: this call created the conversation.
     `parent_id`: the answer that a new message of the chat follows; None if it is the first, and for a repeat
     or another answer. `generation`: the row as it was stored; None if it is a repeat.
-    `warning`: what the user should be told about a budget.
+    `warning`: what the user should be told about a budget. `others`: the further answers of a comparison.
     """
 
     conversation_id: uuid.UUID
@@ -43,6 +43,7 @@ class StartedGeneration:
     is_hidden: bool = False
     is_new_conversation: bool = False
     warning: str = ""
+    others: tuple[StartedGeneration, ...] = ()
     generation: Generation | None = field(default=None, compare=False, repr=False)
 
 

@@ -17,8 +17,9 @@ from uuid import UUID
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from chat.models import Attempt, Conversation, Feedback, Generation, Mark, Message, Redaction
-from chat.review.masking import Mask, is_masking, mask_json
+from chat.models import Generation, Mark, Message
+from chat.review.exported import ExportedConversation, read
+from chat.review.masking import Mask, mask_json
 from chat.text import inert_cell
 
 # Read together. Memory holds these conversations, never all of them.
@@ -42,36 +43,6 @@ class ExportFormat(models.TextChoices):
         return f"{types.get(str(self), 'application/x-ndjson')}; charset=utf-8"
 
 
-class ExportedConversation:
-    """One conversation with everything an export contains."""
-
-    def __init__(self, conversation: Conversation, masks: Mask) -> None:
-        self.conversation = conversation
-        self.masks = masks
-        self.messages: list[Message] = []
-        self.runs: dict[int, list[Generation]] = {}
-        self.marks: list[Mark] = []
-        self.feedback: list[Feedback] = []
-        self.redactions: list[Redaction] = []
-
-    @property
-    def user_name(self) -> str:
-        """The name of the user, unless personal data are masked."""
-        user = self.conversation.user
-        return f"user-{user.pk}" if is_masking(self.masks) else user.get_username()
-
-    def shown(self) -> list[Message]:
-        """Return the messages of the shown branch."""
-        by_id = {message.pk: message for message in self.messages}
-        found: list[Message] = []
-        pk = self.conversation.leaf_id
-        while pk in by_id and len(found) <= len(by_id):
-            message = by_id.pop(pk)
-            found.append(message)
-            pk = message.parent_id
-        return found[::-1]
-
-
 type Writer = Callable[[ExportedConversation], str]
 
 
@@ -81,30 +52,7 @@ def export(ids: Sequence[UUID], kind: ExportFormat, masks: Mask) -> Iterator[str
         yield "\ufeff" + _csv_lines([CSV_COLUMNS])
     write = WRITERS[kind]
     for start in range(0, len(ids), CONVERSATIONS_PER_STEP):
-        yield "".join(write(each) for each in _read(ids[start : start + CONVERSATIONS_PER_STEP], masks))
-
-
-def _read(ids: Sequence[UUID], masks: Mask) -> list[ExportedConversation]:
-    """Read some conversations with their messages. Seven queries."""
-    rows = Conversation.objects.filter(erasure=None).select_related("user", "model").in_bulk(list(ids))
-    found = {pk: ExportedConversation(rows[pk], masks) for pk in ids if pk in rows}
-    for message in Message.objects.filter(conversation__in=found).order_by("pk").defer("html"):
-        found[message.conversation_id].messages.append(message)
-    runs = Generation.objects.filter(message__conversation__in=found).order_by("pk")
-    attempts = models.Prefetch("attempts", Attempt.objects.defer("abandoned_text", "error_detail"))
-    runs = runs.annotate(conversation_pk=models.F("message__conversation_id")).defer("prefix", "request")
-    for run in runs.prefetch_related(attempts):
-        found[getattr(run, "conversation_pk")].runs.setdefault(run.message_id, []).append(run)  # noqa: B009
-    for mark in Mark.objects.filter(conversation__in=found).select_related("label", "criterion"):
-        found[mark.conversation_id].marks.append(mark)
-    feedback = Feedback.objects.filter(message__conversation__in=found).select_related("message")
-    for each in feedback.only(
-        "value", "reasons", "comment", "created_at", "message", "message__conversation"
-    ):
-        found[each.message.conversation_id].feedback.append(each)
-    for redaction in Redaction.objects.filter(conversation__in=found):
-        found[redaction.conversation_id].redactions.append(redaction)
-    return list(found.values())
+        yield "".join(write(each) for each in read(ids[start : start + CONVERSATIONS_PER_STEP], masks))
 
 
 # -- JSON lines -----------------------------------------------------------------------------------
@@ -113,6 +61,7 @@ def _read(ids: Sequence[UUID], masks: Mask) -> list[ExportedConversation]:
 def _jsonl(exported: ExportedConversation) -> str:
     conversation, masks = exported.conversation, exported.masks
     shown = {message.pk for message in exported.shown()}
+    verdicts = exported.verdicts
     return _line(
         {
             "id": str(conversation.pk),
@@ -124,7 +73,10 @@ def _jsonl(exported: ExportedConversation) -> str:
             "deleted_at": _time(conversation.deleted_at),
             "system_prompt": masks(conversation.system_prompt),
             "temperature": conversation.temperature,
-            "messages": [_json_message(exported, message, shown) for message in exported.messages],
+            "messages": [
+                _json_message(exported, message, shown) | {"comparison": verdicts.get(message.pk)}
+                for message in exported.messages
+            ],
             "marks": [_json_mark(mark, masks) for mark in exported.marks if mark.message_id is None],
             "redactions": [
                 {"by": each.author_name, "at": _time(each.created_at), "reason": each.reason}
@@ -221,7 +173,23 @@ def _fine_tuning(exported: ExportedConversation) -> str:
         for each in exported.feedback
         if each.message_id in place
     ]
-    return _line({"messages": messages, "verdicts": verdicts, "labels": labels, "feedback": thumbs})
+    beside = {"verdicts": verdicts, "labels": labels, "feedback": thumbs}
+    return _line({"messages": messages, **beside, "preferences": _preferences(exported, place)})
+
+
+def _preferences(exported: ExportedConversation, place: dict[int, int]) -> list[dict[str, Any]]:
+    """Return what the user preferred among the answers that were compared on the shown branch."""
+    texts = {message.pk: exported.masks(message.text) for message in exported.messages}
+    return [
+        {
+            # The place of the question in `messages`.
+            "question": place[each.question_id],
+            "chosen": texts[each.chosen_id],
+            "rejected": [texts[pk] for pk in each.answers if pk != each.chosen_id and texts.get(pk)],
+        }
+        for each in exported.comparisons
+        if each.chosen_id is not None and each.question_id in place
+    ]
 
 
 def _line(value: Any) -> str:
@@ -233,8 +201,8 @@ def _line(value: Any) -> str:
 
 CSV_COLUMNS = [
     *("conversation", "title", "user", "message", "parent", "role", "is_shown", "created_at", "model"),
-    *("status", "error_code", "input_tokens", "output_tokens", "cost_usd", "feedback", "labels", "flags"),
-    *("verdicts", "text"),
+    *("status", "error_code", "input_tokens", "output_tokens", "cost_usd", "feedback", "comparison"),
+    *("labels", "flags", "verdicts", "text"),
 ]
 
 
@@ -264,6 +232,7 @@ def _csv_row(exported: ExportedConversation, message: Message, shown: set[int]) 
         *((last.model_name, last.status, last.error_code) if last else ("", "", "")),
         *((last.input_tokens, last.output_tokens, last.cost_usd) if last else ("", "", "")),
         next((each.value for each in exported.feedback if each.message_id == message.pk), ""),
+        exported.verdicts.get(message.pk, ""),
         "; ".join(sorted({mark.label.name for mark in marks if mark.label})),
         len(flags),
         "; ".join(verdicts),

@@ -11,7 +11,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import F, Prefetch
 
 from chat.event_log.read import ReplayedText, replay
-from chat.models import Attempt, Conversation, Feedback, Generation, Mark, Message, Redaction
+from chat.models import Attempt, Comparison, Conversation, Feedback, Generation, Mark, Message, Redaction
 from chat.review.difference import DifferencePart, difference
 from chat.review.masking import Mask, mask_json, masked_html
 from chat.review.timeline import TimelinePicture, timeline_of
@@ -63,6 +63,8 @@ class ReviewedMessage:
     feedback: list[Feedback]
     redactions: list[Redaction]
     is_active: bool = False
+    # Of an answer that was shown beside others: what the user decided.
+    comparison: Comparison.Verdict | None = None
     beside: list[ReviewedBranch] = field(default_factory=list)
 
     @property
@@ -155,6 +157,7 @@ class _Reading:
         for feedback in Feedback.objects.filter(message__in=ids):
             feedback.comment = masks(feedback.comment)
             self._feedback[feedback.message_id].append(feedback)
+        self._comparisons = Comparison.verdicts(question__children__in=ids)
         for redaction in Redaction.objects.filter(conversation=conversation):
             for pk in redaction.messages_changed:
                 self._redactions[pk].append(redaction)
@@ -180,6 +183,7 @@ class _Reading:
             feedback=self._feedback[pk],
             redactions=self._redactions[pk],
             is_active=running is not None,
+            comparison=self._comparisons.get(pk),
             beside=beside or [],
         )
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib.auth.models import AbstractUser
 from django.template.loader import render_to_string
 
 from chat.event_log.read import ReplayedText, replay
-from chat.models import Conversation, Feedback, Generation, ImportedMessage, Message
+from chat.models import Comparison, Conversation, Feedback, Generation, ImportedMessage, Message
 
 # A few tall screens. Older messages are loaded on demand.
 PAGE_MESSAGES = 50
+# The most answers that are shown side by side.
+COMPARED_MAX = 4
 
 
 def new_client_id() -> str:
@@ -31,6 +33,8 @@ class MessageView:
     replayed: ReplayedText | None
     feedback: Feedback | None = None
     imported: ImportedMessage | None = None
+    # Of answers that are shown side by side: how many these are, and 0 for all others.
+    compared: int = 0
 
     @property
     def is_user(self) -> bool:
@@ -59,6 +63,10 @@ class MessageView:
             return 0
         has_text = self.replayed.thinking or self.replayed.text != self.generation.prefix
         return self.replayed.seq if has_text else 0
+
+    @property
+    def is_first_compared(self) -> bool:
+        return self.compared > 0 and self.message.pk == self.message.conversation.leaf_id
 
     @property
     def prefix_chars(self) -> int:
@@ -101,7 +109,7 @@ class MessageView:
         """
         run = f"{self.generation.pk}{self.generation.status}" if self.generation else "-"
         thumb = self.feedback.value if self.feedback else 0
-        return f"{run}.{self.version_number}.{self.version_count}.{thumb}"
+        return f"{run}.{self.version_number}.{self.version_count}.{thumb}.{self.compared}"
 
     @property
     def thought_s(self) -> float | None:
@@ -142,7 +150,8 @@ def message_view(user: AbstractUser, message_id: int) -> MessageView:
     """Return the view of one of the user's messages, in four queries. Raises RequestRefused `not_found`."""
     # First: if the answer has ended by now, what is read next is its final text.
     latest = _latest_generations([message_id])
-    return _views([Message.get_for(user, message_id)], latest)[0]
+    view = _views([Message.get_for(user, message_id)], latest)[0]
+    return next((each for each in _compared(view) if each.message.pk == message_id), view)
 
 
 def read_article(user: AbstractUser, message_id: int) -> str:
@@ -175,6 +184,22 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
         )
         for message in messages
     ]
+
+
+def _compared(view: MessageView) -> list[MessageView]:
+    """Return the views of all answers that are compared with this one, in their order; none: an empty list.
+
+    The conversation must not have gone on from one of them.
+    """
+    if view.is_user or view.version_count < 2:
+        return []
+    comparison = Comparison.open_at(view.message)
+    if comparison is None or view.message.conversation.leaf_id not in comparison.answers:
+        return []
+    latest = _latest_generations(comparison.answers)
+    by_pk = view.message.conversation.messages.in_bulk(comparison.answers)
+    messages = [by_pk[pk] for pk in comparison.answers if pk in by_pk]
+    return [replace(each, compared=len(messages)) for each in _views(messages, latest)]
 
 
 def _latest_generations(message_ids: list[int]) -> dict[int, Generation]:
@@ -219,13 +244,14 @@ class MessagePage:
 
     def note_seen(self) -> None:
         """Store that the user has seen the end of the conversation, if it is on this page."""
-        if self.views and self.conversation is not None:
-            self.views[-1].note_seen(self.conversation)
+        if self.conversation is not None:
+            for view in self.views[-COMPARED_MAX:]:
+                view.note_seen(self.conversation)
 
     @property
     def active(self) -> MessageView | None:
         """The answer in progress at the end of the page, if any."""
-        return self.views[-1] if self.views and self.views[-1].is_active else None
+        return next((view for view in self.views[-COMPARED_MAX:] if view.is_active), None)
 
 
 def message_page(
@@ -243,4 +269,7 @@ def message_page(
     limit = limit or PAGE_MESSAGES
     found = [] if until is None else conversation.messages.branch(until, limit=limit)
     messages = found or conversation.path(limit=limit, before=before)
-    return MessagePage(conversation, message_views(messages), is_earlier=bool(found) or before is not None)
+    views = message_views(messages)
+    if views and views[-1].message.pk == conversation.leaf_id:
+        views = [*views[:-1], *(_compared(views[-1]) or views[-1:])]
+    return MessagePage(conversation, views, is_earlier=bool(found) or before is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chat.models import Attempt, Conversation, Feedback, Generation, ImportedMessage, Message
+from chat.models import Attempt, Comparison, Conversation, Feedback, Generation, ImportedMessage, Message
 
 _RUN_FIELDS = (
     *("message_id", "status", "source", "model_name", "request", "finish_reason", "error_code"),
@@ -42,6 +42,7 @@ class Records:
         self._runs, self._imported = runs, imported
         own = Feedback.objects.filter(message__conversation=conversation, user=conversation.user_id)
         self._feedback = {each.message_id: each for each in own}
+        self._comparisons = Comparison.verdicts(question__conversation=conversation)
         attempts = Attempt.objects.filter(generation__message__conversation=conversation)
         self._attempts: dict[int, list[dict[str, Any]]] = {}
         for attempt in attempts.order_by("generation", "number").defer("error_detail"):
@@ -59,6 +60,7 @@ class Records:
                 "comment": given.comment,
                 "created": given.created_at,
             },
+            "comparison": self._comparisons.get(message.pk),
             "imported": _imported(imported),
         }
 

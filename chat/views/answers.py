@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from chat.errors import RequestRefused
 from chat.generation.start import start_sync, stop_sync
 from chat.generation.turns import follows_unanswered
-from chat.models import Conversation, Generation, Message
+from chat.models import Comparison, Conversation, Generation, Message
 from chat.models.generation import StartedGeneration
 from chat.review.timeline import timeline_of
 from chat.runtime.process import current_runtime
@@ -66,14 +66,17 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
 
 
 def _start(user: User, data: dict[str, Any]) -> StartedGeneration:
-    return Conversation.ask(
+    others = [model.pk for model in data["compare"] if model.pk != data["model"]]
+    ask = partial(Conversation.ask, model_id=data["model"])
+    if others:
+        ask = partial(Comparison.ask, model_ids=[data["model"], *others])
+    return ask(
         user,
         data["text"] or data["example"],
         client_id=data["client_id"],
         conversation_id=data["conversation"],
         parent_id=data["parent"],
         is_at_leaf=not data["is_edit"],
-        model_id=data["model"],
         system_prompt=data["system_prompt"],
         temperature=data["temperature"],
         project_id=None if data["conversation"] else data["project"],
@@ -130,6 +133,16 @@ def _generate(
     if started.warning:
         messages.info(request, started.warning)
     return to_end(started.conversation_id)
+
+
+@signed_in("POST")
+def choose(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Go on with one of the compared answers. `tie` in the form: none is better than the others."""
+    message = Comparison.decide(request.user, pk, is_tie="tie" in request.POST)
+    current_runtime().notifications.changed(request.user.pk, message.conversation_id, "selected")
+    if request.htmx:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    return to_end(message.conversation_id)
 
 
 @signed_in("POST")

@@ -44,6 +44,8 @@ class AskForm(forms.Form):
     is_edit = forms.BooleanField(required=False)
     parent = forms.IntegerField(required=False, min_value=1)
     model = forms.IntegerField(required=False, min_value=1)
+    # Further models that answer the same message, side by side.
+    compare = forms.ModelMultipleChoiceField(Model.objects.offered(), required=False)
     project = forms.IntegerField(required=False, min_value=1)
     temporary = forms.BooleanField(required=False)
     # Only for a new conversation.

@@ -27,6 +27,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "answerEnded": _("The answer ended early: {status}"),
     # The message field
     "busy": _("The answer is still being written. Wait until it is complete, or press Esc to stop it."),
+    "chooseFirst": _("Choose the answer to go on with first. Your text is kept."),
     "counter": _("{left} characters left"),
     "counterOver": _("{over} characters over the limit"),
     "held": _(

@@ -24,6 +24,7 @@ from chat.background import BackgroundTasks
 from chat.errors import RequestRefused
 from chat.event_log.lease import LogRow
 from chat.generation.start import start, stop
+from chat.models.comparison import Comparison
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.limits import not_found
@@ -287,15 +288,17 @@ def _operation(user: AbstractUser, frame: frames.AskFrame) -> partial[StartedGen
         )
     if frame.resume is not None:
         return partial(Conversation.resume, user, frame.resume, client_id=frame.client_id)
+    ask = partial(Conversation.ask, model_id=frame.model)
+    if frame.compare:
+        ask = partial(Comparison.ask, model_ids=[frame.model, *frame.compare])
     return partial(
-        Conversation.ask,
+        ask,
         user,
         frame.text or "",
         client_id=frame.client_id,
         conversation_id=frame.conversation,
         parent_id=frame.parent if isinstance(frame.parent, int) else None,
         is_at_leaf=not isinstance(frame.parent, int | None),
-        model_id=frame.model,
         system_prompt=frame.system_prompt,
         project_id=frame.project,
         is_temporary=frame.temporary,

@@ -29,7 +29,8 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
 
     `conversation` null: a new one. `parent` omitted: after the end of the shown branch; null: as a first
     message; an id: after that answer (an edit names the parent of the edited message). `system_prompt`,
-    `temperature`, `project` and `temporary` apply to a new conversation only.
+    `temperature`, `project` and `temporary` apply to a new conversation only. `compare`: with a text, one to
+    three further models that answer it beside `model`; `accepted` names the first answer.
     """
 
     client_id: str
@@ -43,6 +44,7 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
     temperature: float | None = None
     project: int | None = None
     temporary: bool = False
+    compare: list[int] = []
 
 
 class FollowFrame(_ClientFrame, frozen=True, tag="follow", kw_only=True):

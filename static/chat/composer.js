@@ -20,6 +20,8 @@ class ChatComposer extends HTMLElement {
   #isHeld = false;
   #heldTimer = 0;
   #isClosed = false;
+  // One of several answers has to be chosen first.
+  #isUndecided = false;
 
   connectedCallback() {
     this.#form = this.querySelector("form");
@@ -60,11 +62,13 @@ class ChatComposer extends HTMLElement {
     this.#field.focus({ preventScroll: true });
   }
 
-  setBusy(isBusy, isRunning) {
+  setBusy(isBusy, isRunning, isUndecided = false) {
     this.#isBusy = isBusy;
+    this.#isUndecided = isUndecided;
     this.classList.toggle("is-running", isRunning);
     if (isBusy) return;
     this.#clearProblem(translate("busy"));
+    if (!isUndecided) this.#clearProblem(translate("chooseFirst"));
     // After the transcript has finished its current update.
     if (this.#isHeld) queueMicrotask(this.#sendHeld);
   }
@@ -163,6 +167,7 @@ class ChatComposer extends HTMLElement {
     this.problem("");
     if (!this.#form.reportValidity()) return;
     if (this.#isBusy) return this.#hold();
+    if (this.#isUndecided && !this.#edit) return this.problem(translate("chooseFirst"));
     this.#showHeld("");
     const edit = this.#edit;
     // From here on the outbox has the text. It comes back if it is refused.

@@ -6,8 +6,24 @@ const menu = document.getElementById("models");
 
 // The id of the model for the next message; undefined if there is no choice.
 export function chosenModel() {
-  const radio = menu?.querySelector("input:checked");
+  const radio = menu?.querySelector("[name=model]:checked");
   return radio ? Number(radio.value) : undefined;
+}
+
+// The ids of further models that answer the next message side by side; at most three.
+export function comparedModels() {
+  const chosen = chosenModel();
+  return compared().map((box) => Number(box.value)).filter((id) => id !== chosen);
+}
+
+// A comparison is asked for once. What comes next goes on with one answer.
+export function endComparing() {
+  compared().forEach((box) => { box.checked = false; });
+  if (menu) showChosen();
+}
+
+function compared() {
+  return menu ? [...menu.querySelectorAll("[name=compare]:checked")] : [];
 }
 
 // Choose a model by id; "": the default, which is marked by the server as the first one that is no favourite.
@@ -22,6 +38,7 @@ export function startModels({ onChosen, onFailure }) {
   if (!menu) return;
   menu.addEventListener("change", ({ target }) => {
     if (target.name === "model") showChosen(), onChosen();
+    if (target.name === "compare") showChosen();
   });
   menu.addEventListener("input", ({ target }) => target.type === "search" && search(target.value));
   menu.addEventListener("toggle", opened);
@@ -29,7 +46,7 @@ export function startModels({ onChosen, onFailure }) {
     const star = event.target.closest(".star");
     if (star) event.preventDefault(), mark(star).catch(onFailure);
     // A choice by mouse or touch closes the menu; the arrow keys only move through it.
-    else if (event.detail > 0 && event.target.closest(".model")) menu.open = false, document.getElementById("text").focus();
+    else if (event.detail > 0 && event.target.closest(".radio")) menu.open = false, document.getElementById("text").focus();
   });
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target.closest("button, summary")) return;
@@ -43,11 +60,14 @@ export function startModels({ onChosen, onFailure }) {
 
 // Whether a demo model is chosen.
 export function isDemo() {
-  return Boolean(menu?.querySelector("input:checked[data-demo]"));
+  return Boolean(menu?.querySelector("[name=model]:checked[data-demo]"));
 }
 
 function showChosen() {
-  const name = menu.querySelector("input:checked ~ .model-name").textContent;
+  const others = comparedModels();
+  const model = menu.querySelector("[name=model]:checked ~ .model-name").textContent;
+  const name = others.length ? `${model} + ${others.length}` : model;
+  for (const box of menu.querySelectorAll("[name=compare]:not(:checked)")) box.disabled = others.length >= 3;
   const summary = menu.querySelector("summary");
   summary.querySelector("span").textContent = name;
   summary.setAttribute("aria-label", summary.dataset.label.replace("{model}", name));
@@ -55,7 +75,7 @@ function showChosen() {
 
 function opened() {
   if (!menu.open) return;
-  const field = menu.querySelector(".model-search") ?? menu.querySelector("input:checked");
+  const field = menu.querySelector(".model-search") ?? menu.querySelector("[name=model]:checked");
   if (field.value && field.type === "search") field.value = "", search("");
   field.focus({ preventScroll: field.type !== "search" });
 }
@@ -66,7 +86,7 @@ function search(query) {
     const text = row.textContent.toLowerCase();
     row.hidden = !words.every((word) => text.includes(word));
   }
-  menu.querySelector(".menu-note").hidden = menu.querySelector(".model:not([hidden])") !== null;
+  menu.querySelector(".none").hidden = menu.querySelector(".model:not([hidden])") !== null;
 }
 
 async function mark(star) {

@@ -6,7 +6,7 @@ import { config, current, request, translate, tab, url } from "./config.js";
 import { Connection } from "./connection.js";
 import { followSettings, startDialogs } from "./dialogs.js";
 import { startKeyboard } from "./keyboard.js";
-import { chosenModel, isDemo, startModels } from "./models.js";
+import { chosenModel, comparedModels, endComparing, isDemo, startModels } from "./models.js";
 import { Outbox } from "./outbox.js";
 import { startPreferences } from "./preferences.js";
 import { refreshSidebar, showEnd, showStart, startSidebar } from "./sidebar.js";
@@ -33,13 +33,15 @@ function ask(fields) {
 
 function send({ text, edit }) {
   document.querySelector(".welcome")?.setAttribute("hidden", "");
-  ask(edit ? { text, parent: edit.parent, replaces: edit.id } : { text });
+  const others = comparedModels();
+  ask({ text, ...(edit && { parent: edit.parent, replaces: edit.id }), ...(others.length && { compare: others }) });
+  endComparing();
 }
 
 function stop() {
-  const generation = transcript.running;
-  if (generation === null || socket.send({ type: "stop", generation })) return;
-  request(url.stop(generation), { method: "POST" }).catch((error) => connection.failed(error));
+  for (const generation of transcript.running) {
+    if (!socket.send({ type: "stop", generation })) request(url.stop(generation), { method: "POST" }).catch((error) => connection.failed(error));
+  }
 }
 
 function sendDue() {
@@ -210,7 +212,7 @@ function caughtUp() {
 
 // -- wiring ---------------------------------------------------------------------------------------
 
-transcript.addEventListener("busy", ({ detail }) => composer.setBusy(detail.isBusy, transcript.running !== null));
+transcript.addEventListener("busy", ({ detail }) => composer.setBusy(detail.isBusy, transcript.running.length > 0, transcript.isUndecided));
 transcript.addEventListener("ask", ({ detail }) => ask(detail));
 transcript.addEventListener("edit", ({ detail }) => composer.beginEdit(detail));
 transcript.addEventListener("ended-early", () => composer.cancelHold(translate("notSent")));

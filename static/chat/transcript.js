@@ -15,7 +15,7 @@ const SYNC_AGAIN_MS = 5_000;
 const ACK_EVERY_MS = 250;
 
 // Events: "ask" (regenerate, continue), "edit", "busy" (whether an answer is in progress), "ended-early",
-// "edit-refused", "failure", and after each synchronization with the server "caught-up" or "gone".
+// "edit-refused", "chosen", "failure", and after each synchronization with the server "caught-up" or "gone".
 class ChatTranscript extends HTMLElement {
   #socket = null;
   #pending = new PendingAsks(this);
@@ -74,7 +74,12 @@ class ChatTranscript extends HTMLElement {
   // -- state ------------------------------------------------------------------------------------
 
   get running() {
-    return this.#answers.keys().next().value ?? null;
+    return [...this.#answers.keys()];
+  }
+
+  // Whether the user has to choose one of the answers at the end.
+  get isUndecided() {
+    return this.lastElementChild?.dataset.compared !== undefined;
   }
 
   get isBusy() {
@@ -273,6 +278,7 @@ class ChatTranscript extends HTMLElement {
 
   #isSame(shown, fresh) {
     const { generation } = fresh.dataset;
+    if (shown.dataset.compared !== fresh.dataset.compared) return false;
     if (generation && shown.dataset.generation === generation && this.#answers.has(Number(generation))) return true;
     return shown.dataset.fingerprint === fresh.dataset.fingerprint;
   }
@@ -298,12 +304,26 @@ class ChatTranscript extends HTMLElement {
     if (!action) return;
     event.preventDefault();
     if (action === "select") this.#select(button);
+    else if (action === "choose") this.#choose(button);
     else if (action === "rate") import("./feedback.js").then(({ rate }) => rate(button)).catch((error) => this.#emitFailure(error));
     else this.#emit("ask", { [action]: Number(messageId) });
   };
 
   async #againWith(button) {
     (await import("./again.js")).chooseForAgain(button, (model) => this.#emit("ask", { regenerate: Number(button.dataset.messageId), model }));
+  }
+
+  async #choose(button) {
+    const body = new FormData(button.form, button);
+    button.form.inert = true;
+    try {
+      await request(button.formAction, { method: "POST", body });
+      await this.sync();
+      this.#emit("chosen");
+    } catch (error) {
+      button.form.inert = false;
+      this.#emitFailure(error);
+    }
   }
 
   async #select(button) {

@@ -125,3 +125,30 @@ def test_a_hidden_page_says_that_an_answer_is_complete(chat):
     chat.evaluate("window.isAway = false; document.dispatchEvent(new Event('visibilitychange'))")
     expect(chat).not_to_have_title(re.compile("^● "))
     assert "icon_news" not in chat.get_attribute("link[rel=icon]", "href")
+
+
+def test_models_answer_side_by_side_and_the_chosen_one_goes_on(chat):
+    chat.click("#models summary")
+    chat.get_by_label("Also ask other").check()
+    expect(chat.locator("#models summary")).to_have_text("fake + 1")
+    chat.keyboard.press("Escape")
+    send(chat, "[[deltas=3]] compare")
+    choices = chat.get_by_role("button", name="Go on with this answer")
+    expect(choices).to_have_count(2)
+    first, second = (each.bounding_box() for each in chat.locator("article[data-compared]").all())
+    assert second["x"] > first["x"] + first["width"] - 1
+    assert second["y"] == first["y"]
+
+    send(chat, "and now?")
+    expect(chat.locator(".problem")).to_contain_text("Choose the answer")
+    chat.set_viewport_size({"width": 390, "height": 780})
+    first, second = (each.bounding_box() for each in chat.locator("article[data-compared]").all())
+    assert second["y"] > first["y"] + first["height"] - 1
+    assert first["x"] + first["width"] <= 390
+
+    choices.nth(1).press("Enter")
+    expect(chat.locator("article.answer")).to_have_count(1)
+    expect(chat.locator(".versions")).to_contain_text("2/2")
+    expect(chat.locator("#models summary")).to_have_text("other")
+    composer(chat).press("Enter")
+    expect(chat.locator("article.question")).to_have_count(2)

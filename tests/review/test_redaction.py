@@ -42,6 +42,7 @@ OTHER_COLUMNS = {
     "BatchLine": {"custom_id", "error_code"},
     "BudgetReservation": {"owner"},
     "HourlyUsage": {"model_name", "source"},
+    "Comparison": {"answers"},
     "Feedback": {"reasons"},
     "Generation": {"client_id", "model_name", "owner", "finish_reason", "error_code"},
     "ImportedConversation": {"source", "source_id", "model_name"},

@@ -10,6 +10,7 @@ from xml.parsers import expat
 
 from chat.attachments.extraction.known import FORMATS, refuse_type
 from chat.attachments.extraction.source import SourceFile
+from chat.attachments.extraction.text_builder import StopParsing
 from chat.attachments.extraction.types import ExtractionRefused
 
 PIECE_BYTES = 64 * 1024
@@ -26,6 +27,27 @@ _MAIN_PARTS = {
     "xl/workbook.xml": "xlsx",
 }
 _READ_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError)
+
+
+class XmlHandlers:
+    """What a reader does with an XML part.
+
+    Names are without their namespaces; of attributes of one name, the one with a namespace counts.
+    """
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None: ...
+
+    def end(self, tag: str) -> None: ...
+
+    def text(self, text: str) -> None: ...
+
+
+def local(name: str) -> str:
+    return name.rpartition(" ")[2]
+
+
+def _has_namespace(name: str) -> bool:
+    return " " in name
 
 
 class Archive:
@@ -68,9 +90,16 @@ class Archive:
                 break
         return out.getvalue()[:max_bytes]
 
-    def parse(self, name: str, parser: expat.XMLParserType) -> None:
-        """Feed an XML entry to a parser, until that ends by StopParsing."""
-        forbid_doctype(parser)
+    def parse(self, name: str, handlers: XmlHandlers) -> None:
+        """Parse an XML entry, until a handler raises StopParsing. A missing entry is empty."""
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartElementHandler = lambda tag, attributes: handlers.start(
+            local(tag), {local(name): attributes[name] for name in sorted(attributes, key=_has_namespace)}
+        )
+        parser.EndElementHandler = lambda tag: handlers.end(local(tag))
+        parser.CharacterDataHandler = handlers.text
+        forbid_entities(parser)
         try:
             for piece in self.pieces(name):
                 parser.Parse(piece, False)
@@ -86,10 +115,6 @@ class Archive:
         return sum(entry.file_size for entry in self._zip.infolist())
 
 
-class StopParsing(Exception):
-    """Raised by the handler of a parser that has enough."""
-
-
 def damaged() -> ExtractionRefused:
     return ExtractionRefused(
         "damaged", "This file is damaged or incomplete. Open and save it again, and retry."
@@ -102,15 +127,22 @@ def encrypted() -> ExtractionRefused:
     )
 
 
-def forbid_doctype(parser: expat.XMLParserType) -> None:
-    """Refuse documents that declare entities: no program writes such, and these can grow without end."""
+def forbid_entities(parser: expat.XMLParserType) -> None:
+    """Refuse documents that declare entities: these can grow without end, and name other files.
+
+    A document type that is only named is ignored. Nothing is ever loaded: expat does not by itself.
+    """
 
     def refuse(*_declaration: object) -> None:
         raise ExtractionRefused(
             "unsafe", "This file declares XML entities, which no document program does. It was not read."
         )
 
-    parser.StartDoctypeDeclHandler = refuse
+    def check(_name: str, _system: str | None, _public: str | None, has_subset: int) -> None:
+        if has_subset:
+            refuse()
+
+    parser.StartDoctypeDeclHandler = check
     parser.EntityDeclHandler = refuse
 
 

@@ -37,6 +37,10 @@ def read_file(request: ExtractionRequest) -> Extracted | RefusedFile:
             return result
     except ExtractionRefused as exc:
         return RefusedFile(exc.code, exc.message)
+    except confinement.SideEffectForbidden:
+        return RefusedFile(
+            "unsafe", "This file tried to do something that only programs do. It was not read."
+        )
     except MemoryError:
         return RefusedFile("too_large", "This file needs too much memory.")
     except RecursionError:

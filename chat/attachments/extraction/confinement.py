@@ -42,7 +42,6 @@ def limit(limits: Limits) -> None:
     if resource is not None:
         _lower(resource.RLIMIT_AS, limits.memory_bytes)
         _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
-        _lower(resource.RLIMIT_FSIZE, 0)
         _lower(resource.RLIMIT_CORE, 0)
         _lower(resource.RLIMIT_NOFILE, _OPEN_FILES_MAX)
     _leave_network()
@@ -64,7 +63,13 @@ def _leave_network() -> None:
 
 
 def forbid_side_effects() -> None:
-    """Raise SideEffectForbidden, from now on, where Python code reaches for more than reading."""
+    """Raise SideEffectForbidden, from now on, where Python code reaches for more than reading.
+
+    After the imports, whose compiled files may be written.
+    """
+    sys.dont_write_bytecode = True
+    if resource is not None:
+        _lower(resource.RLIMIT_FSIZE, 0)
 
     def refuse(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":

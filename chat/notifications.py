@@ -41,13 +41,15 @@ QUEUE_MAX = 1000
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """`what` happened to a conversation of `user_id`; see `websocket.frames.Changed` for the words.
 
-    `stop_generation`: a stop was requested for `generation`; its own process ends it at once.
+    `stop_requested`: a stop was requested for `generation`; its own process ends it at once. `batch`: the
+    one that changed, instead of a conversation.
     """
 
     user_id: int
     conversation: str = ""
     what: str = ""
     generation: int | None = None
+    batch: str = ""
 
     @property
     def is_stop(self) -> bool:
@@ -58,6 +60,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 msgspec.json.Decoder(Notice)
 
 STOP_REQUESTED = "stop_requested"
+BATCH = "batch"
 type Receiver = Callable[[Notice], None]
 
 
@@ -112,6 +115,10 @@ class Notifications:
     ) -> None:
         """Tell a user's pages, in all processes, what happened to a conversation. From any thread."""
         self._send(Notice(user_id=user_id, conversation=str(conversation), what=what, generation=generation))
+
+    def batch_changed(self, user_id: int, batch: UUID) -> None:
+        """Tell a user's pages, in all processes, that a batch is further than before. From any thread."""
+        self._send(Notice(user_id=user_id, what=BATCH, batch=str(batch)))
 
     def stop_requested(self, user_id: int, generation: int) -> None:
         """Tell the other processes to stop a generation now instead of at their next tick."""

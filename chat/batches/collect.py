@@ -9,17 +9,19 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from chat import events, rendering
-from chat.batches import spending
+from chat.batches import later, spending
 from chat.batches.feeding import ask, locked
 from chat.event_log.writer import Writer
-from chat.generation import routing
+from chat.generation import prompt, routing
 from chat.generation.attempts import AttemptRecorder
 from chat.generation.outcome import FinalText, save_outcome
-from chat.generation.usage import UsageTotal, estimate_prompt, estimate_tokens, set_cost
+from chat.generation.usage import USAGE_FIELDS, UsageTotal, estimate_prompt, estimate_tokens, set_cost
 from chat.models.attempt import Attempt
-from chat.models.batch import Batch, BatchLine
+from chat.models.batch import Batch
+from chat.models.batch_line import BatchLine
 from chat.models.catalog import Model
 from chat.models.generation import Generation
 from chat.text import clean, text_of
@@ -54,7 +56,7 @@ async def store(writer: Writer, batch_id: UUID, results: Sequence[LineResult]) -
 
 async def end_rest(writer: Writer, batch_id: UUID, state: str, code: str, reason: str) -> None:
     """End all lines for which there is no result."""
-    while await _locked_write(writer, partial(_end_some, batch_id, state, code, reason)):
+    while await _locked_write(writer, partial(_end_some, writer, batch_id, state, code, reason)):
         pass
 
 
@@ -92,6 +94,7 @@ def _store(writer: Writer, batch_id: UUID, results: Sequence[tuple[LineResult, s
             reason = routing.describe_to_program(result.error, batch.model)
             code = result.error_code or result.error.code
             line.end(_state_of(code), code=code, reason=reason)
+            later.end_unanswered(writer, line)
         else:
             _answer(writer, batch, line, result, html)
         ended.append(line)
@@ -107,17 +110,21 @@ def _state_of(code: str) -> str:
 
 def _answer(writer: Writer, batch: Batch, line: BatchLine, result: LineResult, html: str) -> None:
     """Store a generation that has ended, with its question and answer."""
-    model, generation_id = batch.model, ask(batch, line)
+    model, generation_id = batch.model, _asked(batch, line)
     if model is None or generation_id is None:
         return
     generation = Generation.objects.select_related("message__conversation").get(pk=generation_id)
     line.generation, line.state = generation, BatchLine.State.COMPLETED
     if generation.finished_at is not None:
+        if batch.is_question:
+            _count_cancelled(batch, generation, model, result)
         return
-    generation.created_at = generation.started_at = batch.submit_began_at or timezone.now()
-    generation.calls, generation.has_log = 1, False
+    generation.started_at = batch.submit_began_at or timezone.now()
+    if not batch.is_question:
+        generation.created_at, generation.has_log = generation.started_at, False
+    generation.calls = 1
     generation.save(update_fields=["created_at", "started_at", "has_log"])
-    spending.count(batch, _count(generation, model, result))
+    spending.count(spending.uses_of(batch), _count(generation, model, result))
     calls = [events.WholeToolCall(*call) for call in result.tool_calls]
     final = FinalText(
         clean(result.text or result.refusal),
@@ -128,6 +135,22 @@ def _answer(writer: Writer, batch: Batch, line: BatchLine, result: LineResult, h
     )
     completed = events.Completed(result.finish_reason)
     save_outcome(generation, completed, final, AttemptRecorder(generation, None, writer))
+
+
+def _asked(batch: Batch, line: BatchLine) -> int | None:
+    """Return the id of a line's generation; None: there is none, and the line has failed."""
+    if not batch.is_question:
+        return ask(batch, line)
+    if line.generation_id is None:
+        line.end(BatchLine.State.FAILED, code="erased", reason=_("The question was erased."))
+    return line.generation_id
+
+
+def _count_cancelled(batch: Batch, generation: Generation, model: Model, result: LineResult) -> None:
+    """Count an answer that its user had cancelled, and that the provider gave and bills all the same."""
+    generation.calls = 1
+    spending.count(spending.uses_of(batch), _count(generation, model, result))
+    generation.save(update_fields=["calls", *USAGE_FIELDS])
 
 
 def _count(generation: Generation, model: Model, result: LineResult) -> Attempt:
@@ -148,7 +171,8 @@ def _count(generation: Generation, model: Model, result: LineResult) -> Attempt:
         attempt.cached_tokens, attempt.reasoning_tokens = usage.cached_tokens, usage.reasoning_tokens
     else:
         request = generation.api_request
-        attempt.input_tokens = estimate_prompt(map(text_of, request.messages if request else ()))
+        messages = request.messages if request else prompt.of_chat(generation, model).prompt.messages
+        attempt.input_tokens = estimate_prompt(map(text_of, messages))
         attempt.output_tokens = estimate_tokens(result.thinking + result.text)
         attempt.is_usage_estimated = True
     set_cost(attempt, model, is_batch=True)
@@ -160,14 +184,15 @@ def _count(generation: Generation, model: Model, result: LineResult) -> Attempt:
 
 
 @transaction.atomic
-def _end_some(batch_id: UUID, state: str, code: str, reason: str) -> bool:
+def _end_some(writer: Writer, batch_id: UUID, state: str, code: str, reason: str) -> bool:
     """End some lines for which there is no result. Return whether there may be more."""
     batch = _locked(batch_id)
     if batch is None:
         return False
-    lines = list(batch.lines.filter(state__in=BatchLine.OPEN)[:END_LINES])
+    lines = list(batch.lines.filter(state__in=BatchLine.OPEN).select_related("generation")[:END_LINES])
     for line in lines:
         line.end(state, code=code, reason=reason)
+        later.end_unanswered(writer, line)
     BatchLine.objects.bulk_update(lines, ["state", "error_code", "reason"])
     batch.record(lines)
     return len(lines) == END_LINES

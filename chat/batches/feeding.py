@@ -14,7 +14,8 @@ from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
 from chat.event_log.writer import Writer
-from chat.models.batch import Batch, BatchLine
+from chat.models.batch import Batch
+from chat.models.batch_line import BatchLine
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
 
@@ -131,10 +132,11 @@ def ask(batch: Batch, line: BatchLine) -> int | None:
     try:
         return Conversation.ask_once(
             batch.user,
-            line.api_request(batch).cleaned(),
+            batch.request_of(line).cleaned(),
             model=batch.model,
             client_id=line.client_id(),
             source=Generation.Source.BATCH,
+            api_key=batch.api_key,
         ).generation_id
     except RequestRefused as refused:
         line.end(BatchLine.State.FAILED, code=refused.code, reason=refused.message)

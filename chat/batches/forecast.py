@@ -8,7 +8,8 @@ from decimal import Decimal
 from django.utils import timezone
 
 from chat.models.attempt import Attempt
-from chat.models.batch import Batch, BatchLine
+from chat.models.batch import Batch
+from chat.models.batch_line import BatchLine
 from chat.models.catalog import Model
 from chat.models.prices import CallTokens
 

@@ -12,7 +12,8 @@ from django.conf import settings
 
 from chat.batches.lines import LineSource
 from chat.event_log.writer import Writer
-from chat.models.batch import Batch, BatchLine
+from chat.models.batch import Batch
+from chat.models.batch_line import BatchLine
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from chat.batches.tables import Table, UploadedRow
 from chat.batches.template import Template
 from chat.generation.usage import TOKENS_PER_MESSAGE, estimate_tokens
 from chat.models.api_request import ApiRequest
-from chat.models.batch import BatchLine
+from chat.models.batch_line import BatchLine
 from chat.text import text_of
 
 # As at OpenAI. An upload is smaller than the 200 MB there, since what is made of it may be larger.

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
-from chat.models.batch import BatchLine
+from chat.models.batch_line import BatchLine
 from chat.models.conversation import Conversation
 from chat.rendering import render
 from chat.text import text_of
@@ -22,7 +22,7 @@ def open_line(line: BatchLine) -> Conversation:
     if conversation.deleted_at is not None:
         raise RequestRefused("not_found", _("The answer was deleted."))
     if conversation.is_hidden:
-        request = line.api_request(line.batch)
+        request = line.batch.request_of(line)
         system = [text_of(each) for each in request.messages if each.get("role") == "system"]
         conversation.is_hidden = False
         conversation.system_prompt = "\n\n".join(system)[:20_000]

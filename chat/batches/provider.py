@@ -21,10 +21,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat import upstream
-from chat.batches import collect, spending
+from chat.batches import collect, later, spending
 from chat.generation import prompt, routing
 from chat.generation.runner import GenerationRunner
-from chat.models.batch import Batch, BatchLine
+from chat.models.batch import Batch
+from chat.models.batch_line import BatchLine
 from chat.models.budget_use import BudgetExceeded
 from chat.models.catalog import Model
 from chat.models.process import Process
@@ -134,6 +135,9 @@ class ProviderRun:
         if not batch.provider_file:
             with tempfile.TemporaryFile() as file:
                 size = await database_sync_to_async(self._write_file)(file, model, target)
+                if not size:  # its only question was erased
+                    await self._end_unsubmitted()
+                    return False
                 if size > FILE_MAX_BYTES:
                     text = _("The batch is larger than providers accept (200 MB). Run it here, or divide it.")
                     await self._end(Batch.Status.FAILED, text)
@@ -144,14 +148,20 @@ class ProviderRun:
         await self._set(submit_began_at=timezone.now())
         state = await provider.submit(batch.provider_file, batch.provider_key)
         await self._set(provider_batch=state.id, provider_status=state.status[:40])
+        await self._notify_question("selected")
         return True
 
     def _write_file(self, file: IO[bytes], model: Model, target: upstream.Target) -> int:
         """Write the lines to submit; return the size. Stops above the limit."""
         lines = self._batch.lines.filter(state=BatchLine.State.WAITING).order_by("number")
+        if self._batch.is_question:
+            lines = lines.filter(generation__finished_at=None, generation__isnull=False)
         size = 0
         for line in lines.iterator(chunk_size=500):
-            fitted = prompt.from_request(line.api_request(self._batch).cleaned(), model)
+            if line.generation is not None:
+                fitted = prompt.of_chat(line.generation, model)
+            else:
+                fitted = prompt.from_request(self._batch.request_of(line).cleaned(), model)
             size += file.write(line_of(collect.line_id(line.number), target, fitted.prompt))
             if size > FILE_MAX_BYTES:
                 break
@@ -194,6 +204,11 @@ class ProviderRun:
             rest = (BatchLine.State.FAILED, "batch_failed", error_message)
             await collect.end_rest(self._writer, self._batch.pk, *rest)
         await self._writer.arun(partial(self._batch.finish, status, error_message))
+        await self._notify_question("finished")
+
+    async def _notify_question(self, what: str) -> None:
+        if self._batch.is_question:
+            await later.notify(self._runner, self._batch, what)
 
     async def _failed(self, exc: UpstreamError) -> None:
         """Store a failed call. A batch that the provider may have is never given up because of one."""
@@ -214,6 +229,7 @@ class ProviderRun:
             next_look_at=timezone.now() + timedelta(seconds=max(wait_s, exc.retry_after_s or 0)),
             owner="",
         )
+        await self._notify_question("selected")
 
     async def _set(self, **values: Any) -> None:
         """Store values as the owner. Raises LostBatch."""

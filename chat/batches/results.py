@@ -13,7 +13,8 @@ import msgspec
 from django.utils.translation import gettext as _
 
 from chat.batches.sheet_parts import NOT_IN_XML, PARTS, SHEET_END, SHEET_START
-from chat.models.batch import Batch, BatchLine
+from chat.models.batch import Batch
+from chat.models.batch_line import BatchLine
 from chat.text import inert_cell
 
 FORMATS = {

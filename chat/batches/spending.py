@@ -27,10 +27,14 @@ def check_fits(batch: Batch) -> None:
         transaction.set_rollback(True)
 
 
-def count(batch: Batch, call: Attempt) -> None:
+def count(uses: list[HeldAmount], call: Attempt) -> None:
     """Count what a line used. In the transaction that stores its end."""
-    if presence.any_exist():
-        charge(_uses(batch), amounts_of(call))
+    charge(uses, amounts_of(call))
+
+
+def uses_of(batch: Batch) -> list[HeldAmount]:
+    """Return the current periods of its budgets. Before `call` is stored: a new one counts what there is."""
+    return _uses(batch) if presence.any_exist() else []
 
 
 def _uses(batch: Batch) -> list[HeldAmount]:

@@ -89,7 +89,7 @@ def claim(generation_id: int, owner: str, from_owner: str) -> Claimed | None:
         previous = list(generation.attempts.all())
     calls_made = Counter((each.endpoint_name, each.model_name) for each in previous)
     models = generation.route()
-    history, unread = ([], 0) if generation.request else _history(generation, models)
+    history, unread = ([], 0) if generation.request else history_of(generation, models)
     accepted = without_refused(history)
     refused = len(history) - len(accepted)
     claimed = Claimed(generation, models, accepted, unread, refused, replayed, calls_made, UsageTotal())
@@ -163,7 +163,7 @@ def claim_as_stored(started: StartedGeneration, owner: str) -> Claimed | None:
         question = generation.message.parent
         history = [question] if question is not None and generation.request is None else []
     elif generation.request is None:
-        history, unread = _history(generation, models)
+        history, unread = history_of(generation, models)
     accepted = without_refused(history)
     first_attempt = _first_attempt(generation)
     generation.claim_as_stored(owner)
@@ -188,7 +188,8 @@ def _first_attempt(generation: Generation) -> Attempt | None:
     return next_attempt(generation, generation.model.name, generation.model.endpoint.name)
 
 
-def _history(generation: Generation, models: list[Model]) -> tuple[list[Message], int]:
+def history_of(generation: Generation, models: list[Model]) -> tuple[list[Message], int]:
+    """Return the newest messages before an answer that may fit, oldest first, and how many lie before."""
     context_tokens = max(map(context_bound, models), default=0)
     return generation.message.conversation.messages.recent(
         generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN

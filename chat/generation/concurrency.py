@@ -34,8 +34,10 @@ def key_group(key_id: int) -> Hashable:
 
 
 def limits_of(generation: Generation) -> Limits:
-    """Return the limits of a program's request; none for a message of the chat."""
-    return {} if generation.api_key is None else key_limits(generation.api_key)
+    """Return the limits of a program's request; none for a message of the chat, and for bulk."""
+    if generation.api_key is None or generation.source == Generation.Source.BATCH:
+        return {}
+    return key_limits(generation.api_key)
 
 
 def key_limits(key: ApiKey) -> Limits:

@@ -10,8 +10,8 @@ from channels.db import database_sync_to_async
 
 from chat import upstream
 from chat.generation.budgets import answer_limit
-from chat.generation.claim import Claimed, context_bound
-from chat.generation.turns import alternating, is_blank
+from chat.generation.claim import Claimed, context_bound, history_of
+from chat.generation.turns import alternating, is_blank, without_refused
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Endpoint, Model
 from chat.models.generation import Generation
@@ -192,6 +192,21 @@ def fit(
     left_out = unread + refused + said - len(kept)
     prompt = Prompt([*messages, *turns, *ending], temperature, extra, prefill)
     return FittedPrompt(prompt, left_out, used, room, sent=len(kept))
+
+
+def of_chat(generation: Generation, model: Model) -> FittedPrompt:
+    """Build the prompt of an answer of the chat that no run gives: its provider answers it in a batch."""
+    history, unread = history_of(generation, [model])
+    accepted = without_refused(history)
+    conversation = generation.message.conversation
+    return fit(
+        accepted,
+        model,
+        unread=unread,
+        refused=len(history) - len(accepted),
+        system_prompt=conversation.system_prompt,
+        temperature=conversation.temperature,
+    )
 
 
 def _newest_messages(history: Sequence[Message], room: int) -> list[Message]:

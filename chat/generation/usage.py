@@ -66,6 +66,8 @@ def estimate_prompt(texts: Iterable[str]) -> int:
 
 
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+# The columns of what was used, of an attempt and of a generation.
+USAGE_FIELDS = (*_TOKENS, "is_usage_estimated", "cost_usd")
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class UsageTotal:
 
     def store(self, generation: Generation) -> None:
         """Set the sums of a generation; does not save."""
-        for name in (*_TOKENS, "is_usage_estimated", "cost_usd"):
+        for name in USAGE_FIELDS:
             setattr(generation, name, getattr(self, name))
 
 

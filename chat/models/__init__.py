@@ -3,7 +3,8 @@
 from chat.models.access_record import AccessChain, AccessRecord
 from chat.models.api_key import ApiKey
 from chat.models.attempt import Attempt
-from chat.models.batch import Batch, BatchLine
+from chat.models.batch import Batch
+from chat.models.batch_line import BatchLine
 from chat.models.budget import Budget
 from chat.models.budget_use import BudgetReservation, BudgetUse, BudgetWarning
 from chat.models.catalog import Endpoint, Model

@@ -155,6 +155,7 @@ class ApiKey(models.Model):
         active = Counter(
             Generation.objects.active()
             .filter(user_id=self.user_id, api_key__isnull=False)
+            .exclude(source=Generation.Source.BATCH)
             .order_by()
             .values_list("api_key_id", flat=True)
         )
@@ -170,6 +171,7 @@ class ApiKey(models.Model):
         )
         window = timezone.now() - timedelta(minutes=1)
         recent = Generation.objects.filter(api_key=self, created_at__gt=window).order_by("created_at")
+        recent = recent.exclude(source=Generation.Source.BATCH)
         limit = settings.ASKS_PER_MINUTE_PER_KEY
         if recent.count() >= limit:
             first = recent.values_list("created_at", flat=True)[0]

@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy
 from chat.errors import RequestRefused
 from chat.models.api_key import ApiKey
 from chat.models.api_request import ApiRequest
+from chat.models.batch_line import BatchLine
 from chat.models.catalog import Model
-from chat.models.generation import Generation
 from chat.models.ids import uuid7
 
 # The uploaded rows and what is known of them. The answers are kept like others of programs.
@@ -31,15 +31,27 @@ STORING_KEPT = timedelta(days=1)
 
 class BatchQuerySet(models.QuerySet["Batch"]):
     def of(self, user: AbstractUser) -> BatchQuerySet:
-        return self.filter(user_id=user.pk).exclude(status=Batch.Status.STORING)
+        """Return those that a user made. Questions of chats are in their conversations."""
+        own = self.filter(user_id=user.pk, is_question=False, erasing_since=None)
+        return own.exclude(status=Batch.Status.STORING)
+
+    def erase(self) -> None:
+        """Hide these, cancel those that are active, and have all deleted when they have ended."""
+        now, stopped = timezone.now(), (Batch.Status.RUNNING, Batch.Status.PAUSED)
+        self.filter(status__in=stopped).update(status=Batch.Status.CANCELLING, next_look_at=now)
+        self.update(erasing_since=now)
 
     def outdated(self) -> BatchQuerySet:
         """Return those that are no longer kept: long ended, never started, or cut off while being stored."""
+        from chat.models.retention import LegalHold
+
         now = timezone.now()
+        held = LegalHold.objects.active().filter(user__isnull=False).values("user")
         return self.filter(
             Q(finished_at__lt=now - KEPT)
             | Q(status=Batch.Status.READY, created_at__lt=now - KEPT)
             | Q(status=Batch.Status.STORING, created_at__lt=now - STORING_KEPT)
+            | Q(Q(erasing_since__isnull=False) & ~Q(status__in=Batch.ACTIVE) & ~Q(user__in=held))
         ).order_by("created_at")
 
     def due(self) -> BatchQuerySet:
@@ -96,6 +108,11 @@ class Batch(models.Model):
         gettext_lazy("cost (USD)"), max_digits=14, decimal_places=6, null=True, blank=True
     )
     error_message = models.TextField(gettext_lazy("error message"), blank=True)
+
+    # Its only line is a question of a chat, which is answered later; see `batches.later`.
+    is_question = models.BooleanField(default=False, db_default=False, editable=False)
+    # Since when it is to be deleted as soon as it has ended: its user erased their data.
+    erasing_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     # How often failed lines were run again. A provider gets a batch of its own for each round.
     round = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -246,6 +263,13 @@ class Batch(models.Model):
                 state=BatchLine.State.WAITING, tries=F("tries") + 1, error_code="", reason="", generation=None
             )
 
+    def request_of(self, line: BatchLine) -> ApiRequest:
+        """Return what is sent for a line. Of a question, the conversation is sent instead."""
+        if line.request is not None:
+            return msgspec.convert(line.request, ApiRequest)
+        system = [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
+        return ApiRequest([*system, {"role": "user", "content": line.prompt}], self.parameters)
+
     def record(self, ended: list[BatchLine]) -> None:
         """Count lines that have just ended. In the transaction that stores their states."""
         used = [line.generation for line in ended if line.generation is not None]
@@ -274,65 +298,6 @@ class Batch(models.Model):
 
 
 _COST = models.DecimalField(max_digits=14, decimal_places=6)
-
-
-class BatchLine(models.Model):
-    """One request of a batch: what was uploaded, what is sent, and how it ended."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting", gettext_lazy("waiting")
-        RUNNING = "running", gettext_lazy("running")
-        COMPLETED = "completed", gettext_lazy("completed")
-        FAILED = "failed", gettext_lazy("failed")
-        EXPIRED = "expired", gettext_lazy("expired")
-        CANCELLED = "cancelled", gettext_lazy("cancelled")
-
-    OPEN = (State.WAITING, State.RUNNING)
-    UNSUCCESSFUL = (State.FAILED, State.EXPIRED, State.CANCELLED)
-
-    batch = models.ForeignKey(Batch, models.CASCADE, related_name="lines", db_index=False)
-    # From 1, in the order of the upload.
-    number = models.PositiveIntegerField()
-    custom_id = models.CharField(max_length=200)
-    # The original values, in the order of the batch's columns.
-    cells = models.JSONField(default=list)
-    prompt = models.TextField(blank=True)
-    # An `ApiRequest`; null: the prompt is sent.
-    request = models.JSONField(null=True)
-    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
-    tries = models.PositiveSmallIntegerField(default=0)
-    error_code = models.CharField(max_length=60, blank=True)
-    # Why it did not complete.
-    reason = models.TextField(blank=True)
-    generation = models.ForeignKey(
-        Generation, models.SET_NULL, null=True, blank=True, related_name="batch_lines"
-    )
-
-    class Meta:
-        ordering = ["batch", "number"]
-        constraints = [
-            models.UniqueConstraint(fields=["batch", "number"], name="one_line_per_number"),
-            models.UniqueConstraint(fields=["batch", "custom_id"], name="one_line_per_custom_id"),
-        ]
-        indexes = [models.Index(fields=["batch", "state", "number"])]
-
-    def __str__(self) -> str:
-        return f"line {self.number} of {self.batch_id}"
-
-    def client_id(self) -> str:
-        """The id under which its generation is stored once, however often that is tried."""
-        return f"batch-{self.batch_id.hex}-{self.number}-{self.tries}"
-
-    def api_request(self, batch: Batch) -> ApiRequest:
-        """Return what is sent."""
-        if self.request is not None:
-            return msgspec.convert(self.request, ApiRequest)
-        system = [{"role": "system", "content": batch.system_prompt}] if batch.system_prompt else []
-        return ApiRequest([*system, {"role": "user", "content": self.prompt}], batch.parameters)
-
-    def end(self, state: str, *, code: str = "", reason: str = "") -> None:
-        """Set how it ended; does not save."""
-        self.state, self.error_code, self.reason = state, code, reason
 
 
 def _not_found() -> RequestRefused:

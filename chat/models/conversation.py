@@ -212,17 +212,17 @@ class Conversation(models.Model):
         """Store a program's request as a hidden conversation of its own, and a queued generation.
 
         The caller has cleaned `request`; inside a transaction that would take too long. `messages`: the
-        stored messages of a large request. The limits of `api_key` apply. `webhook_endpoint` is notified at
-        the end. A repeat with the same `client_id` returns what the first call stored. Raises
-        RequestRefused: `conflict` if that was a different request, `bad_client_id`, `too_many_running`,
-        `too_many_asks`.
+        stored messages of a large request. The limits of `api_key` apply, except to batches.
+        `webhook_endpoint` is notified at the end. A repeat with the same `client_id` returns what the first
+        call stored. Raises RequestRefused: `conflict` if that was a different request, `bad_client_id`,
+        `too_many_running`, `too_many_asks`.
         """
         stored = msgspec.to_builtins(request)
         previous = client_ids.find_previous(user, client_id)
         if previous is not None:
             is_same = (previous.request, previous.model_id) == (stored, model.pk)
             return client_ids.repeat(previous, is_same=is_same)
-        if api_key is not None:
+        if api_key is not None and source != Generation.Source.BATCH:
             api_key.check_limits()
         text = request.text if messages is None else messages.text
         conversation = cls._create(user, text, model, is_hidden=True)

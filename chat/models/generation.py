@@ -57,10 +57,15 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         return self.filter(finished_at=None)
 
     def unless_waiting_bulk(self) -> GenerationQuerySet:
-        """Return all but bulk without an owner, of which there may be very much."""
+        """Return all but bulk without an owner, of which there may be very much, and what a provider runs."""
         not_bulk = [source for source in Generation.Source if source != Generation.Source.BATCH]
         # Two ranges of `active_by_owner`.
-        return self.filter(Q(owner__gt="") | Q(owner="", source__in=not_bulk))
+        return self.at_provider(False).filter(Q(owner__gt="") | Q(owner="", source__in=not_bulk))
+
+    def at_provider(self, is_there: bool = True) -> GenerationQuerySet:
+        """Return those that wait in a batch of their provider, or all others."""
+        own = Q(owner=Generation.AT_PROVIDER)
+        return self.filter(own if is_there else ~own)
 
     def request_stop(self) -> int:
         """Request a stop of those that are not final; return how many. Their processes read it at a tick."""
@@ -101,6 +106,8 @@ class Generation(models.Model):
         BATCH = "batch", _("batch")
 
     ACTIVE = (Status.QUEUED, Status.RUNNING)
+    # The owner of an answer that the provider gives later, in a batch. No process claims it.
+    AT_PROVIDER = "provider"
     WIRE_PREFIX = "gen-"
     # Of completions in OpenAI's format.
     COMPLETION_PREFIX = "chatcmpl-"
@@ -200,6 +207,11 @@ class Generation(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status in self.ACTIVE
+
+    @property
+    def is_at_provider(self) -> bool:
+        """Whether it waits in a batch of its provider."""
+        return self.is_active and self.owner == self.AT_PROVIDER
 
     @property
     def can_resume(self) -> bool:

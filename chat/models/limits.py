@@ -105,9 +105,10 @@ def _running_and_recent(user_id: int, since: datetime) -> tuple[int, int]:
     One statement without the ORM's composing, because every message asks for it.
     """
     own = "SELECT COUNT(*) FROM chat_generation WHERE user_id = %s AND request IS NULL AND"
+    is_running = f"finished_at IS NULL AND owner <> '{Generation.AT_PROVIDER}'"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT ({own} finished_at IS NULL), ({own} created_at > %s)",
+            f"SELECT ({own} {is_running}), ({own} created_at > %s)",
             [user_id, user_id, connection.ops.adapt_datetimefield_value(since)],
         )
         running, recent = cursor.fetchone()

@@ -178,10 +178,12 @@ class Message(models.Model):
         # An imported conversation can end with a question.
         if self.role != Message.Role.ASSISTANT and self.children.exists():
             raise RequestRefused("bad_parent", _("A message must follow an answer. Reload the page."))
-        if self.generations.active().exists():
-            raise RequestRefused(
-                "busy", _("The previous answer is still running. Wait for it to finish, or stop it.")
-            )
+        running = self.generations.active().first()
+        if running is not None:
+            text = _("The previous answer is still running. Wait for it to finish, or stop it.")
+            if running.is_at_provider:
+                text = _("The previous answer comes later. Wait for it, cancel it, or begin another chat.")
+            raise RequestRefused("busy", text)
 
     def generation_to_continue(self) -> Generation:
         """Return the generation that ended this answer early. Raises RequestRefused: `bad_parent`, `busy`."""

@@ -74,6 +74,11 @@ class PricedModel(models.Model):
     def has_prices(self) -> bool:
         return self.input_usd_per_million is not None and self.output_usd_per_million is not None
 
+    @property
+    def batch_percent(self) -> int:
+        """The price of a batch, in percent of the others."""
+        return round(self.batch_factor * 100)
+
     def cost_usd(self, tokens: CallTokens, *, is_batch: bool = False) -> Decimal | None:
         """Return what a call costs; None without prices. `is_batch`: in a batch of the provider."""
         if self.input_usd_per_million is None or self.output_usd_per_million is None:

@@ -24,6 +24,10 @@ class StoredFileQuerySet(models.QuerySet["StoredFile"]):
         """Return the complete files of a user."""
         return self.filter(user_id=user.pk, is_complete=True)
 
+    def erase(self) -> None:
+        """Hide these; cleanup deletes them next."""
+        self.update(is_complete=False, created_at=timezone.now() - KEPT)
+
 
 class StoredFile(models.Model):
     """A file of one user. `purpose`: as in the API, such as `batch`."""

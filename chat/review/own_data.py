@@ -5,7 +5,7 @@ The ZIP is made while it is sent, one conversation at a time. It has nothing tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 from uuid import UUID
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -13,7 +13,16 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from django.contrib.auth.models import AbstractUser
 from django.utils import timezone
 
-from chat.models import ApiKey, Conversation, Erasure, Feedback, LegalHold, RequestSlice
+from chat.models import (
+    ApiKey,
+    Batch,
+    Conversation,
+    Erasure,
+    Feedback,
+    LegalHold,
+    RequestSlice,
+    StoredFile,
+)
 from chat.transfer.export import ConversationFile, json_text, safe_name
 
 READ_ROWS = 200
@@ -38,10 +47,14 @@ class _Sink:
         return taken
 
 
-def zip_of(user: AbstractUser) -> Iterator[bytes]:
+# Writes what another feature has of a user, and yields wherever what was written so far may be sent.
+type PartOfZip = Callable[[AbstractUser, ZipFile], Iterator[None]]
+
+
+def zip_of(user: AbstractUser, *others: PartOfZip) -> Iterator[bytes]:
     """Yield the ZIP of everything that belongs to `user`, in parts. Memory holds one conversation at most.
 
-    Large requests of programs are files of their own, read slice by slice.
+    Large requests of programs are files of their own, read slice by slice. `others`: what else is written.
     """
     sink = _Sink()
     with ZipFile(cast(IO[bytes], sink), "w", ZIP_DEFLATED) as archive:
@@ -60,6 +73,9 @@ def zip_of(user: AbstractUser) -> Iterator[bytes]:
             large = RequestSlice.objects.filter(large_request__generation__message__conversation=pk)
             for generation_id in large.order_by().values_list(_GENERATION, flat=True).distinct():
                 yield from _large(archive, sink, f"{name}-request-{generation_id}.json", generation_id)
+        for write in others:
+            for _ready in write(user, archive):
+                yield sink.take()
     yield sink.take()
 
 
@@ -78,16 +94,21 @@ def _large(archive: ZipFile, sink: _Sink, name: str, generation_id: int) -> Iter
 
 
 def erase(user: AbstractUser, *, with_account: bool) -> bool:
-    """Have the user's conversations erased, and the account as well. Return whether a hold keeps any."""
-    is_held = _own(user).filter(LegalHold.objects.held()).exists() or (
-        LegalHold.objects.active().filter(user=user.pk).exists()
-    )
+    """Have the user's conversations, batches and files erased, and the account as well.
+
+    Return whether a hold keeps any.
+    """
+    is_user_held = LegalHold.objects.active().filter(user=user.pk).exists()
+    is_held = is_user_held or _own(user).filter(LegalHold.objects.held()).exists()
     if with_account:
         Erasure.objects.request_users([user.pk])
         return is_held
     ids = list(_own(user).values_list("pk", flat=True))
     for start in range(0, len(ids), READ_ROWS):
         Erasure.objects.request_conversations(ids[start : start + READ_ROWS])
+    Batch.objects.filter(user=user.pk).erase()
+    if not is_user_held:
+        StoredFile.objects.filter(user=user.pk).erase()
     return is_held
 
 

@@ -230,7 +230,7 @@ class Heartbeat:
             return
         if self._counter % CLEANUP_EVERY_TICKS == 2:  # not in the first tick: the server is starting
             await self._scheduled.enqueue_cleanup()
-        if await self._read(Batch.objects.due().exists):
+        if await self._read(_has_batch_work):
             await self._scheduled.enqueue_batches()
 
     async def _poll_changes(self, data: _TickData) -> None:
@@ -282,3 +282,9 @@ class Heartbeat:
                 counter=self._counter,
                 status=self.status,
             )
+
+
+def _has_batch_work() -> bool:
+    """Whether a batch is due, or an answer that waits in one is to be stopped."""
+    waiting = Generation.objects.active().at_provider()
+    return Batch.objects.due().exists() or waiting.filter(stop_requested_at__isnull=False).exists()

@@ -10,7 +10,16 @@ from django.contrib.auth.models import AbstractUser
 from django.template.loader import render_to_string
 
 from chat.event_log.read import ReplayedText, replay
-from chat.models import Comparison, Conversation, Feedback, Generation, ImportedMessage, Message
+from chat.models import (
+    Batch,
+    BatchLine,
+    Comparison,
+    Conversation,
+    Feedback,
+    Generation,
+    ImportedMessage,
+    Message,
+)
 
 # A few tall screens. Older messages are loaded on demand.
 PAGE_MESSAGES = 50
@@ -35,6 +44,8 @@ class MessageView:
     imported: ImportedMessage | None = None
     # Of answers that are shown side by side: how many these are, and 0 for all others.
     compared: int = 0
+    # Of an answer that comes later: the batch that brings it.
+    batch: Batch | None = None
 
     @property
     def is_user(self) -> bool:
@@ -109,7 +120,8 @@ class MessageView:
         """
         run = f"{self.generation.pk}{self.generation.status}" if self.generation else "-"
         thumb = self.feedback.value if self.feedback else 0
-        return f"{run}.{self.version_number}.{self.version_count}.{thumb}.{self.compared}"
+        waits = f".{self.batch.provider_status}.{bool(self.batch.error_message)}" if self.batch else ""
+        return f"{run}.{self.version_number}.{self.version_count}.{thumb}.{self.compared}{waits}"
 
     @property
     def thought_s(self) -> float | None:
@@ -173,6 +185,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
     imported = _imported(messages, latest)
     # What was imported has no generation, and can be rated all the same.
     feedback = _feedback([*latest, *imported])
+    batches = _batches(latest.values())
     return [
         MessageView(
             message,
@@ -181,6 +194,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
             _replayed(latest.get(message.pk)),
             feedback.get(message.pk),
             imported.get(message.pk),
+            batches.get(message.pk),
         )
         for message in messages
     ]
@@ -216,13 +230,20 @@ def _imported(messages: Iterable[Message], latest: Mapping[int, Generation]) -> 
     return {each.message_id: each for each in ImportedMessage.objects.filter(message__in=messages)}
 
 
+def _batches(latest: Iterable[Generation]) -> dict[int, Batch]:
+    """Return the batches that bring answers later, by their messages. No query if there are none."""
+    waiting = [generation for generation in latest if generation.is_at_provider]
+    lines = BatchLine.objects.filter(generation__in=waiting).select_related("batch__model", "generation")
+    return {line.generation.message_id: line.batch for line in lines if line.generation} if waiting else {}
+
+
 def _feedback(answers: Iterable[int]) -> dict[int, Feedback]:
     """Return the feedback on these answers, which are all of one user."""
     return {each.message_id: each for each in Feedback.objects.filter(message__in=list(answers))}
 
 
 def _replayed(generation: Generation | None) -> ReplayedText | None:
-    if generation is None or not generation.is_active:
+    if generation is None or not generation.is_active or generation.is_at_provider:
         return None
     return replay(generation.pk, prefix=generation.prefix)
 

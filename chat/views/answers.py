@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
+from chat.batches.later import ask_later_sync
 from chat.errors import RequestRefused
 from chat.generation.start import start_sync, stop_sync
 from chat.generation.turns import follows_unanswered
@@ -57,7 +58,8 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
         return page(request, None, _invalid_composer(request, form))
     data = form.cleaned_data
     try:
-        started = start_sync(current_runtime().runner, request.user, partial(_start, request.user, data))
+        asking = ask_later_sync if data["later"] else start_sync
+        started = asking(current_runtime().runner, request.user, partial(_start, request.user, data))
     except RequestRefused as refused:
         return page(request, _conversation(request, data["conversation"]), _refused_composer(data, refused))
     if started.warning:
@@ -68,6 +70,8 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
 def _start(user: User, data: dict[str, Any]) -> StartedGeneration:
     others = [model.pk for model in data["compare"] if model.pk != data["model"]]
     ask = partial(Conversation.ask, model_id=data["model"])
+    if others and data["later"]:
+        raise RequestRefused("bad_settings", _("Only one model can answer later. Choose one."))
     if others:
         ask = partial(Comparison.ask, model_ids=[data["model"], *others])
     return ask(
@@ -94,6 +98,7 @@ def _refused_composer(data: dict[str, Any], refused: RequestRefused) -> Composer
         model_id=data["model"],
         system_prompt=data["system_prompt"],
         temperature=data["temperature"],
+        is_later=data["later"],
     )
 
 
@@ -181,6 +186,8 @@ def details(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 def _summary(generation: Generation, calls: int) -> str:
     """Return in one sentence what happened."""
+    if generation.is_at_provider:
+        return _("The provider answers within a day, at the batch price.")
     if generation.is_active:
         return _("This answer is still being written.")
     if generation.error_message:

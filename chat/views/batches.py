@@ -99,10 +99,10 @@ def show(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     batch = Batch.get_for(request.user, pk)
     if request.method == "POST":
         runner = request.POST.get("runner", "")
-        _change(request, partial(_start, batch, runner))
+        _change(request, pk, partial(_start, batch, runner))
         return redirect("batch", batch.pk)
     if batch.status == Batch.Status.READY:
-        lines = [(line, line.api_request(batch).messages) for line in batch.lines.all()[:PREVIEWED]]
+        lines = [(line, batch.request_of(line).messages) for line in batch.lines.all()[:PREVIEWED]]
         context = {"batch": batch, "lines": lines, "forecast": forecast(batch) if batch.model else None}
         return render(request, "batches/preview.html", context)
     context = {**_progress(batch), **_rows(request, batch)}
@@ -156,13 +156,14 @@ def act(request: AuthenticatedRequest, pk: uuid.UUID, action: str) -> HttpRespon
         return redirect("batches")
     if action not in ACTIONS:
         raise Http404
-    _change(request, getattr(batch, action))
+    _change(request, pk, getattr(batch, action))
     return redirect("batch", batch.pk)
 
 
-def _change(request: AuthenticatedRequest, verb: Any) -> None:
+def _change(request: AuthenticatedRequest, pk: uuid.UUID, verb: Any) -> None:
     try:
         current_runtime().writer.run(verb)
+        current_runtime().notifications.batch_changed(request.user.pk, pk)
     except RequestRefused as refused:
         messages.error(request, refused.message)
 

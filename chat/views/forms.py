@@ -48,6 +48,7 @@ class AskForm(forms.Form):
     compare = forms.ModelMultipleChoiceField(Model.objects.offered(), required=False)
     project = forms.IntegerField(required=False, min_value=1)
     temporary = forms.BooleanField(required=False)
+    later = forms.BooleanField(required=False)
     # Only for a new conversation.
     system_prompt = CleanedField(required=False, strip=False)
     temperature = forms.FloatField(required=False)

@@ -23,6 +23,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "continued": _("Interrupted. Continuing…"),
     "restarted": _("The answer was interrupted and is being generated again."),
     "answerStarted": _("The answer has started."),
+    "answerLater": _("The answer comes later. You can leave this page meanwhile."),
     "answerComplete": _("The answer is complete."),
     "answerEnded": _("The answer ended early: {status}"),
     # The message field

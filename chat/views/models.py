@@ -24,6 +24,18 @@ class ModelChoice:
     is_default: bool
     is_favourite: bool
 
+    @property
+    def batch_percent(self) -> int | None:
+        """What a later answer costs, in percent of the price; None: this model cannot answer later."""
+        return batch_percent(self.model)
+
+
+def batch_percent(model: Model | None) -> int | None:
+    """Return what an answer in a batch costs, in percent of the price; None if there is no batch API."""
+    if model is None or not model.endpoint.has_batch_api:
+        return None
+    return model.batch_percent
+
 
 def model_choices(offered: list[Model], favourites: Iterable[int]) -> list[ModelChoice]:
     """Return the models of the menu: favourites first, then as they are offered, the default first."""

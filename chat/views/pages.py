@@ -17,7 +17,7 @@ from chat.transcript.messages import MessagePage, message_page, new_client_id
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
 from chat.views.forms import NewSettingsForm
 from chat.views.js_messages import JS_MESSAGES
-from chat.views.models import model_choices
+from chat.views.models import batch_percent, model_choices
 from chat.views.origins import known_addresses
 from chat.views.sidebar import sidebar_of
 from chat.views.start import Start, new_settings
@@ -36,6 +36,7 @@ class Composer:
     # Only for a new conversation.
     system_prompt: str = ""
     temperature: float | None = None
+    is_later: bool = False
     client_id: str = field(default_factory=new_client_id)
 
     @property
@@ -72,6 +73,8 @@ def page(
         "is_sidebar_closed": request.COOKIES.get("sidebar") == "closed",
         "models": model_choices(offered, preferences.favourite_models),
         "model": model,
+        "can_answer_later": any(each.endpoint.has_batch_api for each in offered),
+        "batch_percent": batch_percent(model),
         "sidebar": sidebar_of(request, conversation),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,

@@ -145,7 +145,7 @@ def _with_marks(found: ConversationQuerySet) -> ConversationQuerySet:
 
 
 def _running_ids(request: AuthenticatedRequest) -> set[uuid.UUID]:
-    active = Generation.objects.active().filter(user=request.user.pk)
+    active = Generation.objects.active().at_provider(False).filter(user=request.user.pk)
     return set(active.values_list("message__conversation_id", flat=True))
 
 

@@ -21,6 +21,7 @@ from django.contrib.auth.models import AbstractUser
 from django.utils.translation import gettext as _
 
 from chat.background import BackgroundTasks
+from chat.batches.later import ask_later
 from chat.errors import RequestRefused
 from chat.event_log.lease import LogRow
 from chat.generation.start import start, stop
@@ -146,7 +147,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _ask(self, frame: frames.AskFrame) -> None:
         # Checked here: the writer's transaction is for what must be stored.
         user = await database_sync_to_async(self._user)()
-        started = await start(self._runtime.runner, user, _operation(user, frame))
+        asking = ask_later if frame.later else start
+        started = await asking(self._runtime.runner, user, _operation(user, frame))
         await self._send(
             frames.AcceptedFrame(
                 client_id=frame.client_id,
@@ -156,10 +158,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 message=started.message_id,
                 generation=started.generation_id,
                 repeat=started.is_repeat,
+                later=frame.later,
                 warning=started.warning,
             )
         )
-        if len(self._followed) < FOLLOWS_PER_SOCKET:  # else the page asks for it when it needs it
+        # A later answer announces its end by a notice. Others beyond the limit are followed when needed.
+        if not frame.later and len(self._followed) < FOLLOWS_PER_SOCKET:
             self._follow(started.generation_id, 0, is_about_to_start=not started.is_repeat)
 
     def _user(self) -> AbstractUser:
@@ -203,7 +207,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
             notice = await notices.get()
             await self._send(
                 frames.ChangedFrame(
-                    conversation=notice.conversation, what=notice.what, generation=notice.generation
+                    conversation=notice.conversation,
+                    what=notice.what,
+                    generation=notice.generation,
+                    batch=notice.batch,
                 )
             )
 
@@ -282,6 +289,8 @@ def _operation(user: AbstractUser, frame: frames.AskFrame) -> partial[StartedGen
         raise RequestRefused(
             "malformed", _("An “ask” frame must have exactly one of “text”, “regenerate” and “continue”.")
         )
+    if frame.later and (frame.text is None or frame.compare):
+        raise RequestRefused("malformed", _("In an “ask” frame, “later” needs “text”, and one model."))
     if frame.regenerate is not None:
         return partial(
             Conversation.regenerate, user, frame.regenerate, client_id=frame.client_id, model_id=frame.model

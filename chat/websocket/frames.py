@@ -30,7 +30,8 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
     `conversation` null: a new one. `parent` omitted: after the end of the shown branch; null: as a first
     message; an id: after that answer (an edit names the parent of the edited message). `system_prompt`,
     `temperature`, `project` and `temporary` apply to a new conversation only. `compare`: with a text, one to
-    three further models that answer it beside `model`; `accepted` names the first answer.
+    three further models that answer it beside `model`; `accepted` names the first answer. `later`:
+    the provider may answer within a day, at the batch price; only with one model.
     """
 
     client_id: str
@@ -45,6 +46,7 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
     project: int | None = None
     temporary: bool = False
     compare: list[int] = []
+    later: bool = False
 
 
 class FollowFrame(_ClientFrame, frozen=True, tag="follow", kw_only=True):
@@ -91,7 +93,7 @@ class _ServerFrame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=
 
 
 class AcceptedFrame(_ServerFrame, frozen=True, tag="accepted", kw_only=True):
-    """The message is stored and will be answered. Its events follow without a `follow`.
+    """The message is stored and will be answered. Its events follow without a `follow`, unless `later`.
 
     `parent`: the answer that the new message follows; null for a first message, and where `repeat` or another
     answer was asked for. `warning`: what the user should know, such as that a budget is nearly used up.
@@ -104,6 +106,7 @@ class AcceptedFrame(_ServerFrame, frozen=True, tag="accepted", kw_only=True):
     message: int
     generation: int
     repeat: bool = False
+    later: bool = False
     warning: str = ""
 
 
@@ -121,12 +124,13 @@ class ChangedFrame(_ServerFrame, frozen=True, tag="changed", kw_only=True):
     """A conversation changed, perhaps in another tab or through the API.
 
     `what`: created, started, finished, renamed, organised, deleted, restored, selected, configured,
-    redacted.
+    redacted; or `batch`, of the batch with this id, and no conversation.
     """
 
     conversation: str
     what: str
     generation: int | None = None
+    batch: str = ""
 
 
 class ArticleFrame(_ServerFrame, frozen=True, tag="article", kw_only=True):

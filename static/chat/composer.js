@@ -109,8 +109,9 @@ class ChatComposer extends HTMLElement {
   }
 
   // Put a refused text back, before any text written since, and show the reason.
-  restoreText({ text, ...settings }, reason) {
+  restoreText({ text, later, ...settings }, reason) {
     this.settings = settings;
+    if (later && this.#form.elements.later) this.#form.elements.later.checked = true;
     const { value } = this.#field;
     if (text && !value.includes(text)) this.#set(value.trim() ? `${text}\n\n${value}` : text);
     this.problem(reason);
@@ -171,10 +172,18 @@ class ChatComposer extends HTMLElement {
     this.#showHeld("");
     const edit = this.#edit;
     // From here on the outbox has the text. It comes back if it is refused.
-    this.#emit("send", { text, edit });
+    this.#emit("send", { text, edit, later: this.#takeLater() });
     if (edit) this.endEdit();
     else if (text === this.#field.value) this.#set("");
     this.focus();
+  }
+
+  // Whether the answer may come later: chosen for each message.
+  #takeLater() {
+    const { later } = this.#form.elements;
+    const isLater = Boolean(later?.checked && !later.disabled);
+    if (isLater) later.checked = false;
+    return isLater || undefined;
   }
 
   #hold() {

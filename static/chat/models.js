@@ -63,8 +63,17 @@ export function isDemo() {
   return Boolean(menu?.querySelector("[name=model]:checked[data-demo]"));
 }
 
+// Whether the answer may come later, and at what share of the price, depends on the model.
+function showLater({ later: percent }) {
+  const box = document.getElementById("later");
+  if (!box) return;
+  box.closest("label").hidden = box.disabled = percent === undefined;
+  document.querySelector("#later-note [data-percent]").textContent = percent ?? "";
+}
+
 function showChosen() {
   const others = comparedModels();
+  showLater(others.length ? {} : menu.querySelector("[name=model]:checked").dataset);
   const model = menu.querySelector("[name=model]:checked ~ .model-name").textContent;
   const name = others.length ? `${model} + ${others.length}` : model;
   for (const box of menu.querySelectorAll("[name=compare]:not(:checked)")) box.disabled = others.length >= 3;

@@ -31,10 +31,10 @@ function ask(fields) {
   socket.send(Outbox.frameOf(item));
 }
 
-function send({ text, edit }) {
+function send({ text, edit, later }) {
   document.querySelector(".welcome")?.setAttribute("hidden", "");
   const others = comparedModels();
-  ask({ text, ...(edit && { parent: edit.parent, replaces: edit.id }), ...(others.length && { compare: others }) });
+  ask({ text, later, ...(edit && { parent: edit.parent, replaces: edit.id }), ...(others.length && { compare: others }) });
   endComparing();
 }
 
@@ -80,7 +80,7 @@ function isShownHere(item) {
 function accepted(frame) {
   const item = outbox.take(frame.client_id);
   composer.warn(frame.warning);
-  showStart(frame.conversation);
+  if (!frame.later) showStart(frame.conversation);
   if (!Outbox.isMine(item)) return;
   if (!item.conversation && !current.id) showConversation(frame.conversation, item.temporary);
   if (frame.conversation === current.id) transcript.accept(frame);
@@ -137,6 +137,7 @@ function watch() {
 }
 
 function changed({ conversation, what, generation }) {
+  if (what === "batch") return; // batches have pages of their own
   // The sidebar shows every change: new, renamed and deleted conversations, answers in progress.
   if (what === "finished") showEnd(conversation);
   else if (what === "started") showStart(conversation);

@@ -136,7 +136,11 @@ class ChatTranscript extends HTMLElement {
     const replaced = [];
     const article = this.#pending.accept(frame, (gone) => replaced.push(gone));
     replaced.forEach((gone) => this.#remove(gone));
-    if (article) {
+    if (article && frame.later) {
+      delete article.dataset.generation;
+      this.#finish({ article }); // there is nothing to follow: the server's article says what it waits for
+      announce(translate("answerLater"));
+    } else if (article) {
       this.#attach(article);
       announce(translate("answerStarted"));
     }
@@ -302,7 +306,10 @@ class ChatTranscript extends HTMLElement {
     const button = event.submitter;
     const { action, messageId } = button?.dataset ?? {};
     if (!action) return;
+    // By form if there is no socket.
+    if (action === "cancel" && !this.#socket.send({ type: "stop", generation: Number(button.dataset.generation) })) return;
     event.preventDefault();
+    if (action === "cancel") return void (button.disabled = true);
     if (action === "select") this.#select(button);
     else if (action === "choose") this.#choose(button);
     else if (action === "rate") import("./feedback.js").then(({ rate }) => rate(button)).catch((error) => this.#emitFailure(error));

@@ -1,5 +1,6 @@
 """A batch that runs here: its lines become generations a few at a time, each once, and its counts add up."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -7,10 +8,14 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from chat.batches import feeding
+from chat.batches.progress import BatchProgress
 from chat.errors import RequestRefused
 from chat.event_log.writer import InlineWriter
-from chat.models import Batch, BatchLine, Conversation, Generation
+from chat.generation.claim import claim
+from chat.generation.concurrency import limits_of
+from chat.models import ApiKey, Batch, BatchLine, Budget, Conversation, Generation
 from tests.batches.support import prompts, stored
+from tests.support.runtime import open_runtime
 
 pytestmark = pytest.mark.django_db
 
@@ -157,3 +162,42 @@ def test_a_batch_is_its_users_only(tmp_path, user, other_user, model):
         with pytest.raises(RequestRefused) as caught:
             Batch.get_for(other_user, foreign)
         assert caught.value.code == "not_found"
+
+
+async def test_a_batch_of_a_program_is_charged_to_its_key_and_takes_none_of_its_places(
+    tmp_path, user, model, settings
+):
+    settings.ASKS_PER_MINUTE_PER_KEY = 2
+    key, _secret = await a(ApiKey.make, user, "key")
+    key.running_max = 1
+    budget = await Budget.objects.acreate(scope="api_key", api_key=key, amount=50_000, unit="tokens")
+    batch = await a(started, tmp_path, user, model, 3)
+    await Batch.objects.aupdate(api_key=key)
+    await advance(batch)
+    assert await Generation.objects.filter(api_key=key, source="batch").acount() == 3
+    await a(key.check_limits)  # neither as running, nor as asked for in this minute
+    generation = await Generation.objects.select_related("api_key").afirst()
+    assert limits_of(generation) == {}
+    claimed = await a(claim, generation.pk, "me", "")
+    assert [each.budget for each in claimed.hold.held] == [budget]
+
+
+async def test_pages_are_told_of_each_step_once(tmp_path, user, model):
+    batch = await a(started, tmp_path, user, model, 2)
+    async with open_runtime() as runtime:
+        told = []
+        runtime.notifications.open()
+        runtime.notifications.subscribe(user.pk, told.append)
+        progress = BatchProgress()
+
+        async def look():
+            await Batch.objects.filter(finished_at=None).aupdate(next_look_at=timezone.now())
+            await progress.advance(runtime.runner)
+            await asyncio.sleep(0)
+            return [(each.what, each.batch) for each in told]
+
+        changed = ("batch", str(batch.pk))
+        assert await look() == [changed]
+        assert await look() == [changed]  # nothing has happened
+        await a(end_generations)
+        assert await look() == [changed] * 2

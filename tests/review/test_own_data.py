@@ -10,9 +10,10 @@ from asgiref.sync import async_to_sync
 from django.urls import reverse
 
 from chat.event_log.writer import InlineWriter
-from chat.models import Conversation, LargeRequest, LegalHold, Mark
+from chat.models import Batch, BatchLine, Conversation, LargeRequest, LegalHold, Mark, StoredFile
 from chat.review import own_data
 from chat.runtime import cleanup
+from tests.batches.support import stored
 from tests.review.conftest import converse, streamed
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +66,64 @@ def test_large_requests_are_in_the_zip_slice_by_slice(user, model):
     archive = zipfile.ZipFile(io.BytesIO(b"".join(parts)))
     [name] = [name for name in archive.namelist() if "-request-" in name]
     assert json.loads(archive.read(name)) == [json.loads(data)]
+
+
+def with_batch(folder, user, model, text="one of my rows"):
+    """Store a batch with an answered row, and a file of a program."""
+    batch = stored(folder, user, model, f"id,text\n7,{text}\n8,another\n", template="Sum up: {{text}}")
+    answer = converse(user, model, "a row", "my result", is_hidden=True).leaf
+    batch.lines.filter(number=1).update(generation=answer.generations.get(), state="completed")
+    file = StoredFile.objects.create(user=user, name="in.jsonl", purpose="batch", is_complete=True)
+    StoredFile.add_slice(file.pk, 0, b"my upload")
+    return batch
+
+
+def test_the_zip_has_batches_with_their_rows_and_files(tmp_path, user, other_user, model, client_of):
+    with_batch(tmp_path, user, model)
+    with_batch(tmp_path, other_user, model, "a row of another")
+    archive = downloaded(client_of(user))
+    assert archive.read("files/00001-in.jsonl") == b"my upload"
+    [settings] = [name for name in archive.namelist() if name.endswith("/batch.json")]
+    assert json.loads(archive.read(settings))["template"] == "Sum up: {{text}}"
+    rows = [
+        json.loads(row) for row in archive.read(settings.replace("batch.json", "rows.jsonl")).splitlines()
+    ]
+    assert [row["cells"] for row in rows] == [
+        {"id": "7", "text": "one of my rows"},
+        {"id": "8", "text": "another"},
+    ]
+    assert (rows[0]["prompt"], rows[0]["answer"]) == ("Sum up: one of my rows", "my result")
+    assert (rows[1]["state"], rows[1]["answer"]) == ("waiting", None)
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_batches_and_files_are_erased_once_they_have_ended(
+    tmp_path, user, other_user, model, client_of, is_held
+):
+    running = with_batch(tmp_path, user, model)
+    running.start()
+    with_batch(tmp_path, user, model)
+    kept = with_batch(tmp_path, other_user, model)
+    if is_held:
+        LegalHold.objects.create(user=user, reason="court", author_name="x")
+    client = client_of(user)
+    client.post(reverse("own_data"), {"what": "conversations", "username": "ada"})
+    assert client.get(reverse("batch", args=[running.pk])).status_code == 404
+    running.refresh_from_db()
+    assert running.status == "cancelling"
+    clean_up()
+    assert Batch.objects.filter(pk=running.pk).exists()  # its process is still at it
+    running.finish("cancelled")
+    clean_up()
+    left = {kept.pk, *Batch.objects.filter(user=user).values_list("pk", flat=True)} if is_held else {kept.pk}
+    assert set(Batch.objects.values_list("pk", flat=True)) == left
+    assert len(left) == (3 if is_held else 1)
+    assert BatchLine.objects.filter(batch__user=user).exists() == is_held
+    assert StoredFile.objects.filter(user=user).exists() == is_held
+
+
+def clean_up():
+    async_to_sync(cleanup.Cleanup().run)(InlineWriter())
 
 
 def test_conversations_are_erased_after_the_username_is_typed(user, model, client_of):

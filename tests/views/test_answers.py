@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from chat.models import Conversation, Generation, Message
+from chat.models import Conversation, Endpoint, Generation, Message
 from tests.views.test_pages import page_of
 
 
@@ -204,3 +204,17 @@ def test_an_invalid_temperature_is_refused_and_everything_else_is_kept(client, m
     assert "\nBe brief.</textarea>" in page
     assert '<details class="new-settings" id="new-settings" open>' in page
     assert not Message.objects.exists()
+
+
+def test_a_question_for_later_is_a_choice_where_the_model_can_and_kept_when_refused(client, model, settings):
+    page = client.get(reverse("chat")).content.decode()
+    assert 'name="later"' not in page
+    Endpoint.objects.update(has_batch_api=True)
+    page = client.get(reverse("chat")).content.decode()
+    assert 'name="later" value="1" aria-describedby="later-note">' in page
+    assert "50</span> % of the price" in page
+    ask(client, "Why?", later="1")
+    assert Generation.objects.get().is_at_provider
+    settings.MESSAGE_MAX_CHARS = 3
+    refused = ask(client, "Why not?", later="1", client_id="a2").content.decode()
+    assert 'aria-describedby="later-note" checked>' in refused

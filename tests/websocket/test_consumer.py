@@ -7,8 +7,10 @@ from uuid import uuid4
 import pytest
 from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
+from django.utils import timezone
 
-from chat.models import Conversation, Generation, Message
+from chat.batches.progress import BatchProgress
+from chat.models import Batch, Conversation, Endpoint, Generation, Message
 from chat.runtime.session_expiry import CHECK_EVERY_TICKS
 from chat.websocket import consumer
 from chatsite.asgi import application
@@ -207,3 +209,33 @@ async def test_a_message_too_long_for_a_frame_is_read_elsewhere(site, user, monk
         await socket.answer("hello")
         await socket.send("read", message=socket.frames[0]["message"])
         assert "html" not in await socket.until(type="article")
+
+
+async def test_a_question_for_later_is_accepted_and_its_end_is_a_notice(site, user):
+    async with site() as provider, socket_of(user) as socket:
+        await Endpoint.objects.aupdate(has_batch_api=True)
+        await socket.send("watch", conversation=None)
+        accepted = await socket.ask("Why?", later=True)
+        assert accepted["later"]
+        assert provider.requests == []
+        for _ in range(5):
+            await Batch.objects.aupdate(next_look_at=timezone.now())
+            await BatchProgress().advance(provider.runtime.runner)
+        notice = await socket.until(type="changed", what="finished")
+        assert notice["conversation"] == accepted["conversation"]
+        await socket.send("read", message=accepted["message"])
+        article = await socket.until(type="article")
+        assert provider.text_for("Why?")[:20] in article["html"]
+        await socket.send("ask", client_id="odd", regenerate=1, later=True)
+        assert (await socket.until(type="refused"))["code"] == "malformed"
+
+
+async def test_a_page_hears_that_a_batch_is_further(site, user):
+    async with site() as provider, socket_of(user) as socket:
+        await socket.send("watch", conversation=None)
+        await socket.send("ping")
+        await socket.until(type="pong")
+        batch = uuid4()
+        provider.runtime.notifications.batch_changed(user.pk, batch)
+        frame = await socket.until(type="changed")
+    assert (frame["what"], frame["batch"], frame["conversation"]) == ("batch", str(batch), "")

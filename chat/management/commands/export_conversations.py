@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
+from chat.batches.own_files import write_batches
 from chat.review.own_data import zip_of
 
 
@@ -25,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {options['user']!r}.")
         try:
             with options["file"].open("xb") as file:
-                for part in zip_of(user):
+                for part in zip_of(user, write_batches):
                     file.write(part)
         except OSError as exc:
             raise CommandError(f"The file cannot be written: {exc}") from exc

@@ -19,6 +19,7 @@ OTHER_FILES = {
     *("user.json", "users.json", "projects.json", "message_feedback.json", "shared_conversations.json"),
     *("library_files.json", "conversation_asset_file_names.json", "export_manifest.json", "account.json"),
     *("user_settings.json", "memories.json", "shopping.json", "group_chats.json", "sora.json"),
+    "batch.json",
 }
 ASSET_NAMES = "conversation_asset_file_names.json"
 

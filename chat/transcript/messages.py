@@ -194,7 +194,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
             _replayed(latest.get(message.pk)),
             feedback.get(message.pk),
             imported.get(message.pk),
-            batches.get(message.pk),
+            batch=batches.get(message.pk),
         )
         for message in messages
     ]

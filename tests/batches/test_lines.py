@@ -216,7 +216,7 @@ def test_a_batch_is_stored_with_its_lines(tmp_path, user, model):
     )
     assert (batch.status, batch.total, batch.columns) == ("ready", 2, ["id", "text"])
     assert [line.cells for line in batch.lines.all()] == [["7", "One"], ["8", "Two"]]
-    request = batch.lines.get(number=2).api_request(batch)
+    request = batch.request_of(batch.lines.get(number=2))
     assert [message["content"] for message in request.messages] == ["Brief.", "Say Two"]
 
 

@@ -76,10 +76,10 @@ class Archive:
                             "unsafe", "This file is a ZIP bomb: what is packed in it is far too large."
                         )
                     yield piece
-        except RuntimeError:  # zipfile's way to say that an entry needs a password
-            raise encrypted() from None
         except _READ_ERRORS:
             raise damaged() from None
+        except RuntimeError:  # zipfile's way to say that an entry needs a password
+            raise encrypted() from None
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return at most `max_bytes` of an entry; nothing if it is missing."""

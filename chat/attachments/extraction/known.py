@@ -36,14 +36,14 @@ FORMATS = {
     f"{_OPEN}.text": _format("opendocument", "an OpenDocument text", "odt ott"),
     f"{_OPEN}.presentation": _format("opendocument", "an OpenDocument presentation", "odp otp"),
     "application/epub+zip": _format("epub", "an EPUB book", "epub"),
-    "text/html": _format("html", "a HTML page", "html htm xhtml xht"),
+    "text/html": _format("html", "an HTML page", "html htm xhtml xht"),
     "message/rfc822": _format("email", "an e-mail", "eml"),
     "text/csv": _format("plain", "a table of text", "csv"),
     "text/tab-separated-values": _format("plain", "a table of text", "tsv tab"),
     "text/markdown": _format("plain", "text", "md markdown"),
     "application/json": _format("plain", "text", "json"),
     "application/xml": _format("plain", "text", "xml svg"),
-    "text/plain": _format("plain", "text", ""),
+    "text/plain": _format("plain", "text", "txt text log"),
 }
 
 

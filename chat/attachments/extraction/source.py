@@ -6,7 +6,7 @@ import time
 from pathlib import Path, PurePath
 from typing import Self
 
-from chat.attachments.extraction.types import Extracted, ExtractionRequest
+from chat.attachments.extraction.types import Extracted, ExtractedImage, ExtractionRequest
 
 # Enough for every signature, and to tell text from other bytes.
 HEAD_BYTES = 4096
@@ -44,14 +44,23 @@ class SourceFile:
         """The part of the time limit that is left, from 1 to 0 and below."""
         return (self._deadline - time.monotonic()) / self.limits.seconds
 
-    def text_result(self, media_type: str, text: str, pages: int | None = None) -> Extracted:
-        """Return a text, cut to the limit; a cut is noted."""
+    def text_result(
+        self,
+        media_type: str,
+        text: str,
+        *,
+        pages: int | None = None,
+        images: tuple[ExtractedImage, ...] = (),
+        is_truncated: bool = False,
+    ) -> Extracted:
+        """Return a text, cut to the limit. A cut is noted, and if there is nothing."""
         most = self.limits.text_max_chars
-        is_truncated = len(text) > most
-        if is_truncated:
-            text = text[:most]
+        if len(text) > most:
+            text, is_truncated = text[:most], True
             self.note(f"Only the first {most:,} characters are used.")
-        return Extracted("text", media_type, text, self.notes, pages=pages, is_truncated=is_truncated)
+        if not text.strip() and not images:
+            self.note("No text was found in it.")
+        return Extracted("text", media_type, text, self.notes, images, pages, is_truncated)
 
     @property
     def notes(self) -> tuple[str, ...]:

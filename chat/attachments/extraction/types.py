@@ -24,7 +24,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     file_max_bytes: int = 50 * 1024 * 1024
     # Of real time: much more than of processor time, for machines that are busy.
-    seconds: float = 30.0
+    seconds: float = 60.0
     cpu_seconds: int = 15
     # Of address space, the interpreter included. A picture of 50 megapixels needs half of it.
     memory_bytes: int = 768 * 1024 * 1024

@@ -43,7 +43,7 @@ def paragraphs(*texts: str) -> str:
 
 
 def docx(body: str = paragraphs("Words of Word"), prolog: str = "", **parts: str | bytes) -> bytes:
-    """`parts`: further entries, their names with __ for / and _ for a dot."""
+    """`parts`: further entries, their names with __ for / and _ in the last part for a dot."""
     entries: dict[str, str | bytes] = {
         "[Content_Types].xml": "<Types/>",
         "word/document.xml": f"{prolog}<w:document {W}><w:body>{body}</w:body></w:document>",
@@ -53,8 +53,7 @@ def docx(body: str = paragraphs("Words of Word"), prolog: str = "", **parts: str
 
 def _entry(name: str) -> str:
     folder, _, base = name.rpartition("__")
-    stem, _, extension = base.rpartition("_")
-    return "/".join([*folder.split("__"), f"{stem}.{extension}"]).lstrip("/")
+    return "/".join([*folder.split("__"), base.replace("_", ".")]).lstrip("/")
 
 
 def relations(*rows: tuple[str, str, str], mode: str = "") -> str:

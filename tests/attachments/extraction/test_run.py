@@ -1,6 +1,9 @@
 """The child process: what it gives, and that it is bounded whatever a file does."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,9 @@ from PIL import Image
 
 from chat.attachments.extraction.run import extract
 from chat.attachments.extraction.types import ExtractionRefused, Limits
+from tests.support.programs import until
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 async def refusal_of(path, name="file", **limits):
@@ -59,3 +65,26 @@ async def test_an_empty_and_a_too_large_file_start_no_process(tmp_path: Path, co
     path.write_bytes(content)
 
     assert (await refusal_of(path, file_max_bytes=4)).code == code
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_the_child_knows_no_secret_and_ends_with_its_parent(tmp_path: Path):
+    path = tmp_path / "page.html"
+    path.write_bytes(b"<a><b><i><table>" * 60_000)  # many seconds of work
+    run = f"asyncio.run(extract(pathlib.Path({str(path)!r}), 'page.html', ''))"
+    code = f"import asyncio, pathlib; from chat.attachments.extraction.run import extract; {run}"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"OPENAI_API_KEY": "secret-of-the-site"}
+    )
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    try:
+        until(children.read_text, "the child")
+        child = Path(f"/proc/{children.read_text().split()[0]}")
+        until(lambda: b"extraction.child" in (child / "cmdline").read_bytes(), "the program of the child")
+        environment = (child / "environ").read_bytes()
+    finally:
+        parent.kill()
+        parent.wait()
+
+    until(lambda: not child.exists() or "(zombie)" in (child / "status").read_text(), "the end of the child")
+    assert b"secret-of-the-site" not in environment

@@ -24,7 +24,7 @@ def read(source: SourceFile, media_type: str) -> Extracted:
     out = TextBuilder(source.limits.text_max_chars)
     try:
         for name in _HEADERS:
-            if value := _header(message, name):
+            if value := _header(source, message, name):
                 out.add(f"{name}: {value}\n")
         out.add("\n")
         _add_body(source, out, message)
@@ -36,7 +36,12 @@ def read(source: SourceFile, media_type: str) -> Extracted:
     return source.text_result(media_type, text)
 
 
-def _header(message: EmailMessage, name: str) -> str:
+def _header(source: SourceFile, message: EmailMessage, name: str) -> str:
+    # Parsing a long one takes a time that grows with the square of its length.
+    raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    if len(raw) > _HEADER_MAX_CHARS * 4:
+        source.note(f"The line “{name}” is too long and was left out.")
+        return ""
     try:
         value = str(message.get(name, ""))
     except (

@@ -41,11 +41,8 @@ def read(source: SourceFile, media_type: str) -> Extracted:
         _note_more(source, document)
     text = out.text
     plain.note_invisible(source, text)
-    result = source.text_result(media_type, text, pages=pages)
-    is_truncated = result.is_truncated or used < pages or len(images) < len(textless)
-    return Extracted(
-        "text", media_type, result.text, source.notes, images, pages=pages, is_truncated=is_truncated
-    )
+    is_truncated = used < pages or len(images) < len(textless)
+    return source.text_result(media_type, text, pages=pages, images=images, is_truncated=is_truncated)
 
 
 def _refusal(exc: pypdfium2.PdfiumError) -> ExtractionRefused:

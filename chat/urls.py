@@ -4,6 +4,7 @@ from django.urls import path
 
 from chat.views import (
     answers,
+    attachments,
     batches,
     exports,
     feedback,
@@ -21,6 +22,8 @@ urlpatterns = [
     path("", pages.chat, name="chat"),
     path("favicon.ico", pages.favicon),
     path("ask/", answers.ask, name="ask"),
+    path("attachments/", attachments.upload, name="upload_attachment"),
+    path("attachments/<uuid:pk>/", attachments.show, name="attachment"),
     path("sidebar/", sidebar.sidebar, name="sidebar"),
     path("preferences/", preferences.preferences, name="preferences"),
     path("models/<int:pk>/favourite/", models.favourite, name="favourite"),

@@ -204,6 +204,15 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    # Outside the web root: a view checks each access. Folders and files that only this user can read.
+    "attachments": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": DATA_DIR / "attachments",
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    },
     "staticfiles": {"BACKEND": "chatsite.static.ModuleManifestStorage"},
 }
 SERVESTATIC_KEEP_ONLY_HASHED_FILES = True
@@ -267,6 +276,13 @@ API_ORIGINS = env.origins("CHATSITE_API_ORIGINS")
 ASKS_PER_MINUTE_PER_KEY = env.number("CHATSITE_ASKS_PER_MINUTE_PER_KEY", 600, minimum=1, maximum=1_000_000)
 API_BODY_MAX_BYTES = env.number(
     "CHATSITE_API_BODY_MAX_BYTES", 20_971_520, minimum=1024, maximum=1_073_741_824
+)
+# One file that a user adds to a message, and all of a user's together.
+ATTACHMENT_MAX_BYTES = env.number(
+    "CHATSITE_ATTACHMENT_MAX_BYTES", 20_971_520, minimum=1024, maximum=52_428_800
+)
+ATTACHMENT_QUOTA_BYTES = (
+    1024 * 1024 * env.number("CHATSITE_ATTACHMENT_QUOTA_MB", 1024, minimum=1, maximum=1_048_576)
 )
 # A larger body moves to a file, in one step of the event loop: the default would be 2.5 MB.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024

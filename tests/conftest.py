@@ -158,3 +158,11 @@ def model(db: None) -> Model:
     """Return the default model, on an endpoint where nothing listens."""
     endpoint = Endpoint.objects.create(name="nowhere", base_url="http://127.0.0.1:9/v1")
     return Model.objects.create(endpoint=endpoint, name="test-model", is_default=True)
+
+
+@pytest.fixture
+def seeing_model(model: Model) -> Model:
+    """Return the default model, which sees pictures."""
+    model.sees_images = True
+    model.save()
+    return model

@@ -122,6 +122,7 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
                     "max_output_tokens",
                     "continuation",
                     "takes_tools",
+                    "sees_images",
                     "refused_parameters",
                     "system_prompt",
                 ]

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from chat.model_check.endpoint import EndpointLook, look_at
 from chat.models import Endpoint, Model, key_variable
+from chat.models.vision import sees_by_name
 from chat.text import clean
 from chat.usage import known_prices
 from chat.usage.known_prices import KnownPrices
@@ -139,6 +140,7 @@ def _add(request: HttpRequest, endpoint: Endpoint, name: str) -> bool:
         name=name[:200],
         is_default=not Model.objects.offered().filter(is_default=True, is_demo=False).exists(),
         context_tokens=(int(context) or None) if is_size else None,
+        sees_images=sees_by_name(name),
     )
     if endpoint.models.filter(name=model.name).exists():
         return False

@@ -63,7 +63,8 @@ class Claimed:
         request = self.generation.api_request
         if request is None:
             system_prompt = self.generation.message.conversation.system_prompt
-            return estimate_prompt([system_prompt, *(message.text for message in self.history)])
+            files = sum(message.attachment_tokens for message in self.history)
+            return estimate_prompt([system_prompt, *(message.text for message in self.history)]) + files
         if request.large is not None:
             return request.large.text_bytes // BYTES_PER_TOKEN
         return estimate_prompt(map(text_of, request.messages))

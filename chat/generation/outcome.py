@@ -76,7 +76,8 @@ def save_outcome(
     elif isinstance(terminal, events.Failed | events.Interrupted):
         generation.error_code, generation.error_message = terminal.code, terminal.message
     generation.calls -= attempts.pending_calls  # counted by the claim, and never made
-    values = {name: getattr(generation, name) for name in _FINAL_FIELDS}
+    names = _FINAL_FIELDS if generation.file_notes is None else (*_FINAL_FIELDS, "file_notes")
+    values = {name: getattr(generation, name) for name in names}
     guards = {"finished_at": None, "owner": generation.owner, "epoch": generation.epoch}
     if not rows.update(Generation, generation.pk, values, guards=guards):
         raise LeaseLost

@@ -7,8 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.utils.translation import gettext as _
 
 from chat import upstream
+from chat.errors import RequestRefused
+from chat.generation.attached import (
+    NO_FILES,
+    AttachedFiles,
+    Content,
+    content_of,
+    cut_to,
+    notes_on,
+    read_files,
+)
 from chat.generation.budgets import answer_limit
 from chat.generation.claim import Claimed, context_bound, history_of
 from chat.generation.turns import alternating, is_blank, without_refused
@@ -49,6 +60,8 @@ class FittedPrompt:
     room: int | None = None
     # How many messages of the conversation are in it.
     sent: int = 0
+    # What people should know about files of the question.
+    file_notes: Sequence[str] = ()
 
 
 def tokens_in(text: str) -> int:
@@ -76,6 +89,14 @@ def smaller_room(model: Model, tokens: int, refused: errors.ContextTooLong) -> i
     return room
 
 
+async def prompt_fitter(claimed: Claimed, models: Mapping[upstream.Target, Model]) -> PromptFitter:
+    """Read what a run's prompts are made of, and return what builds them."""
+    files = NO_FILES
+    if claimed.generation.request is None:
+        files = await read_files(claimed.history, max(map(room_for_prompt, models.values()), default=0))
+    return PromptFitter(claimed, models, await stored_messages(claimed.generation), files)
+
+
 async def stored_messages(generation: Generation) -> list[bytes]:
     """Read the messages of a large request; not in the claim, which is a transaction of the writer."""
     request = generation.api_request
@@ -93,9 +114,11 @@ class PromptFitter:
         claimed: Claimed,
         models: Mapping[upstream.Target, Model],
         stored_messages: Sequence[bytes] = (),
+        files: AttachedFiles = NO_FILES,
     ) -> None:
-        """`stored_messages`: the slices of a large request's messages."""
+        """`stored_messages`: the slices of a large request's messages. `files`: those of the history."""
         self._claimed = claimed
+        self._files = files
         self._stored_messages = stored_messages
         self._generation = claimed.generation
         self._request = claimed.generation.api_request
@@ -117,11 +140,13 @@ class PromptFitter:
         previous = self._fitted.get(target)
         room = previous.room if previous is not None else None
         if refused is not None and previous is not None:
-            if self._request is not None or room is not None or previous.sent < 2:
+            has_one = previous.sent < 2 and not self._files
+            if self._request is not None or room is not None or has_one:
                 return None
             room = smaller_room(self._models[target], previous.tokens, refused)
         fitted = self._fitted[target] = self._fit(self._models[target], partial, may_prefill, room)
         self._generation.left_out = fitted.left_out
+        self._generation.file_notes = list(fitted.file_notes) or None
         return fitted.prompt
 
     def _fit(self, model: Model, partial: str, may_prefill: bool, room: int | None) -> FittedPrompt:
@@ -146,6 +171,7 @@ class PromptFitter:
             partial=partial,
             may_prefill=may_prefill,
             room=room,
+            files=self._files,
         )
         return self._within_budget(fitted, model)
 
@@ -168,6 +194,7 @@ def fit(
     partial: str = "",
     may_prefill: bool = True,
     room: int | None = None,
+    files: AttachedFiles = NO_FILES,
 ) -> FittedPrompt:
     """Build the prompt from `history` (oldest first, ending with the question); leave out what is too old.
 
@@ -175,6 +202,7 @@ def fit(
     it. `partial`: the answer so far, to be continued in the way that the model's row names, unless the model
     refuses it (`may_prefill`). `room`: tokens to use instead of the model's own limit, after the endpoint
     refused a longer prompt. The question itself is always sent: the endpoint decides whether it fits.
+    `files`: those of `history`; the documents of the question are cut to what fits.
     """
     available = room_for_prompt(model) if room is None else room
     system = system_prompt or model.system_prompt
@@ -187,16 +215,35 @@ def fit(
     # A conversation that is sent to a model starts with a user's turn.
     while len(kept) > 1 and kept[-1].role == Message.Role.ASSISTANT:
         kept.pop()
-    turns = alternating(reversed(kept))
-    used += sum(tokens_in(turn["content"]) for turn in turns)
+    contents, notes = _contents(kept, files, model, available - used) if files else ({}, [])
+    turns = alternating(reversed(kept), contents)
+    used += sum(tokens_in(text_of(turn)) for turn in turns)
     left_out = unread + refused + said - len(kept)
     prompt = Prompt([*messages, *turns, *ending], temperature, extra, prefill)
-    return FittedPrompt(prompt, left_out, used, room, sent=len(kept))
+    return FittedPrompt(prompt, left_out, used, room, sent=len(kept), file_notes=notes)
+
+
+def _contents(
+    kept: Sequence[Message], files: AttachedFiles, model: Model, room: int
+) -> tuple[dict[int, Content], list[str]]:
+    """Return what is sent of the messages with files (`kept`: newest first), and notes on the question's."""
+    question, *earlier = kept
+    room -= sum(tokens_in(each.text) + each.attachment_tokens for each in earlier) + tokens_in(question.text)
+    asked, notes = cut_to(files.get(question.pk, ()), room, model)
+    contents = {each.pk: content_of(each, files[each.pk], model) for each in earlier if each.pk in files}
+    contents[question.pk] = content_of(question, asked, model)
+    return contents, [*notes, *notes_on(asked, model)]
 
 
 def of_chat(generation: Generation, model: Model) -> FittedPrompt:
-    """Build the prompt of an answer of the chat that no run gives: its provider answers it in a batch."""
+    """Build the prompt of an answer of the chat that no run gives: its provider answers it in a batch.
+
+    Raises RequestRefused `no_files_later`: files would be read and copied in the writer's transaction.
+    """
     history, unread = history_of(generation, [model])
+    if any(message.attachment_tokens for message in history):
+        text = _("A conversation with files cannot be answered later. Send the message without that choice.")
+        raise RequestRefused("no_files_later", text)
     accepted = without_refused(history)
     conversation = generation.message.conversation
     return fit(
@@ -218,7 +265,7 @@ def _newest_messages(history: Sequence[Message], room: int) -> list[Message]:
     for message in reversed(history):
         if kept and is_blank(message):
             continue
-        room -= tokens_in(message.text)
+        room -= tokens_in(message.text) + message.attachment_tokens
         if kept and room < 0:
             break
         kept.append(message)

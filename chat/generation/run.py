@@ -26,7 +26,7 @@ from chat.generation.attempts import AttemptRecorder
 from chat.generation.claim import Claimed
 from chat.generation.concurrency import ConcurrencyGate, limits_of
 from chat.generation.outcome import NOT_STORED, FinalText, save_outcome, store_text
-from chat.generation.prompt import PromptFitter, stored_messages
+from chat.generation.prompt import prompt_fitter
 from chat.generation.text_buffer import TextBuffer, release_memory_soon
 from chat.local_model.supervisor import LocalModel
 from chat.models.catalog import Model
@@ -197,7 +197,7 @@ class Run:
             await self._log_switch(self._route.targets[0], self._route.problem)
         steps = upstream.stream(
             self._route.targets,
-            PromptFitter(self._claimed, self._route.models, await stored_messages(self._generation)),
+            await prompt_fitter(self._claimed, self._route.models),
             client=self._client,
             state=self._upstream_state,
             budget=self._budget,

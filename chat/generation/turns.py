@@ -7,10 +7,12 @@ templates refuse two turns of one side in a row, and with them every later quest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
+from types import MappingProxyType
 from typing import Any
 
+from chat.generation.attached import Content
 from chat.models.generation import Generation
 from chat.models.message import Message
 from chat.upstream import errors
@@ -20,7 +22,7 @@ REFUSED_CODES = (errors.Rejected.code, errors.ContextTooLong.code, errors.Conten
 
 
 def is_blank(message: Message) -> bool:
-    return not message.text.strip()
+    return not message.text.strip() and not message.attachment_tokens
 
 
 def without_refused(history: Sequence[Message]) -> list[Message]:
@@ -51,12 +53,24 @@ def _refused(answer_ids: Iterable[int]) -> list[int]:
     return list(refused.values_list("message_id", flat=True))
 
 
-def alternating(messages: Iterable[Message]) -> list[dict[str, Any]]:
+def alternating(
+    messages: Iterable[Message], contents: Mapping[int, Content] = MappingProxyType({})
+) -> list[dict[str, Any]]:
     """Return `messages` as turns in OpenAI's format, those of one side in a row joined.
 
-    A text that is the same as the one before it, such as a question sent again, is not repeated.
+    `contents`: what is sent instead of the text of messages with files. A text that is the same as the one
+    before it, such as a question sent again, is not repeated.
     """
     return [
-        {"role": role, "content": "\n\n".join(text for text, _ in groupby(each.text for each in group))}
+        {"role": role, "content": _joined([contents.get(each.pk) or Content(each.text) for each in group])}
         for role, group in groupby(messages, key=lambda message: str(message.role))
     ]
+
+
+def _joined(contents: list[Content]) -> str | list[dict[str, Any]]:
+    distinct = [each for each, _same in groupby(contents)]
+    text = "\n\n".join(text for text, _same in groupby(each.text for each in distinct))
+    pictures = [picture for each in distinct for picture in each.pictures]
+    if not pictures:
+        return text
+    return [*([{"type": "text", "text": text}] if text else ()), *pictures]

@@ -2,6 +2,7 @@
 
 from chat.models.access_record import AccessChain, AccessRecord
 from chat.models.api_key import ApiKey
+from chat.models.attachment import Attachment, AttachmentPage, MessageAttachment
 from chat.models.attempt import Attempt
 from chat.models.batch import Batch
 from chat.models.batch_line import BatchLine
@@ -38,6 +39,7 @@ from chat.models.review import Assignment, Criterion, Label, Mark
 from chat.models.saved_view import SavedView
 from chat.models.shared_link import SharedLink
 from chat.models.sign_in import SigninFailure, SigninLink
+from chat.models.stored_content import LooseFile, StoredContent
 from chat.models.stored_file import FileSlice, StoredFile
 from chat.models.webhook import Webhook, WebhookEndpoint
 
@@ -47,6 +49,8 @@ __all__ = [
     "ActiveDay",
     "ApiKey",
     "Assignment",
+    "Attachment",
+    "AttachmentPage",
     "Attempt",
     "Batch",
     "BatchLine",
@@ -76,8 +80,10 @@ __all__ = [
     "LargeRequest",
     "LegalHold",
     "LoggedEvent",
+    "LooseFile",
     "Mark",
     "Message",
+    "MessageAttachment",
     "Model",
     "Preferences",
     "Preset",
@@ -93,6 +99,7 @@ __all__ = [
     "SharedLink",
     "SigninFailure",
     "SigninLink",
+    "StoredContent",
     "StoredFile",
     "Webhook",
     "WebhookEndpoint",

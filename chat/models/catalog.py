@@ -225,6 +225,12 @@ class Model(PricedModel):
         db_default=True,
         help_text=_("Whether it answers requests of programs that offer tools."),
     )
+    sees_images = models.BooleanField(
+        _("sees pictures"),
+        default=False,
+        db_default=False,
+        help_text=_("Whether it takes pictures. People cannot send pictures to a model that does not."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     # By the name of the parameter, what the endpoint said.
     refused_parameters = models.JSONField(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from chat.models import client_id as client_ids
 from chat.models import limits, review, rows
 from chat.models.api_key import ApiKey
 from chat.models.api_request import ApiRequest
+from chat.models.attachment import Attachment
 from chat.models.catalog import Model, choose_model
 from chat.models.conversation_query import INDEXES, ConversationQueries
 from chat.models.generation import Generation, StartedGeneration
@@ -30,9 +31,6 @@ from chat.models.message import Message
 from chat.models.project import Project
 from chat.models.title import title_from
 from chat.models.webhook import WebhookEndpoint
-
-# How long a temporary conversation is kept after its first message.
-TEMPORARY_KEPT = timedelta(days=1)
 
 
 class ConversationQuerySet(ConversationQueries["Conversation"]):
@@ -111,35 +109,35 @@ class Conversation(models.Model):
         temperature: float | None = None,
         project_id: int | None = None,
         is_temporary: bool = False,
+        attachments: Sequence[uuid.UUID] = (),
         source: str = Generation.Source.WEBSOCKET,
     ) -> StartedGeneration:
         """Store a user's message, an empty answer and a queued generation.
 
         `conversation_id` None creates a conversation. The message follows the end of the shown branch or,
         if `is_at_leaf` is False, the message `parent_id` (None: it is a first message); an edit is stored
-        that way, as a sibling. The parameters from `system_prompt` on apply to a new conversation only.
-
+        that way, as a sibling. The parameters from `system_prompt` to `is_temporary` are for a new one only.
         A repeat with the same `client_id` returns what the first call stored. Raises RequestRefused:
         `not_found`, `empty`, `too_long`, `conflict`, `busy`, `too_many_running`, `too_many_asks`,
-        `no_model`, `bad_parent`, `bad_client_id`, `bad_settings`.
+        `no_model`, `bad_parent`, `bad_client_id`, `bad_settings`, and as `Attachment.find_all`.
         """
-        text = limits.checked_text(text)
+        text = limits.checked_text(text, may_be_empty=bool(attachments))
         previous = client_ids.find_previous(user, client_id)
         if previous is not None:
-            user_message = previous.message.parent
-            return client_ids.repeat(previous, is_same=user_message is not None and user_message.text == text)
+            asked = previous.message.parent
+            return client_ids.repeat(previous, is_same=asked is not None and asked.says(text, attachments))
         conversation = None if conversation_id is None else cls.get_for(user, conversation_id)
-        if conversation is None and parent_id is not None:
-            raise RequestRefused("bad_parent", _("A new conversation has no earlier messages."))
+        is_new = conversation is None
+        limits.check_parent(parent_id, is_new)
         parent = conversation._parent(parent_id, is_at_leaf) if conversation else None
         limits.check_ask_limits(user)
         model = conversation._use_model(model_id) if conversation else choose_model(model_id)
-        is_new = conversation is None
+        files = Attachment.find_all(user, attachments, model)
         if conversation is None:
             checked = limits.checked_settings(system_prompt, temperature)
-            placed = cls._placed(user, project_id, is_temporary)
-            conversation = cls._create(user, text, model, **placed, **checked)
-        user_message = conversation._add(Message.Role.USER, parent, text)
+            placed = Project.placing(user, project_id, is_temporary)
+            conversation = cls._create(user, text or files[0].name, model, **placed, **checked)
+        user_message = conversation._add(Message.Role.USER, parent, text, files)
         generation = conversation._start(user, user_message, model, client_id=client_id, source=source)
         return generation.as_started(parent_id=user_message.parent_id, is_new_conversation=is_new)
 
@@ -236,20 +234,17 @@ class Conversation(models.Model):
             webhook_endpoint.webhooks.create(generation=generation)
         return generation.as_started(is_new_conversation=True)
 
-    @staticmethod
-    def _placed(user: AbstractUser, project_id: int | None, is_temporary: bool) -> dict[str, Any]:
-        """Return the fields that say where a new conversation is listed, and how long it is kept."""
-        return {
-            "project": None if project_id is None else Project.get_for(user, project_id),
-            "expires_at": timezone.now() + TEMPORARY_KEPT if is_temporary else None,
-        }
-
     @classmethod
     def _create(cls, user: AbstractUser, text: str, model: Model, **fields: Any) -> Conversation:
         return rows.insert(cls(user_id=user.pk, title=title_from(text), model=model, **fields))
 
-    def _add(self, role: Message.Role, parent: Message | None, text: str = "") -> Message:
-        return Message(conversation=self, role=role, parent=parent, text=text).insert()
+    def _add(
+        self, role: Message.Role, parent: Message | None, text: str = "", files: Sequence[Attachment] = ()
+    ) -> Message:
+        tokens = Attachment.tokens_of(files)
+        message = Message(conversation=self, role=role, parent=parent, text=text, attachment_tokens=tokens)
+        Attachment.attach(message.insert(), files)
+        return message
 
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:
         """Return the message that a new one follows. Raises RequestRefused: `bad_parent`, `busy`."""

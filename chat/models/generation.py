@@ -149,6 +149,8 @@ class Generation(models.Model):
     has_log = models.BooleanField(default=True, editable=False)
     # Earlier messages that did not fit into the model's context.
     left_out = models.PositiveIntegerField(_("messages left out"), default=0)
+    # Sentences for people: what of their files did not fit, or could not be seen. Null: nothing.
+    file_notes = models.JSONField(_("files"), null=True, blank=True)
     finish_reason = models.CharField(_("finish reason"), max_length=40, blank=True)
     error_code = models.CharField(_("error"), max_length=60, blank=True)
     error_message = models.TextField(_("error message"), blank=True)

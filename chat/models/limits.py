@@ -30,10 +30,10 @@ def lock_user(user_id: int) -> None:
         get_user_model().objects.select_for_update(no_key=True).filter(pk=user_id).values_list("pk").first()
 
 
-def checked_text(text: str) -> str:
+def checked_text(text: str, *, may_be_empty: bool = False) -> str:
     """Return a cleaned message. Raises RequestRefused: `empty`, `too_long`."""
     text = clean(text)
-    if not text.strip():
+    if not text.strip() and not may_be_empty:
         raise RequestRefused("empty", _("The message is empty."))
     if len(text) > settings.MESSAGE_MAX_CHARS:
         raise RequestRefused(
@@ -45,6 +45,12 @@ def checked_text(text: str) -> str:
             % {"length": len(text), "limit": settings.MESSAGE_MAX_CHARS},
         )
     return text
+
+
+def check_parent(parent_id: int | None, is_new: bool) -> None:
+    """Check that the first message of a new conversation follows none. Raises RequestRefused `bad_parent`."""
+    if is_new and parent_id is not None:
+        raise RequestRefused("bad_parent", _("A new conversation has no earlier messages."))
 
 
 def checked_system_prompt(text: str) -> str:

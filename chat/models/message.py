@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -110,6 +111,8 @@ class Message(models.Model):
     # The choices of an answer to a request with `n` above 1 or `logprobs`, each an `events.WholeChoice`;
     # null: there is just this one.
     choices = models.JSONField(gettext_lazy("choices"), null=True, blank=True)
+    # The estimated tokens of its attachments; 0: it has none, and nothing needs to look for them.
+    attachment_tokens = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     # Rendered and sanitised once, when the text is final.
     html = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now)
@@ -146,6 +149,14 @@ class Message(models.Model):
         """The choices beside the first one, which is the text; without their log probabilities."""
         further = (choice for choice in self.choices or () if choice["index"])
         return [{key: value for key, value in choice.items() if key != "logprobs"} for choice in further]
+
+    def says(self, text: str, attachments: Sequence[UUID]) -> bool:
+        """Return whether it has this text and these attachments. No query if there are none."""
+        if self.text != text or bool(attachments) != bool(self.attachment_tokens):
+            return False
+        if not attachments:
+            return True
+        return set(self.attachment_uses.values_list("attachment_id", flat=True)) == set(attachments)
 
     def document(self) -> search.Document:
         """Return what the search index holds of this message."""

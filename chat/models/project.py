@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import MaxLengthValidator
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models import limits
@@ -13,6 +17,8 @@ from chat.models.catalog import Model
 
 # The list is on each page.
 PROJECTS_MAX = 200
+# How long a temporary conversation is kept after its first message.
+TEMPORARY_KEPT = timedelta(days=1)
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -42,6 +48,14 @@ class Project(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def placing(cls, user: AbstractUser, project_id: int | None, is_temporary: bool) -> dict[str, Any]:
+        """Return the fields that say where a new conversation is listed, and how long it is kept."""
+        return {
+            "project": None if project_id is None else cls.get_for(user, project_id),
+            "expires_at": timezone.now() + TEMPORARY_KEPT if is_temporary else None,
+        }
 
     @classmethod
     def get_for(cls, user: AbstractUser, project_id: int) -> Project:

@@ -24,6 +24,7 @@ from chat.errors import RequestRefused
 from chat.event_log.read import prune
 from chat.models import (
     AccessRecord,
+    Attachment,
     Attempt,
     Batch,
     BatchLine,
@@ -39,15 +40,18 @@ from chat.models import (
     SavedView,
 )
 from chat.models.redaction import GAP
-from chat.models.title import is_title_of, title_from
 from chat.review.chained import chained_from
 from chat.review.replacing import (
+    TITLE_MAX_CHARS,
     Replace,
+    attachments_of,
     replace_json,
     replaced,
+    replaced_attachment,
     replaced_calls,
     replaced_choices,
     replaced_import,
+    replaced_title,
     slices_of,
     without_messages,
 )
@@ -56,8 +60,6 @@ from chat.text import clean
 # Shorter phrases would be found in the middle of unrelated words.
 PHRASE_MIN_CHARS = 2
 PHRASE_MAX_CHARS = 20_000
-# The columns of titles.
-TITLE_MAX_CHARS = 200
 # A shorter message, such as “yes”, is removed in its own place only, and not where others say the same.
 COPY_MIN_CHARS = 8
 REASON_MAX_CHARS = 500
@@ -67,7 +69,8 @@ _BETWEEN_WORDS = r"[\s*_`~>#|]+"
 COVERED: dict[type[models.Model], list[str]] = {
     Conversation: ["title", "system_prompt"],
     Message: ["text", "thinking", "html", "tool_calls", "choices"],
-    Generation: ["prefix", "error_message", "request"],
+    Generation: ["prefix", "error_message", "request", "file_notes"],
+    Attachment: ["name", "text", "notes"],
     Attempt: ["abandoned_text", "abandoned_calls", "error_detail"],
     Feedback: ["comment"],
     ImportedMessage: ["files", "problem", "runs"],
@@ -194,9 +197,11 @@ def _plan(conversation: Conversation, whole: Message | None, replace: Replace) -
     first = next((message for message in messages if message.parent_id is None), None)
     plan.add(
         conversation,
-        title=_title(conversation, first, whole, replace),
+        title=replaced_title(conversation, first, whole, replace),
         system_prompt=replace(conversation.system_prompt),
     )
+    for attachment in attachments_of(conversation):
+        plan.add(attachment, **replaced_attachment(attachment, replace, whole))
     _plan_generations(plan, conversation, whole, replace)
     _plan_lines(plan, conversation, replace, is_whole=whole is not None)
     for feedback in Feedback.objects.filter(message__conversation=conversation):
@@ -215,14 +220,6 @@ def _plan(conversation: Conversation, whole: Message | None, replace: Replace) -
     return plan
 
 
-def _title(conversation: Conversation, first: Message | None, whole: Message | None, replace: Replace) -> str:
-    """Return the new title. One that was made of the first message may end within a phrase: make it again."""
-    if first is not None and is_title_of(conversation.title, first.text):
-        is_whole = whole is not None and first.pk == whole.pk
-        return title_from(GAP if is_whole else replace(first.text))
-    return replace(conversation.title)[:TITLE_MAX_CHARS]
-
-
 def _plan_generations(
     plan: _Plan, conversation: Conversation, whole: Message | None, replace: Replace
 ) -> None:
@@ -238,6 +235,7 @@ def _plan_generations(
             generation,
             prefix=replaced(generation.prefix, replace, is_whole=is_whole),
             error_message=replace(generation.error_message),
+            file_notes=generation.file_notes and replace_json(replace, generation.file_notes),
             request=request,
         )
         for attempt in generation.attempts.all():
@@ -329,6 +327,8 @@ def _write(conversation: Conversation, plan: _Plan) -> list[int]:
         type(change.row)._default_manager.filter(pk=change.row.pk).update(**change.values)
         if isinstance(change.row, Message):
             messages.append(change.row.pk)
+        elif isinstance(change.row, Attachment):
+            change.row.remove_files()
     # The first message holds the title, too.
     conversation.messages.filter(Q(pk__in=messages) | Q(parent=None)).reindex()
     for generation_id, data in plan.large.items():

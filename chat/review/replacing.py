@@ -6,10 +6,18 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.db.models import QuerySet
+
+from chat.models.attachment import NAME_MAX_CHARS, Attachment
+from chat.models.conversation import Conversation
 from chat.models.conversation_import import ImportedMessage
 from chat.models.large_request import SLICE_BYTES
+from chat.models.message import Message
 from chat.models.redaction import GAP
+from chat.models.title import is_title_of, title_from
 
+# The columns of titles.
+TITLE_MAX_CHARS = 200
 CHOICE_TEXTS = ("text", "thinking", "refusal")
 
 type Replace = Callable[[str], str]
@@ -84,3 +92,32 @@ def slices_of(data: bytes) -> Iterator[bytes]:
     """Divide the messages of a large request into the slices that are stored."""
     for start in range(0, len(data), SLICE_BYTES):
         yield data[start : start + SLICE_BYTES]
+
+
+def attachments_of(conversation: Conversation) -> QuerySet[Attachment]:
+    """Return the attachments of all messages of a conversation, also those that other ones have, too."""
+    return Attachment.objects.filter(uses__message__conversation=conversation).distinct()
+
+
+def replaced_attachment(attachment: Attachment, replace: Replace, whole: Message | None) -> dict[str, Any]:
+    """Return the new values of an attachment; if one differs, its file must be removed as well.
+
+    `whole`: a message that is removed with its files; pictures with words in them are found in no other way.
+    """
+    if whole is not None and attachment.uses.filter(message=whole).exists():
+        return {"name": GAP, "text": "", "notes": []}
+    return {
+        "name": replace(attachment.name)[:NAME_MAX_CHARS],
+        "text": replace(attachment.text),
+        "notes": replace_json(replace, attachment.notes),
+    }
+
+
+def replaced_title(
+    conversation: Conversation, first: Message | None, whole: Message | None, replace: Replace
+) -> str:
+    """Return the new title. One that was made of the first message may end within a phrase: make it again."""
+    if first is not None and is_title_of(conversation.title, first.text):
+        is_whole = whole is not None and first.pk == whole.pk
+        return title_from(GAP if is_whole else replace(first.text))
+    return replace(conversation.title)[:TITLE_MAX_CHARS]

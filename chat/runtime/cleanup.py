@@ -22,8 +22,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
+from chat.attachments.files import delete_loose_files
 from chat.event_log import read
 from chat.event_log.writer import Writer
+from chat.models.attachment import Attachment
 from chat.models.batch import Batch
 from chat.models.budget_use import settle_abandoned
 from chat.models.conversation import Conversation
@@ -70,6 +72,7 @@ class Cleanup:
         try:
             for step in STEPS:
                 await _in_slices(writer, step)
+            await delete_loose_files(writer)
         finally:
             self._is_running = False
 
@@ -157,7 +160,7 @@ def erase_users(rows: int) -> int:
         own = Batch.objects.filter(user=erasure.user_id)
         if deleted := Batch.delete_some(own, rows - erased):
             return erased + deleted if erased + deleted >= rows else rows
-        for table in (Generation, EmbeddingCall, LogEntry):
+        for table in (Generation, EmbeddingCall, LogEntry, Attachment):
             ids = table.objects.filter(user=erasure.user_id).values_list("pk", flat=True)[: rows - erased]
             erased += table.objects.filter(pk__in=list(ids)).delete()[0]
             if erased >= rows:
@@ -199,6 +202,7 @@ def forget_words(rows: int) -> int:
 STEPS: tuple[CleanupStep, ...] = (
     *(prune_logs, apply_policies, delete_slices, erase_deleted, erase_users, delete_expired_sessions),
     *(
+        Attachment.delete_unused,
         EmbeddingCall.delete_old,
         Batch.delete_outdated,
         StoredFile.delete_outdated,

@@ -27,6 +27,8 @@ PROMPT_PATHS = frozenset(
 # Files of requests.
 UPLOAD_PATHS = frozenset({"/batches/new/", "/v1/files"})
 API_PATH = "/v1/"
+# One file, as it is.
+ATTACHMENT_PATH = "/attachments/"
 # A file to import arrives in parts, which the page makes.
 IMPORT_PART = re.compile(r"/import/[0-9a-f-]{36}/part/")
 IMPORT_PART_MAX_BYTES = 4 * 1024 * 1024
@@ -44,6 +46,8 @@ def body_max_bytes(path: str) -> int:
     if path in UPLOAD_PATHS:
         # The fields beside the file are small.
         return settings.BATCH_UPLOAD_MAX_BYTES + SMALL_BODY_MAX_BYTES
+    if path == ATTACHMENT_PATH:
+        return settings.ATTACHMENT_MAX_BYTES
     if path in PROMPT_PATHS:
         return settings.API_BODY_MAX_BYTES
     if IMPORT_PART.fullmatch(path):

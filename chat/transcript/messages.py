@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from django.contrib.auth.models import AbstractUser
@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 
 from chat.event_log.read import ReplayedText, replay
 from chat.models import (
+    Attachment,
     Batch,
     BatchLine,
     Comparison,
@@ -46,6 +47,7 @@ class MessageView:
     compared: int = 0
     # Of an answer that comes later: the batch that brings it.
     batch: Batch | None = None
+    attachments: Sequence[Attachment] = ()
 
     @property
     def is_user(self) -> bool:
@@ -149,7 +151,7 @@ class MessageView:
 def message_views(messages: list[Message]) -> list[MessageView]:
     """Return views of `messages`, which are of one conversation.
 
-    Takes five queries, one more for each answer in progress, and one if some of them were imported.
+    Five queries, one more for each answer in progress, and one each if some were imported or have files.
     """
     latest = _latest_generations([message.pk for message in messages])
     # The answer may have ended between the two queries: read its final text again.
@@ -182,6 +184,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
     for message_id, generation in latest.items():
         generation.message = by_pk[message_id]
     versions = Message.siblings(messages)
+    attachments = Attachment.by_message(messages)
     imported = _imported(messages, latest)
     # What was imported has no generation, and can be rated all the same.
     feedback = _feedback([*latest, *imported])
@@ -195,6 +198,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
             feedback.get(message.pk),
             imported.get(message.pk),
             batch=batches.get(message.pk),
+            attachments=attachments.get(message.pk, ()),
         )
         for message in messages
     ]

@@ -20,7 +20,7 @@ from chat.batches.later import ask_later_sync
 from chat.errors import RequestRefused
 from chat.generation.start import start_sync, stop_sync
 from chat.generation.turns import follows_unanswered
-from chat.models import Comparison, Conversation, Generation, Message
+from chat.models import Attachment, Comparison, Conversation, Generation, Message
 from chat.models.generation import StartedGeneration
 from chat.review.timeline import timeline_of
 from chat.runtime.process import current_runtime
@@ -61,7 +61,11 @@ def _ask(request: AuthenticatedRequest) -> HttpResponse:
         asking = ask_later_sync if data["later"] else start_sync
         started = asking(current_runtime().runner, request.user, partial(_start, request.user, data))
     except RequestRefused as refused:
-        return page(request, _conversation(request, data["conversation"]), _refused_composer(data, refused))
+        return page(
+            request,
+            _conversation(request, data["conversation"]),
+            _refused_composer(request.user, data, refused),
+        )
     if started.warning:
         messages.info(request, started.warning)
     return to_end(started.conversation_id)
@@ -85,11 +89,12 @@ def _start(user: User, data: dict[str, Any]) -> StartedGeneration:
         temperature=data["temperature"],
         project_id=None if data["conversation"] else data["project"],
         is_temporary=data["temporary"],
+        attachments=data["attachment"],
         source=Generation.Source.FORM,
     )
 
 
-def _refused_composer(data: dict[str, Any], refused: RequestRefused) -> Composer:
+def _refused_composer(user: User, data: dict[str, Any], refused: RequestRefused) -> Composer:
     return Composer(
         data["text"],
         refused,
@@ -99,6 +104,7 @@ def _refused_composer(data: dict[str, Any], refused: RequestRefused) -> Composer
         system_prompt=data["system_prompt"],
         temperature=data["temperature"],
         is_later=data["later"],
+        attachments=list(Attachment.objects.of(user).filter(pk__in=data["attachment"])),
     )
 
 

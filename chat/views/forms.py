@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django import forms
@@ -16,6 +17,18 @@ class CleanedField(forms.CharField):
 
     def to_python(self, value: Any) -> str:
         return clean(super().to_python(value) or "")
+
+
+class UUIDListField(forms.Field):
+    """The UUIDs among the values of fields with the same name."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[uuid.UUID]:
+        try:
+            return [uuid.UUID(each) for each in value or ()]
+        except ValueError as error:
+            raise forms.ValidationError(_("This is not an id.")) from error
 
 
 class ModelMenuForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -49,6 +62,8 @@ class AskForm(forms.Form):
     project = forms.IntegerField(required=False, min_value=1)
     temporary = forms.BooleanField(required=False)
     later = forms.BooleanField(required=False)
+    # Those of an edited message.
+    attachment = UUIDListField(required=False)
     # Only for a new conversation.
     system_prompt = CleanedField(required=False, strip=False)
     temperature = forms.FloatField(required=False)

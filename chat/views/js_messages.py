@@ -44,6 +44,21 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "tooLong": _(
         "This message has {length} characters; the limit is {limit}. Shorten it or send it in parts."
     ),
+    # Files
+    "file": _("file"),
+    "uploading": _("Uploading…"),
+    "uploadingPercent": _("Uploading… {percent} %"),
+    "readingFile": _("Reading…"),
+    "uploadFailed": _("The upload was interrupted. Try again."),
+    "fileTooLarge": _("This file is too large."),
+    "fileLost": _("Its upload did not end. Choose the file again."),
+    "filesFailed": _("A file could not be attached. Try it again, or remove it."),
+    "filesTooMany": _("A message can have at most {limit} files."),
+    "heldUploading": _("Your message will be sent when its files are uploaded."),
+    "cannotSee": _("{model} cannot see pictures. Choose a model that can, or remove the picture."),
+    "cancelUpload": _("Cancel the upload of {name}"),
+    "removeFile": _("Remove {name}"),
+    "retryFile": _("Try {name} again"),
     # The connection
     "offline": _("You are offline. Your messages are saved and will be sent when you are back online."),
     "reconnecting": _("Reconnecting… Your text is saved."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
-from chat.models import Conversation, Message, Model, Preferences
+from chat.models import Attachment, Conversation, Message, Model, Preferences
 from chat.transcript.messages import MessagePage, message_page, new_client_id
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
 from chat.views.forms import NewSettingsForm
@@ -37,6 +38,7 @@ class Composer:
     system_prompt: str = ""
     temperature: float | None = None
     is_later: bool = False
+    attachments: Sequence[Attachment] = ()
     client_id: str = field(default_factory=new_client_id)
 
     @property
@@ -145,9 +147,13 @@ def edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     message = Message.get_for(request.user, pk)
     if message.role != Message.Role.USER:
         raise RequestRefused("bad_parent", _("You can edit only your own messages."))
-    return page(
-        request, message.conversation, Composer(message.text, is_edit=True, parent_id=message.parent_id)
+    composer = Composer(
+        message.text,
+        is_edit=True,
+        parent_id=message.parent_id,
+        attachments=Attachment.by_message([message]).get(pk, ()),
     )
+    return page(request, message.conversation, composer)
 
 
 def favicon(request: HttpRequest) -> HttpResponse:

@@ -312,6 +312,7 @@ def _operation(user: AbstractUser, frame: frames.AskFrame) -> partial[StartedGen
         project_id=frame.project,
         is_temporary=frame.temporary,
         temperature=frame.temperature,
+        attachments=frame.attachments,
     )
 
 

@@ -31,7 +31,8 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
     message; an id: after that answer (an edit names the parent of the edited message). `system_prompt`,
     `temperature`, `project` and `temporary` apply to a new conversation only. `compare`: with a text, one to
     three further models that answer it beside `model`; `accepted` names the first answer. `later`:
-    the provider may answer within a day, at the batch price; only with one model.
+    the provider may answer within a day, at the batch price; only with one model. `attachments`: files of the
+    message, as they were uploaded before; the text may then be empty.
     """
 
     client_id: str
@@ -47,6 +48,7 @@ class AskFrame(_ClientFrame, frozen=True, tag="ask", kw_only=True, rename={"resu
     temporary: bool = False
     compare: list[int] = []
     later: bool = False
+    attachments: list[uuid.UUID] = []
 
 
 class FollowFrame(_ClientFrame, frozen=True, tag="follow", kw_only=True):

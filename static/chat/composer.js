@@ -8,7 +8,7 @@ const COUNTER_FROM = 0.9;
 const HELD_SHOWN_AFTER_MS = 150;
 const NEW = "new";
 
-// Events: "send" {text, edit?}, "stop", "edit-last", "edited" {id or null}.
+// Events: "send" {text, edit?, attachments?}, "stop", "edit-last", "edited" {id or null}.
 class ChatComposer extends HTMLElement {
   #form;
   #field;
@@ -22,6 +22,9 @@ class ChatComposer extends HTMLElement {
   #isClosed = false;
   // One of several answers has to be chosen first.
   #isUndecided = false;
+  // The files of the message (attachments.js); null until the first one.
+  files = null;
+  #loading = null;
 
   connectedCallback() {
     this.#form = this.querySelector("form");
@@ -73,6 +76,23 @@ class ChatComposer extends HTMLElement {
     if (this.#isHeld) queueMicrotask(this.#sendHeld);
   }
 
+  // Load what uploads and shows files, and return it.
+  loadFiles() {
+    this.#loading ??= import("./attachments.js").then(({ ComposerFiles }) => { this.files = new ComposerFiles(this); });
+    return this.#loading.then(() => this.files);
+  }
+
+  filesChanged() {
+    this.#count();
+    this.#keep();
+    if (this.#isHeld && this.files.problem) this.cancelHold();
+    if (this.#isHeld) queueMicrotask(this.#sendHeld);
+  }
+
+  #putFiles(attachments) {
+    if (attachments?.length) this.loadFiles().then((files) => files.put(attachments));
+  }
+
   close(isClosed) {
     this.#isClosed = isClosed;
     this.querySelector(".send").disabled = isClosed;
@@ -109,9 +129,10 @@ class ChatComposer extends HTMLElement {
   }
 
   // Put a refused text back, before any text written since, and show the reason.
-  restoreText({ text, later, ...settings }, reason) {
+  restoreText({ text, later, attachments, ...settings }, reason) {
     this.settings = settings;
     if (later && this.#form.elements.later) this.#form.elements.later.checked = true;
+    this.#putFiles(attachments);
     const { value } = this.#field;
     if (text && !value.includes(text)) this.#set(value.trim() ? `${text}\n\n${value}` : text);
     this.problem(reason);
@@ -119,11 +140,12 @@ class ChatComposer extends HTMLElement {
   }
 
   // Save a refused text of another conversation ("": a new one) as its draft.
-  saveDraftFor(conversation, { text }, reason) {
-    if (!text) return;
+  saveDraftFor(conversation, { text, attachments = [] }, reason) {
+    if (!text && !attachments.length) return;
     const key = draftKey(conversation || NEW);
     const draft = keptDraft(key);
-    if (!draft.text?.includes(text)) storage.set(key, JSON.stringify({ ...draft, text: draft.text ? `${text}\n\n${draft.text}` : text }));
+    const files = [...(draft.attachments ?? []), ...attachments];
+    if (!draft.text?.includes(text)) storage.set(key, JSON.stringify({ ...draft, text: draft.text ? `${text}\n\n${draft.text}` : text, attachments: files }));
     this.problem(translate("keptElsewhere", { reason }));
   }
 
@@ -140,8 +162,11 @@ class ChatComposer extends HTMLElement {
     line.hidden = !text;
   }
 
-  beginEdit({ id, parent, text }) {
-    this.#edit = { id, parent, aside: this.#edit ? this.#edit.aside : this.#field.value };
+  beginEdit({ id, parent, text, attachments }) {
+    const { aside = this.#field.value, asideFiles = this.files?.kept } = this.#edit ?? {};
+    this.#edit = { id, parent, aside, asideFiles };
+    this.files?.clear();
+    this.#putFiles(attachments);
     this.querySelector(".editing").hidden = false;
     this.problem("");
     this.#set(text);
@@ -152,8 +177,10 @@ class ChatComposer extends HTMLElement {
 
   endEdit() {
     if (!this.#edit) return;
-    const { aside } = this.#edit;
+    const { aside, asideFiles } = this.#edit;
     this.#edit = null;
+    this.files?.clear();
+    this.#putFiles(asideFiles);
     this.querySelector(".editing").hidden = true;
     this.#set(aside);
     this.#emit("edited", { id: null });
@@ -162,17 +189,18 @@ class ChatComposer extends HTMLElement {
   // -- sending ----------------------------------------------------------------------------------
 
   send(text = this.#field.value) {
-    if (this.#isClosed || !text.trim()) return;
+    if (this.#isClosed || !(text.trim() || this.files?.isAny)) return;
     const length = lengthOf(text);
     if (length > config.maxChars) return this.problem(translate("tooLong", { length, limit: config.maxChars }));
     this.problem("");
     if (!this.#form.reportValidity()) return;
-    if (this.#isBusy) return this.#hold();
+    if (this.files?.problem) return this.problem(this.files.problem);
+    if (this.#isBusy || this.files?.isUploading) return this.#hold();
     if (this.#isUndecided && !this.#edit) return this.problem(translate("chooseFirst"));
     this.#showHeld("");
     const edit = this.#edit;
     // From here on the outbox has the text. It comes back if it is refused.
-    this.#emit("send", { text, edit, later: this.#takeLater() });
+    this.#emit("send", { text, edit, later: this.#takeLater(), attachments: this.files?.take() });
     if (edit) this.endEdit();
     else if (text === this.#field.value) this.#set("");
     this.focus();
@@ -191,7 +219,7 @@ class ChatComposer extends HTMLElement {
     // Usually the answer is complete in a moment; show nothing then.
     this.#heldTimer ||= setTimeout(() => {
       this.classList.add("is-held");
-      this.#showHeld(translate("held"));
+      this.#showHeld(translate(this.#isBusy ? "held" : "heldUploading"));
     }, HELD_SHOWN_AFTER_MS);
   }
 
@@ -206,7 +234,7 @@ class ChatComposer extends HTMLElement {
   }
 
   #sendHeld = () => {
-    if (this.#isBusy || !this.#isHeld) return;
+    if (this.#isBusy || this.files?.isUploading || !this.#isHeld) return;
     this.cancelHold();
     this.send();
   };
@@ -291,7 +319,7 @@ class ChatComposer extends HTMLElement {
   #count() {
     const counter = this.querySelector(".counter");
     const { value } = this.#field;
-    this.classList.toggle("is-empty", !value.trim());
+    this.classList.toggle("is-empty", !value.trim() && !this.files?.isAny);
     const left = value.length < config.maxChars * COUNTER_FROM ? Infinity : config.maxChars - lengthOf(value);
     counter.hidden = left > config.maxChars * (1 - COUNTER_FROM);
     counter.classList.toggle("danger", left < 0);
@@ -310,19 +338,21 @@ class ChatComposer extends HTMLElement {
     const key = draftKey(current.id || NEW);
     const text = this.#field.value;
     const { settings } = this;
-    const isEmpty = !text && !this.#edit?.aside && !settings.system_prompt && settings.temperature === undefined;
+    const attachments = this.files ? this.files.kept : keptDraft(key).attachments;
+    const isEmpty = !text && !attachments?.length && !this.#edit?.aside && !this.#edit?.asideFiles?.length && !settings.system_prompt && settings.temperature === undefined;
     if (isEmpty) storage.remove(key);
-    else storage.set(key, JSON.stringify({ text, edit: this.#edit, ...settings }));
+    else storage.set(key, JSON.stringify({ text, attachments, edit: this.#edit, ...settings }));
   };
 
   #restoreDraft() {
-    const { text = "", edit, ...settings } = keptDraft(draftKey(current.id || NEW));
+    const { text = "", edit, attachments, ...settings } = keptDraft(draftKey(current.id || NEW));
     this.settings = settings;
     if (edit && document.getElementById(`m${edit.id}`)) {
       this.#field.value = edit.aside;
-      this.beginEdit({ ...edit, text });
+      this.beginEdit({ ...edit, text, attachments });
     } else {
       this.#field.value = text;
+      this.#putFiles(attachments);
     }
   }
 
@@ -333,7 +363,8 @@ class ChatComposer extends HTMLElement {
     const text = this.#field.value;
     this.#field.value = "";
     history.replaceState(null, "", this.querySelector("[data-cancel]").href);
-    this.beginEdit({ id: Number(id), parent: parent.value ? Number(parent.value) : null, text });
+    const attachments = [...this.#form.querySelectorAll("[name=attachment]")].map((file) => ({ ...file.dataset }));
+    this.beginEdit({ id: Number(id), parent: parent.value ? Number(parent.value) : null, text, attachments });
   }
 
   #emit(type, detail) {

@@ -71,6 +71,16 @@ function showLater({ later: percent }) {
   document.querySelector("#later-note [data-percent]").textContent = percent ?? "";
 }
 
+// Whether the chosen model takes pictures.
+export function seesPictures() {
+  const chosen = menu?.querySelector("input:checked") ?? document.getElementById("only-model");
+  return Boolean(chosen?.hasAttribute("data-sees"));
+}
+
+export function modelName() {
+  return (menu?.querySelector("summary") ?? document.getElementById("only-model"))?.textContent.trim() ?? "";
+}
+
 function showChosen() {
   const others = comparedModels();
   showLater(others.length ? {} : menu.querySelector("[name=model]:checked").dataset);

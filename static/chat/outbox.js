@@ -45,9 +45,10 @@ export class Outbox {
     return item?.tab === tab;
   }
 
-  static frameOf({ client_id, conversation, parent, text, model, regenerate, later, system_prompt, temperature, project, temporary, compare, ...rest }) {
+  static frameOf({ client_id, conversation, parent, text, model, regenerate, later, system_prompt, temperature, project, temporary, compare, attachments, ...rest }) {
     const settings = conversation ? {} : { system_prompt, temperature, project, temporary };
     const frame = { type: "ask", client_id, conversation: conversation || null, text, model, regenerate, later, continue: rest.continue, compare, ...settings };
+    if (attachments?.length) frame.attachments = attachments.map(({ id }) => id);
     // Absent means "at the end of the branch", null "as a first message". JSON omits only undefined.
     if (parent !== undefined) frame.parent = parent;
     return frame;

@@ -2,6 +2,7 @@
 
 import "./composer.js";
 import "./transcript.js";
+import { startAttaching } from "./attach.js";
 import { config, current, request, translate, tab, url } from "./config.js";
 import { Connection } from "./connection.js";
 import { followSettings, startDialogs } from "./dialogs.js";
@@ -31,10 +32,10 @@ function ask(fields) {
   socket.send(Outbox.frameOf(item));
 }
 
-function send({ text, edit, later }) {
+function send({ text, edit, later, attachments }) {
   document.querySelector(".welcome")?.setAttribute("hidden", "");
   const others = comparedModels();
-  ask({ text, later, ...(edit && { parent: edit.parent, replaces: edit.id }), ...(others.length && { compare: others }) });
+  ask({ text, later, attachments, ...(edit && { parent: edit.parent, replaces: edit.id }), ...(others.length && { compare: others }) });
   endComparing();
 }
 
@@ -179,6 +180,7 @@ function followModel() {
 // The composer shows a notice while a demo model is selected.
 function updateDemoNotice() {
   document.querySelector(".demo").hidden = !isDemo();
+  composer.files?.modelChosen();
 }
 
 function receive(frame) {
@@ -255,6 +257,9 @@ function quote(lines) {
   composer.fill(`${composer.text.trimEnd()}${composer.text.trim() ? "\n\n" : ""}${lines}\n\n`);
 }
 
+startAttaching(composer, (files) => {
+  composer.loadFiles().then((own) => own.add(files)).catch((error) => connection.failed(error));
+});
 startSidebar();
 startDialogs();
 startPreferences(document.querySelector("form.theme"), document.getElementById("enter-sends"));

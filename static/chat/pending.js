@@ -22,6 +22,7 @@ export class PendingAsks {
     const article = copyOf(text === undefined ? "answer-template" : "pending-template");
     article.dataset.ask = id;
     if (text !== undefined) article.querySelector(".bubble").textContent = text;
+    if (ask.attachments?.length) import("./attachments.js").then(({ fileList }) => article.querySelector(".bubble").before(fileList(ask.attachments)));
     this.#host.append(article);
   }
 

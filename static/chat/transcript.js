@@ -358,7 +358,8 @@ class ChatTranscript extends HTMLElement {
     if (this.isBusy) return this.#emit("edit-refused", { reason: translate("busy") });
     const { message, parent } = article.dataset;
     const text = article.querySelector(".bubble").textContent;
-    this.#emit("edit", { id: Number(message), parent: parent ? Number(parent) : null, text });
+    const attachments = [...article.querySelectorAll(".files > li")].map((file) => ({ ...file.dataset }));
+    this.#emit("edit", { id: Number(message), parent: parent ? Number(parent) : null, text, attachments });
   }
 
   markEdited(id) {

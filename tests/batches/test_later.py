@@ -19,6 +19,7 @@ from chat.errors import RequestRefused
 from chat.fakeprovider.threaded import ThreadedProvider
 from chat.models import Attempt, Batch, Budget, BudgetUse, Conversation, Endpoint, Generation, Model
 from tests.batches.test_provider import Deaths, DyingWriter, Killed, dying_provider
+from tests.support.attachments import attach
 from tests.support.runtime import open_runtime
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +102,15 @@ async def test_what_is_sent_is_the_conversation(user, priced, fake):
     earlier = [("system", "Be brief."), ("user", "Why?"), ("assistant", fake.text_for("Why?"))]
     assert said == [*earlier, ("user", "And then?")]
     assert answer.message.text == fake.text_for("And then?")
+
+
+async def test_a_question_with_files_is_refused_and_not_stored(user, priced, fake):
+    file = await sync_to_async(attach)(user, kind="text", text="words")
+    async with open_runtime() as runtime:
+        with pytest.raises(RequestRefused) as refused:
+            await later.ask_later(runtime.runner, user, asking(user, attachments=[file.pk]))
+    assert refused.value.code == "no_files_later"
+    assert not await Batch.objects.aexists()
 
 
 async def test_it_survives_a_death_at_any_moment_and_is_submitted_once(user, priced, fake, monkeypatch):

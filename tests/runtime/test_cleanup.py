@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -123,7 +124,8 @@ class SlowWriter:
         return 0, 0.0
 
 
-async def test_at_most_one_cleanup_runs_at_a_time():
+async def test_at_most_one_cleanup_runs_at_a_time(monkeypatch):
+    monkeypatch.setattr(cleanup, "delete_loose_files", AsyncMock())
     writer, both = SlowWriter(), cleanup.Cleanup()
     first = asyncio.create_task(both.run(writer))
     await writer.started.wait()

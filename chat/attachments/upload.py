@@ -1,0 +1,166 @@
+"""Take in an uploaded file: receive it, extract what a model can read, store its contents, then its rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from secrets import token_hex
+from typing import IO, Protocol
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import IntegrityError
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from chat.attachments.extraction.run import extract
+from chat.attachments.extraction.types import Extracted, ExtractionRefused
+from chat.attachments.files import incoming_folder
+from chat.errors import RequestRefused
+from chat.event_log.writer import Writer
+from chat.generation.usage import estimate_tokens
+from chat.models.attachment import Attachment, AttachmentPage
+from chat.models.limits import lock_user
+from chat.models.stored_content import PIECE_BYTES, LooseFile, NewContent, StoredContent
+
+# About what providers count for a picture: pixels divided by this number, and some for the smallest.
+PIXELS_PER_TOKEN = 750
+PICTURE_TOKENS_MIN = 85
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _WrittenFile:
+    """A content whose file is written, and what it is."""
+
+    content: NewContent
+    media_type: str
+
+
+def store_upload(
+    writer: Writer, user: AbstractUser, source: Readable, *, name: str, declared_type: str
+) -> Attachment:
+    """Store a file of the user, or return the attachment that the same upload made before.
+
+    Raises RequestRefused: `too_large`, `quota`, or a code of ExtractionRefused.
+    """
+    with _received(source) as received:
+        known = Attachment.objects.of(user).filter(upload_sha256=received.sha256, name=name).first()
+        if known is not None and writer.run(partial(_renew, known)):
+            return known
+        check_quota(user, received.size_bytes)
+        try:
+            extracted = async_to_sync(extract)(received.path, name, declared_type)
+        except ExtractionRefused as refused:
+            raise RequestRefused(refused.code, refused.message) from refused
+        files = _write_contents(writer, received.path, extracted)
+    row = _row(user, name, received.sha256, extracted)
+    operation = partial(_insert, row, files)
+    try:
+        return writer.run(operation, user_id=user.pk)
+    except IntegrityError:  # another process stored the same content at this moment: now it is found
+        return writer.run(operation, user_id=user.pk)
+
+
+@contextmanager
+def _received(source: Readable) -> Iterator[_Received]:
+    """Receive the file into a folder of its own, as long as the block runs. Raises RequestRefused."""
+    folder = incoming_folder()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / token_hex(16)
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("xb") as file:
+            while piece := source.read(PIECE_BYTES):
+                digest.update(piece)
+                size += len(piece)
+                if size > settings.ATTACHMENT_MAX_BYTES:
+                    limit = filesizeformat(settings.ATTACHMENT_MAX_BYTES)
+                    text = _("The file is larger than %(limit)s. Send a smaller one.") % {"limit": limit}
+                    raise RequestRefused("too_large", text)
+                file.write(piece)
+        yield _Received(path, digest.hexdigest(), size)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _renew(known: Attachment) -> bool:
+    """Keep an attachment for a draft again. Return whether it is still there."""
+    rows = Attachment.objects.filter(pk=known.pk)
+    return bool(rows.filter(unused_since=None).exists() or rows.update(unused_since=timezone.now()))
+
+
+def check_quota(user: AbstractUser, more_bytes: int) -> None:
+    """Check that the user may store so much more. Raises RequestRefused `quota`."""
+    quota = settings.ATTACHMENT_QUOTA_BYTES
+    if Attachment.objects.bytes_of(user) + more_bytes > quota:
+        text = _("Your files would take more than %(quota)s. Delete conversations with files, and try again.")
+        raise RequestRefused("quota", text % {"quota": filesizeformat(quota)})
+
+
+def _write_contents(writer: Writer, path: Path, extracted: Extracted) -> list[_WrittenFile]:
+    """Write the files: the picture, or the document and its pages. Of a picture, the original is not kept."""
+    pictures = [(BytesIO(image.data), image.media_type) for image in extracted.images]
+    if extracted.kind == "image":
+        return [_write(writer, *pictures[0])]
+    with path.open("rb") as original:
+        first = _write(writer, original, extracted.media_type)
+    return [first, *(_write(writer, *picture) for picture in pictures)]
+
+
+def _write(writer: Writer, file: IO[bytes], media_type: str) -> _WrittenFile:
+    new = NewContent.of(file)
+    writer.run(LooseFile(path=new.path).save)
+    new.write(file)
+    return _WrittenFile(new, media_type)
+
+
+def _row(user: AbstractUser, name: str, sha256: str, extracted: Extracted) -> Attachment:
+    pixels = [image.width * image.height for image in extracted.images]
+    tokens = sum(max(PICTURE_TOKENS_MIN, each // PIXELS_PER_TOKEN) for each in pixels)
+    picture = extracted.images[0] if extracted.kind == "image" else None
+    return Attachment(
+        user_id=user.pk,
+        name=name,
+        kind=extracted.kind,
+        upload_sha256=sha256,
+        text=extracted.text,
+        notes=list(extracted.notes),
+        tokens=estimate_tokens(extracted.text) if extracted.text else tokens,
+        width=picture.width if picture else None,
+        height=picture.height if picture else None,
+        page_count=extracted.pages,
+        is_truncated=extracted.is_truncated,
+    )
+
+
+def _insert(row: Attachment, files: Sequence[_WrittenFile]) -> Attachment:
+    """Store the rows of files that are written. In a transaction. Raises RequestRefused `quota`."""
+    lock_user(row.user_id)
+    size = sum(each.content.size_bytes for each in files)
+    check_quota(row.user, size)
+    contents = [StoredContent.adopt(each.content) for each in files]
+    row.content, row.media_type, row.size_bytes = contents[0], files[0].media_type, size
+    row.save(force_insert=True)
+    AttachmentPage.objects.bulk_create(
+        AttachmentPage(attachment=row, number=number, content=content, media_type=file.media_type)
+        for number, (content, file) in enumerate(zip(contents[1:], files[1:], strict=True), 1)
+    )
+    return row

@@ -49,6 +49,11 @@ class ConversationAdmin(BulkActions, ConversationList, RecordedAdmin):  # type: 
             path("agreement/", view(pages.agreement), name="chat_conversation_agreement"),
             path("export/", view(export_link), name="chat_conversation_export"),
             path("<path:object_id>/redact/", view(pages.redact), name="chat_conversation_redact"),
+            path(
+                "<path:object_id>/attachments/<uuid:pk>/",
+                view(pages.attachment),
+                name="chat_conversation_attachment",
+            ),
             path("<path:object_id>/panel/", view(pages.panel), name="chat_conversation_panel"),
             *super().get_urls(),
         ]

@@ -19,11 +19,12 @@ from chat.admin.access import ask_for_reason
 from chat.admin.desk_pages import agreement_page, queue_page
 from chat.admin.panel_actions import apply_panel_action
 from chat.admin.redaction import redaction_page
+from chat.attachments.serving import file_response
 from chat.errors import RequestRefused
-from chat.models import AccessRecord, Conversation, Mark
+from chat.models import AccessRecord, Attachment, Conversation, Mark
 from chat.review import access, reading
 from chat.review.marks import ReviewTarget, target_in
-from chat.review.masking import mask_for
+from chat.review.masking import is_masking, mask_for
 from chat.review.panel import marks_of, panel_of
 from chat.review.reviewers import reviewers
 
@@ -108,6 +109,23 @@ class TranscriptPages:
         """Show or apply the form that removes text."""
         return redaction_page(request, self._admin.admin_site, self._conversation(request, object_id))
 
+    def attachment(self, request: HttpRequest, object_id: str, pk: UUID) -> HttpResponse:
+        """Return a file of the conversation, and record that it was opened. Files cannot be masked."""
+        conversation = self._conversation(request, object_id)
+        if is_masking(mask_for(request.user)):
+            raise PermissionDenied
+        if access.needs_reason(request):
+            return ask_for_reason(request)
+        files = Attachment.objects.filter(uses__message__conversation=conversation).select_related("content")
+        file = get_object_or_404(files.distinct(), pk=pk)
+        access.record_open(request, conversation.pk, conversation.user_id, attachment=str(pk))
+        try:
+            response = file_response(request, file)
+        except RequestRefused as refused:
+            raise Http404 from refused
+        response["Cache-Control"] = "no-store"
+        return response
+
     def queue(self, request: HttpRequest) -> HttpResponse:
         return queue_page(request, self._admin.admin_site)
 
@@ -128,6 +146,7 @@ class TranscriptPages:
     def _may(self, request: HttpRequest) -> dict[str, bool]:
         verbs = ("review", "export", "redact")
         return {f"may_{verb}": request.user.has_perm(f"chat.{verb}_conversation") for verb in verbs} | {
+            "may_see_files": not is_masking(mask_for(request.user)),
             "may_manage": request.user.has_perm("chat.manage_review"),
             "may_see_generations": request.user.has_perm("chat.view_generation"),
             "may_see_access": request.user.has_perm("chat.view_accessrecord"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,17 @@ from django.core.paginator import Page, Paginator
 from django.db.models import F, Prefetch
 
 from chat.event_log.read import ReplayedText, replay
-from chat.models import Attempt, Comparison, Conversation, Feedback, Generation, Mark, Message, Redaction
+from chat.models import (
+    Attachment,
+    Attempt,
+    Comparison,
+    Conversation,
+    Feedback,
+    Generation,
+    Mark,
+    Message,
+    Redaction,
+)
 from chat.review.difference import DifferencePart, difference
 from chat.review.masking import Mask, mask_json, masked_html
 from chat.review.timeline import TimelinePicture, timeline_of
@@ -63,6 +74,7 @@ class ReviewedMessage:
     feedback: list[Feedback]
     redactions: list[Redaction]
     is_active: bool = False
+    attachments: Sequence[Attachment] = ()
     # Of an answer that was shown beside others: what the user decided.
     comparison: Comparison.Verdict | None = None
     beside: list[ReviewedBranch] = field(default_factory=list)
@@ -151,6 +163,11 @@ class _Reading:
             self._runs[run.message_id].append(run)
         # After their generations: the text of an answer that has just ended is complete.
         self._messages = conversation.messages.in_bulk(ids)
+        # Names only; a view of its own has the files.
+        self._attachments = Attachment.by_message(self._messages.values())
+        for files in self._attachments.values():
+            for file in files:
+                file.name = masks(file.name)
         for mark in marks:
             if mark.message_id is not None:
                 self._marks[mark.message_id].append(mark)
@@ -184,6 +201,7 @@ class _Reading:
             redactions=self._redactions[pk],
             is_active=running is not None,
             comparison=self._comparisons.get(pk),
+            attachments=self._attachments.get(pk, ()),
             beside=beside or [],
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from chat.event_log.read import replay
-from chat.models import Conversation, Generation, ImportedConversation, Message
+from chat.models import Attachment, Conversation, Generation, ImportedConversation, Message
 from chat.transfer.formats.own import FORMAT, VERSION
 from chat.transfer.records import Records, imported_messages, run_fields
 
@@ -33,6 +33,8 @@ class ExportedMessage:
     message: Message
     model_name: str
     note: str
+    # The names of its files.
+    files: tuple[str, ...] = ()
 
     @property
     def author(self) -> str:
@@ -90,6 +92,8 @@ class ConversationFile:
         parts = [f"# {_one_line(str(self.conversation))}"]
         for each in self.shown():
             parts.append(f"## {_one_line(each.author)}")
+            if each.files:
+                parts.append(f"*{_('Files:')} {_one_line(', '.join(each.files))}*")
             parts.append(with_closed_fence(each.message.text))
             if each.note:
                 parts.append(f"*{each.note}*")
@@ -108,7 +112,12 @@ class ConversationFile:
         while at in by_id:
             branch.append(by_id.pop(at))
             at = branch[-1].parent_id
-        return [self._exported(message) for message in reversed(branch)]
+        files = Attachment.by_message(branch)
+        exported = [self._exported(message) for message in reversed(branch)]
+        for number, each in enumerate(exported):
+            if names := tuple(file.name for file in files.get(each.message.pk, ())):
+                exported[number] = replace(each, files=names)
+        return exported
 
     def _foreign_model(self) -> str | None:
         """Return the name of a model that this site does not have, of an imported conversation."""

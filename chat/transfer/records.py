@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chat.models import Attempt, Comparison, Conversation, Feedback, Generation, ImportedMessage, Message
+from chat.models import (
+    Attachment,
+    Attempt,
+    Comparison,
+    Conversation,
+    Feedback,
+    Generation,
+    ImportedMessage,
+    Message,
+)
 
 _RUN_FIELDS = (
     *("message_id", "status", "source", "model_name", "request", "finish_reason", "error_code"),
@@ -40,6 +49,7 @@ class Records:
         imported: Mapping[int, ImportedMessage],
     ) -> None:
         self._runs, self._imported = runs, imported
+        self._files = _files_of(conversation)
         own = Feedback.objects.filter(message__conversation=conversation, user=conversation.user_id)
         self._feedback = {each.message_id: each for each in own}
         self._comparisons = Comparison.verdicts(question__conversation=conversation)
@@ -62,6 +72,7 @@ class Records:
             },
             "comparison": self._comparisons.get(message.pk),
             "imported": _imported(imported),
+            **({"attachments": files} if (files := self._files.get(message.pk)) else {}),
         }
 
     def runs(self) -> list[dict[str, Any]]:
@@ -74,6 +85,28 @@ class Records:
             own = ((message_id, run | {"message_id": message_id}) for run in imported.runs or ())
             found += [(message_id, _in_order(run)) for message_id, run in own]
         return [run for _id, run in sorted(found, key=lambda each: each[0])]
+
+
+def _files_of(conversation: Conversation) -> dict[int, list[dict[str, Any]]]:
+    """Return what an export says of the files of messages. The ZIP of a user has the files themselves."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    messages = conversation.messages.filter(attachment_tokens__gt=0)
+    for message_id, files in Attachment.by_message(messages, with_text=True).items():
+        found[message_id] = [
+            {
+                "id": str(file.pk),
+                "name": file.name,
+                "kind": file.kind,
+                "type": file.media_type,
+                "size_bytes": file.size_bytes,
+                "sha256": file.content.sha256 if file.content else None,
+                "pages": file.page_count,
+                "notes": file.notes,
+                "text": file.text,
+            }
+            for file in files
+        ]
+    return found
 
 
 def _in_order(run: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from chat.attachments.own_files import write_attachments
 from chat.batches.own_files import write_batches
 from chat.review import own_data
 from chat.tasks import clean_up
@@ -51,7 +52,7 @@ def page(request: AuthenticatedRequest) -> HttpResponse:
 def download(request: AuthenticatedRequest) -> HttpResponseBase:
     """Download the ZIP."""
     name = f"chatsite-{timezone.localdate():%Y-%m-%d}.zip"
-    parts = own_data.zip_of(request.user, write_batches)
+    parts = own_data.zip_of(request.user, write_batches, write_attachments)
     response = StreamingHttpResponse(_stream(parts), content_type="application/zip")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Cache-Control"] = "no-store"

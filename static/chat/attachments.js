@@ -100,6 +100,8 @@ export class ComposerFiles {
     if (call.status === 201) return this.#ready(entry, JSON.parse(call.responseText));
     const words = { 401: "signedOut", 413: "fileTooLarge" }[call.status];
     const isSentence = call.getResponseHeader("Content-Type")?.startsWith("text/plain");
+    // What the server says about the file will not change.
+    if (isSentence) entry.file = null;
     this.#failed(entry, words ? translate(words) : isSentence ? call.responseText : translate("uploadFailed"));
   }
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
+from chat.attachments.own_files import write_attachments
 from chat.batches.own_files import write_batches
 from chat.review.own_data import zip_of
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {options['user']!r}.")
         try:
             with options["file"].open("xb") as file:
-                for part in zip_of(user, write_batches):
+                for part in zip_of(user, write_batches, write_attachments):
                     file.write(part)
         except OSError as exc:
             raise CommandError(f"The file cannot be written: {exc}") from exc

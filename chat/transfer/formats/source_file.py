@@ -127,5 +127,11 @@ class SourceFiles:
 
 def _may_hold_conversations(name: str) -> bool:
     base = name.replace("\\", "/").rpartition("/")[2].lower()
-    is_other = base in OTHER_FILES or base.startswith(".") or "__macosx" in name.lower()
+    # Files of messages, in the ZIP of another Chatsite.
+    is_other = (
+        name.startswith("attachments/")
+        or base in OTHER_FILES
+        or base.startswith(".")
+        or "__macosx" in name.lower()
+    )
     return base.endswith(".json") and not is_other

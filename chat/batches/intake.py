@@ -6,7 +6,6 @@ import logging
 from functools import partial
 from itertools import batched
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 
@@ -17,8 +16,8 @@ from chat.models.batch_line import BatchLine
 
 logger = logging.getLogger(__name__)
 
-# Lines stored in one transaction: some 10 ms, for which running answers wait.
-SLICE_LINES = 200
+# Lines stored in one transaction: some milliseconds, for which running answers wait.
+SLICE_LINES = 250
 DELETED_AT_ONCE = 2_000
 
 
@@ -36,19 +35,13 @@ def accept(writer: Writer, batch: Batch, source: LineSource) -> Batch:
     writer.run(partial(batch.save, force_insert=True))
     try:
         for part in batched(source.lines(), SLICE_LINES):
-            writer.run(partial(_store, batch.pk, list(part)))
+            writer.run(partial(BatchLine.store, batch.pk, part))
     except BaseException:
         writer.run(Batch.objects.filter(pk=batch.pk).delete)
         raise
     writer.run(partial(batch.change_status, (Batch.Status.STORING,), Batch.Status.READY, next_look_at=None))
     batch.refresh_from_db()
     return batch
-
-
-def _store(batch_id: UUID, lines: list[BatchLine]) -> None:
-    for line in lines:
-        line.batch_id = batch_id
-    BatchLine.objects.bulk_create(lines)
 
 
 def new_batch(user: Any, model: Any, name: str, **values: Any) -> Batch:

@@ -18,7 +18,7 @@ from chat.batches.tables import Table, UploadedRow
 from chat.batches.template import Template
 from chat.generation.usage import TOKENS_PER_MESSAGE, estimate_tokens
 from chat.models.api_request import ApiRequest
-from chat.models.batch_line import BatchLine
+from chat.models.batch_line import NewLine
 from chat.text import text_of
 
 # As at OpenAI. An upload is smaller than the 200 MB there, since what is made of it may be larger.
@@ -108,7 +108,7 @@ class LineSource:
             problems.add(row.line, _("has the same custom_id as line %(line)d: “%(id)s”.") % places)
         counted.add(_text_of(line))
 
-    def lines(self) -> Iterator[BatchLine]:
+    def lines(self) -> Iterator[NewLine]:
         """Yield the lines, without their batch. After `check`."""
         columns = list(self.table.columns)
         with closing(
@@ -117,7 +117,7 @@ class LineSource:
             for number, row in enumerate(rows, 1):
                 yield self._line(number, row)
 
-    def _line(self, number: int, row: UploadedRow) -> BatchLine:
+    def _line(self, number: int, row: UploadedRow) -> NewLine:
         if row.body is not None:
             return self._api_line(number, row, row.body)
         if self.filled is None:
@@ -126,9 +126,9 @@ class LineSource:
             raise invalid(_("The prompt is empty."))
         prompt = self.filled.fill(row.cells)
         _check_length(prompt)
-        return BatchLine(number=number, custom_id=f"row-{number}", cells=row.cells, prompt=prompt)
+        return NewLine(number=number, custom_id=f"row-{number}", cells=row.cells, prompt=prompt)
 
-    def _api_line(self, number: int, row: UploadedRow, body: dict[str, Any]) -> BatchLine:
+    def _api_line(self, number: int, row: UploadedRow, body: dict[str, Any]) -> NewLine:
         if not 0 < len(row.custom_id) <= CUSTOM_ID_MAX_CHARS:
             limit = {"limit": CUSTOM_ID_MAX_CHARS}
             raise invalid(_("“custom_id” must have 1 to %(limit)d characters.") % limit)
@@ -136,7 +136,7 @@ class LineSource:
         if len(self.models) > 1:
             raise invalid(_("All lines must name the same model."))
         request = msgspec.to_builtins(self.convert(row.url, body))
-        return BatchLine(number=number, custom_id=row.custom_id, request=request)
+        return NewLine(number=number, custom_id=row.custom_id, request=request)
 
 
 class _TokenCount:
@@ -158,7 +158,7 @@ class _TokenCount:
         return round(self._tokens * ratio) + self._each * rows
 
 
-def _text_of(line: BatchLine) -> str:
+def _text_of(line: NewLine) -> str:
     if line.request is None:
         return line.prompt
     return "\n".join(text_of(message) for message in line.request["messages"])

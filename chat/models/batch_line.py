@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+from uuid import UUID
+
 from django.db import models
 from django.utils.translation import gettext_lazy
 
+from chat.models import rows
 from chat.models.generation import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class NewLine:
+    """A line that is not stored yet; see the columns of `BatchLine`."""
+
+    number: int
+    custom_id: str
+    cells: list[str] = field(default_factory=list)
+    prompt: str = ""
+    request: dict[str, Any] | None = None
 
 
 class BatchLine(models.Model):
@@ -51,6 +68,13 @@ class BatchLine(models.Model):
     def __str__(self) -> str:
         return f"line {self.number} of {self.batch_id}"
 
+    @classmethod
+    def store(cls, batch_id: UUID, lines: Iterable[NewLine]) -> None:
+        """Insert lines that wait. In a transaction. The ORM would take several times as long."""
+        values = ([getattr(line, name) for name in _OF_NEW_LINE] for line in lines)
+        same = {"batch_id": batch_id, "state": cls.State.WAITING, "tries": 0, "error_code": "", "reason": ""}
+        rows.insert_many(cls, _OF_NEW_LINE, values, same)
+
     def client_id(self) -> str:
         """The id under which its generation is stored once, however often that is tried."""
         return f"batch-{self.batch_id.hex}-{self.number}-{self.tries}"
@@ -58,3 +82,6 @@ class BatchLine(models.Model):
     def end(self, state: str, *, code: str = "", reason: str = "") -> None:
         """Set how it ended; does not save."""
         self.state, self.error_code, self.reason = state, code, reason
+
+
+_OF_NEW_LINE = tuple(each.name for each in fields(NewLine))

@@ -6,7 +6,7 @@ way of every answer these are used instead. They send no signals and call no `sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +30,25 @@ def insert[Row: models.Model](row: Row) -> Row:
     row._state.adding = False
     row._state.db = connection.alias
     return row
+
+
+def insert_many(
+    model: type[models.Model],
+    names: Sequence[str],
+    values: Iterable[Sequence[Any]],
+    same: Mapping[str, Any] = EMPTY,
+) -> None:
+    """Insert rows with these values of their attributes `names`, and what is the `same` for all of them."""
+    by_name = {field.attname: field for field in model._meta.local_concrete_fields}
+    fields = [by_name[name] for name in (*names, *same)]
+    columns = ", ".join(_quoted(field.column) for field in fields)
+    sql = (
+        f"INSERT INTO {_quoted(model._meta.db_table)} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
+    )
+    prepared = [_prepared(by_name[name], value) for name, value in same.items()]
+    varying = fields[: len(names)]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, [[*map(_prepared, varying, row), *prepared] for row in values])
 
 
 def update(

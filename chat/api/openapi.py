@@ -9,6 +9,7 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from chat.api import batch_description
 from chat.api import openapi_parts as parts
 from chat.api import schemas as wire
 from chat.api.embeddings import EmbeddingList, EmbeddingRequest
@@ -29,6 +30,7 @@ def document() -> bytes:
         *(wire.GenerationState, wire.ErrorReply, EmbeddingRequest, EmbeddingList),
         *(responses.ResponsesRequest, responses.ResponseObject, responses.DeletedResponse),
         *(responses.InputItemList, responses.InputTokenCount),
+        *batch_description.STRUCTS,
     ]
     _refs, components = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     return msgspec.json.encode(
@@ -62,6 +64,7 @@ def _paths() -> dict[str, Any]:
             )
         },
         **description.paths(),
+        **batch_description.paths(),
         "/generations/{id}": {
             "get": parts.reading(
                 "showGeneration", "Get the state of a generation.", "GenerationState", generation

@@ -6,7 +6,10 @@ import re
 from django.db import connection, connections
 
 # The tables that grow with the history of a site.
-LARGE = ("chat_generation", "chat_message", "chat_attempt", "chat_conversation", "chat_loggedevent")
+LARGE = (
+    *("chat_generation", "chat_message", "chat_attempt", "chat_conversation", "chat_loggedevent"),
+    "chat_batchline",
+)
 # Columns that any number of rows of these tables can have in common.
 UNBOUNDED = ("user_id", "api_key_id", "model_id", "owner", "status")
 EXPLAINABLE = ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")

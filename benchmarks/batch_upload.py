@@ -115,6 +115,7 @@ def main() -> None:
         session.get("/")
         asyncio.run(chat(chatting, 20))
         sidebar_before_s, before_mb = page_s(session), held_mb(site.pid)[0]
+        tick_before_s = longest_tick_s(site)
         watch = Watch(site.pid, site.visitor())
         gaps: list[float] = []
         chatter = threading.Thread(target=lambda: gaps.extend(asyncio.run(chat(chatting, 400))))
@@ -132,7 +133,11 @@ def main() -> None:
             ("memory of the server", f"+ {watch.most_mb - before_mb:.0f} MB", "< + 100 MB"),
             ("longest pause of an answer beside it", f"{max(gaps):.2f} s", "< 2 s"),
             ("slowest /healthz beside it", f"{watch.slowest_s:.2f} s", "< 2 s"),
-            ("longest time between two ticks, with the rows waiting", f"{tick_s:.2f} s", "< 2 s"),
+            (
+                "longest time between two ticks before, and with the rows waiting",
+                f"{tick_before_s:.2f}, {tick_s:.2f} s",
+                "< 2 s",
+            ),
             (
                 "sidebar before, and with the rows waiting",
                 f"{report.ms(sidebar_before_s)}, {report.ms(sidebar_after_s)}",

@@ -120,10 +120,13 @@ def main() -> None:
         gaps: list[float] = []
         chatter = threading.Thread(target=lambda: gaps.extend(asyncio.run(chat(chatting, 400))))
         chatter.start()
-        previewed_s, started_s, _address = upload(session)
+        previewed_s, started_s, address = upload(session)
         chatter.join()
         watch.end()
         sidebar_after_s = page_s(session)
+        running_tick_s = longest_tick_s(site)
+        assert session.post(f"{address}pause/", {}).status == 302
+        time.sleep(WATCHED_S / 2)  # what runs already ends
         tick_s = longest_tick_s(site)
     report.table(
         f"A batch of {ROWS:,} rows",
@@ -134,8 +137,8 @@ def main() -> None:
             ("longest pause of an answer beside it", f"{max(gaps):.2f} s", "< 2 s"),
             ("slowest /healthz beside it", f"{watch.slowest_s:.2f} s", "< 2 s"),
             (
-                "longest time between two ticks before, and with the rows waiting",
-                f"{tick_before_s:.2f}, {tick_s:.2f} s",
+                "longest time between two ticks before, with the rows waiting, and while 200 of them run",
+                f"{tick_before_s:.2f}, {tick_s:.2f}, {running_tick_s:.2f} s",
                 "< 2 s",
             ),
             (

@@ -126,6 +126,10 @@ class ChatTranscript extends HTMLElement {
     this.#pending.showState(clientId, translate(name));
   }
 
+  showEnd() {
+    this.#scroller.toEnd();
+  }
+
   refuse(clientId) {
     this.#pending.refuse(clientId);
     this.#emitBusy();
@@ -381,7 +385,8 @@ class ChatTranscript extends HTMLElement {
   }
 
   #emitBusy() {
-    this.#emit("busy", { isBusy: this.isBusy });
+    const hasFailed = this.querySelector(":scope > article:last-of-type .footer > .state.notice") !== null;
+    this.#emit("busy", { isBusy: this.isBusy, isUndecided: this.isUndecided, hasFailed });
   }
 
   #emitFailure(error) {

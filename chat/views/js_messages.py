@@ -94,6 +94,8 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "answerReady": _("Your answer is ready"),
     "againWith": _("Regenerate with another model"),
     "quote": _("Quote"),
+    "moved": _("Moved to {project}"),
+    "moveFailed": _("The conversation could not be moved. Try again."),
     # Code and tables
     "wrap": _("Wrap long lines"),
     "download": _("Download"),

@@ -316,7 +316,7 @@ class ChatTranscript extends HTMLElement {
     if (action === "cancel") return void (button.disabled = true);
     if (action === "select") this.#select(button);
     else if (action === "choose") this.#choose(button);
-    else if (action === "rate") import("./feedback.js").then(({ rate }) => rate(button)).catch((error) => this.#emitFailure(error));
+    else if (action === "rate" || action === "bookmark") import("./feedback.js").then((feedback) => feedback[action](button)).catch((error) => this.#emitFailure(error));
     else this.#emit("ask", { [action]: Number(messageId) });
   };
 

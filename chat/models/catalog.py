@@ -195,6 +195,15 @@ class Model(PricedModel):
     is_demo = models.BooleanField(
         _("demo"), default=False, help_text=_("Users are told that the model is small and often wrong.")
     )
+    writes_titles = models.BooleanField(
+        _("writes titles"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "It names new conversations, by one short call after the first answer, as usage of the user. "
+            "One model at most; if none does, the title is the first line."
+        ),
+    )
     context_tokens = models.PositiveIntegerField(
         _("context window"),
         null=True,
@@ -271,8 +280,9 @@ class Model(PricedModel):
         """Save the row and the date of changed prices; a new default replaces the previous one."""
         with transaction.atomic():
             self._date_prices()
-            if self.is_default:
-                Model.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
+            for name in ("is_default", "writes_titles"):
+                if getattr(self, name):
+                    Model.objects.filter(**{name: True}).exclude(pk=self.pk).update(**{name: False})
             super().save(*args, **kwargs)  # type: ignore[arg-type]  # Django's own untyped pass-through
 
     def _date_prices(self) -> None:

@@ -27,10 +27,9 @@ def test_conversations_are_moved_by_drag_and_by_key_tagged_and_bookmarked(chat):
 
     # By drag: the projects open for it.
     source = rows.filter(has_text="pears")
-    box = source.bounding_box()
-    chat.mouse.move(box["x"] + 40, box["y"] + 10)
+    source.hover(position={"x": 40, "y": 10})
     chat.mouse.down()
-    chat.mouse.move(box["x"] + 60, box["y"] + 20, steps=4)
+    source.hover(position={"x": 60, "y": 20}, force=True)
     expect(projects.locator("a")).to_be_visible()
     target = projects.locator("a").bounding_box()
     chat.mouse.move(target["x"] + 30, target["y"] + 10)

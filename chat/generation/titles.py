@@ -1,8 +1,8 @@
 """Titles by a model: one short call after the first answer of a conversation, to the model that staff chose.
 
 It is a generation of its own, with the source `title`, in a hidden conversation: its usage counts as the
-user's, staff see the call, and no answer waits for it. Its texts are removed at its end, so that what the user
-deletes or a reviewer redacts is not kept there. Until it succeeds, the first line is the title.
+user's, staff see the call, and no answer waits for it. Its texts are removed at its end, so that what the
+user deletes or a reviewer redacts is not kept there. Until it succeeds, the first line is the title.
 """
 
 from __future__ import annotations

@@ -200,8 +200,7 @@ class Model(PricedModel):
         default=False,
         db_default=False,
         help_text=_(
-            "It names new conversations, by one short call after the first answer, as usage of the user. "
-            "One model at most; if none does, the title is the first line."
+            "Names new conversations by a short call. If no model does, the first line is the title."
         ),
     )
     context_tokens = models.PositiveIntegerField(
@@ -241,14 +240,11 @@ class Model(PricedModel):
         help_text=_("Whether it takes pictures. People cannot send pictures to a model that does not."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    # By the name of the parameter, what the endpoint said.
     refused_parameters = models.JSONField(
         _("refused parameters"),
         default=dict,
         blank=True,
-        help_text=_(
-            "What the endpoint did not accept; it is left out since. Remove an entry to try it again."
-        ),
+        help_text=_("What the endpoint said of each, which is left out since. Remove one to try again."),
     )
     system_prompt = models.TextField(
         _("system prompt"),

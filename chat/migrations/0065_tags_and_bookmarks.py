@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0063_later_answers'),
+        ('chat', '0064_attachments'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

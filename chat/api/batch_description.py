@@ -57,7 +57,7 @@ def _upload() -> dict[str, Any]:
         "required": ["file", "purpose"],
         "properties": {
             "file": {"type": "string", "contentMediaType": "application/octet-stream"},
-            "purpose": {"type": "string", "enum": ["batch"]},
+            "purpose": {"type": "string", "enum": ["batch", "user_data", "vision", "assistants"]},
         },
     }
     return {

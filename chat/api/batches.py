@@ -23,6 +23,7 @@ from chat.api import requests as completion_requests
 from chat.api.auth import authenticate
 from chat.api.bodies import invalid as invalid_body
 from chat.api.errors import ApiError, json_response
+from chat.api.file_parts import check_inline
 from chat.api.invalid_body import InvalidBody
 from chat.api.responses import parsing as responses_parsing
 from chat.api.responses.input import check_calls, to_messages
@@ -200,6 +201,7 @@ def convert(endpoint: str, url: str, body: dict[str, Any]) -> ApiRequest:
 
 def _completion(body: dict[str, Any]) -> ApiRequest:
     parsed = parsing.parse(msgspec.json.encode(body))
+    check_inline(parsed.messages, "messages")
     return ApiRequest(
         parsed.messages, completion_requests.parameters_of(parsed.options), extras=parsed.extras
     )
@@ -212,6 +214,7 @@ def _response(body: dict[str, Any]) -> ApiRequest:
         raise invalid(_("“previous_response_id” cannot be used in a batch."))
     own = to_messages(parsed.items, {})
     check_calls(own.unmatched, set())
+    check_inline(own.messages, "input")
     instructions = [{"role": "system", "content": options.instructions}] if options.instructions else []
     return ApiRequest(
         [*instructions, *own.messages],

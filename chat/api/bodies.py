@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,10 +24,12 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from chat.api import schemas as wire
+from chat.api.attached import NO_FILES, ReceivedFile, ReceivedFiles
 from chat.api.errors import ApiError
+from chat.api.file_parts import TakenFiles, take_files
 from chat.api.invalid_body import InvalidBody
 from chat.api.json_body import value_count
-from chat.api.parser_child import COMPLETIONS, ParsedHeader, decode_header
+from chat.api.parser_child import COMPLETIONS, FileHeader, ParsedHeader, decode_header
 from chat.api.parsing import ParsedBody, parse
 from chat.models import LargeRequest, RequestSlice
 from chat.models.large_request import (
@@ -55,6 +58,7 @@ class ReceivedBody:
     messages: list[dict[str, Any]]
     large: LargeMessages | None = None
     stored: StoredMessages | None = None
+    files: ReceivedFiles = NO_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class ReceivedLargeBody:
     header: ParsedHeader
     large: LargeMessages
     stored: StoredMessages
+    files: ReceivedFiles
 
 
 # Returns the messages that are stored in front of those of a body with this header.
@@ -101,12 +106,19 @@ async def receive(request: HttpRequest) -> ReceivedBody:
         received = await receive_large(request, body)
         header = received.header
         assert header.options is not None
-        return ReceivedBody(header.options, header.extras, [], received.large, received.stored)
+        return ReceivedBody(
+            header.options, header.extras, [], received.large, received.stored, received.files
+        )
     try:
-        parsed: ParsedBody = await asyncio.to_thread(parse, body)
+        parsed, taken = await asyncio.to_thread(_parse_small, body)
     except InvalidBody as exc:
         raise invalid(exc) from exc
-    return ReceivedBody(parsed.options, parsed.extras, parsed.messages)
+    return ReceivedBody(parsed.options, parsed.extras, parsed.messages, files=ReceivedFiles.of(taken))
+
+
+def _parse_small(body: bytes) -> tuple[ParsedBody, TakenFiles]:
+    parsed = parse(body)
+    return parsed, take_files(parsed.messages, "messages")
 
 
 async def discard(stored: StoredMessages) -> None:
@@ -157,12 +169,13 @@ async def _pass_through(
     async with _discarded_on_error(stored):
         number = await _store_slices(stored, b"".join(message + b"," for message in earlier))
         await _store(child, stored.large_request_id, header.size_bytes, number)
+        files = ReceivedFiles([await _file(child, each) for each in header.files], header.file_ids)
     large = LargeMessages(
         header.digest,
         header.message_count + len(earlier),
         header.text_bytes + sum(map(len, earlier)),
     )
-    return ReceivedLargeBody(header, large, stored)
+    return ReceivedLargeBody(header, large, stored, files)
 
 
 async def store_messages(messages: Sequence[bytes], text: str) -> StoredMessages:
@@ -241,6 +254,16 @@ async def _store(child: Process, large_request_id: UUID, size_bytes: int, first:
         await writer.arun(partial(LargeRequest.add_slice, large_request_id, number, data))
         if number % SLICES_PER_CHECKPOINT == SLICES_PER_CHECKPOINT - 1:
             await database_sync_to_async(checkpoint)()
+
+
+async def _file(child: Process, header: FileHeader) -> ReceivedFile:
+    """Receive a file that was in the messages, into a temporary one. Raises IncompleteReadError."""
+    assert child.stdout is not None
+    file = TemporaryFile()  # noqa: SIM115 - closed with the request
+    for start in range(0, header.size_bytes, SLICE_BYTES):
+        file.write(await child.stdout.readexactly(min(SLICE_BYTES, header.size_bytes - start)))
+    file.seek(0)
+    return ReceivedFile(header.reference, header.name, header.media_type, file)
 
 
 def _too_large() -> ApiError:

@@ -25,7 +25,7 @@ STREAM_START_S = 20.0
 async def create(request: HttpRequest) -> HttpResponseBase:
     """Create a generation and respond with its answer."""
     key = await authenticate(request, ApiKey.Scope.CHAT)
-    received = await requests.receive(request)
+    received = await requests.receive(request, key)
     operation = partial(received.store, key)
     started = await requests.begin(key, operation, received.patience_s, received.body.stored)
     if received.options.background:

@@ -20,6 +20,8 @@ STATUS_OF = {
     "bad_client_id": 400,
     "callback_not_allowed": 400,
     "invalid_input": 400,
+    "invalid_file": 400,
+    "too_many_files": 400,
     "fallback_not_allowed": 400,
     "rejected": 400,
     "context_too_long": 400,

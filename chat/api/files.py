@@ -17,15 +17,18 @@ from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from chat.api import batch_results
+from chat.api import attached, batch_results
 from chat.api.auth import authenticate
 from chat.api.errors import ApiError, json_response
 from chat.models import ApiKey, Batch, StoredFile
+from chat.models.attachment import UNUSED_KEPT, Attachment
 from chat.models.stored_file import KEPT, SLICE_BYTES
 from chat.runtime.process import current_runtime
 from chat.text import clean
 
 LISTED_MAX, LISTED_DEFAULT = 10_000, 1_000
+# Files with these purposes are attachments, which messages name by their id.
+ATTACHED_PURPOSES = ("user_data", "vision", "assistants")
 
 
 class FileObject(msgspec.Struct, frozen=True):
@@ -57,7 +60,18 @@ class DeletedFile(msgspec.Struct, frozen=True):
     deleted: bool = True
 
 
-def as_wire(file: StoredFile) -> FileObject:
+def as_wire(file: StoredFile | Attachment) -> FileObject:
+    if isinstance(file, Attachment):
+        since = file.unused_since
+        kept_until = None if since is None else int((since + UNUSED_KEPT).timestamp())
+        return FileObject(
+            StoredFile.wire_id_of(file.pk),
+            file.size_bytes,
+            int(file.created_at.timestamp()),
+            file.name,
+            ATTACHED_PURPOSES[0],
+            kept_until,
+        )
     return FileObject(
         file.wire_id,
         file.size_bytes,
@@ -76,7 +90,7 @@ async def create(request: HttpRequest) -> HttpResponseBase:
     return json_response(as_wire(file))
 
 
-def _store(request: HttpRequest, key: ApiKey) -> StoredFile:
+def _store(request: HttpRequest, key: ApiKey) -> StoredFile | Attachment:
     try:
         uploaded = request.FILES.get("file")
         purpose = clean(request.POST.get("purpose", ""))[:40]
@@ -86,15 +100,17 @@ def _store(request: HttpRequest, key: ApiKey) -> StoredFile:
         raise ApiError(
             "invalid_value", _("Send the file as the field “file” of a multipart form."), param="file"
         )
+    name = clean(uploaded.name or "file")[:200]
+    if purpose in ATTACHED_PURPOSES:
+        return attached.store(key, uploaded, name, uploaded.content_type or "", "file")
     if purpose != "batch":
-        raise ApiError(
-            "invalid_value", _("The only “purpose” that is supported is “batch”."), param="purpose"
-        )
+        purposes = ", ".join(("batch", *ATTACHED_PURPOSES))
+        text = _("Unknown “purpose”. Known are: %(purposes)s.") % {"purposes": purposes}
+        raise ApiError("invalid_value", text, param="purpose")
     limit = settings.BATCH_UPLOAD_MAX_BYTES
     if (uploaded.size or 0) > limit:
         text = _("The file is larger than %(limit)d bytes. Divide it.") % {"limit": limit}
         raise ApiError("request_too_large", text, param="file")
-    name = clean(uploaded.name or "file")[:200]
     file = StoredFile(
         user_id=key.user_id, api_key=key, name=name, purpose=purpose, size_bytes=uploaded.size or 0
     )
@@ -120,8 +136,15 @@ async def index(request: HttpRequest) -> HttpResponseBase:
 
 
 def _listed(key: ApiKey, purpose: str, limit: int) -> list[FileObject]:
-    found = StoredFile.objects.of(key.user)
-    return [as_wire(each) for each in (found.filter(purpose=purpose) if purpose else found)[:limit]]
+    found: list[StoredFile | Attachment] = []
+    if purpose not in ATTACHED_PURPOSES:
+        stored = StoredFile.objects.of(key.user)
+        found += (stored.filter(purpose=purpose) if purpose else stored)[:limit]
+    if purpose in ("", *ATTACHED_PURPOSES):
+        attachments = Attachment.objects.of(key.user).filter(content__isnull=False)
+        found += attachments.defer("text").order_by("-created_at")[:limit]
+    found.sort(key=lambda each: each.created_at, reverse=True)
+    return [as_wire(each) for each in found[:limit]]
 
 
 async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
@@ -131,15 +154,25 @@ async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
         batch = await database_sync_to_async(_batch_of)(key, result)
         created = int((batch.finished_at or batch.created_at).timestamp())
         return json_response(FileObject(wire_id, 0, created, f"{wire_id}.jsonl", "batch_output"))
-    return json_response(as_wire(await database_sync_to_async(find)(key, wire_id)))
+    return json_response(as_wire(await database_sync_to_async(find_any)(key, wire_id)))
 
 
 async def delete(request: HttpRequest, wire_id: str) -> HttpResponseBase:
-    """Delete a file. Batches that were made of it are not changed."""
+    """Delete a file. Batches that were made of it are not changed; one that messages have stays."""
     key = await authenticate(request, ApiKey.Scope.CHAT)
-    file = await database_sync_to_async(find)(key, wire_id)
-    await current_runtime().writer.arun(file.delete)
+    file = await database_sync_to_async(find_any)(key, wire_id)
+    await current_runtime().writer.arun(partial(_delete, file))
     return json_response(DeletedFile(wire_id))
+
+
+def _delete(file: StoredFile | Attachment) -> None:
+    if isinstance(file, Attachment):
+        Attachment.objects.select_for_update().get(pk=file.pk)
+        if file.uses.exists():
+            raise ApiError(
+                "conflict", _("Messages have this file. It is deleted with the last of their conversations.")
+            )
+    file.delete()
 
 
 async def content(request: HttpRequest, wire_id: str) -> HttpResponseBase:
@@ -149,13 +182,29 @@ async def content(request: HttpRequest, wire_id: str) -> HttpResponseBase:
         batch = await database_sync_to_async(_batch_of)(key, result)
         parts = batch_results.lines(batch, is_error_file=result.is_error_file)
     else:
-        parts = (await database_sync_to_async(find)(key, wire_id)).slices()
+        file = await database_sync_to_async(find_any)(key, wire_id)
+        parts = _pieces(file)
     return StreamingHttpResponse(_stream(parts), content_type="application/octet-stream")
+
+
+def _pieces(file: StoredFile | Attachment) -> Iterator[bytes]:
+    if isinstance(file, StoredFile):
+        return file.slices()
+    assert file.content is not None
+    return file.content.pieces()
 
 
 async def _stream(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
     while (part := await database_sync_to_async(next)(parts, None)) is not None:
         yield part
+
+
+def find_any(key: ApiKey, wire_id: str) -> StoredFile | Attachment:
+    """Return a file of the key's user, or an attachment. Raises ApiError `not_found`."""
+    try:
+        return find(key, wire_id)
+    except ApiError:
+        return attached.find(key, wire_id)
 
 
 def find(key: ApiKey, wire_id: str, param: str | None = None) -> StoredFile:

@@ -1,7 +1,8 @@
 """The child process that parses one large body: from standard input to standard output.
 
 Parsers hold the interpreter lock. In the server, a large body would block the event loop and all threads.
-The output is one line, a ParsedHeader as JSON, and then the messages as JSON objects separated by commas.
+The output is one line, a ParsedHeader as JSON, then the messages as JSON objects separated by commas, and
+then the files that were in them, one behind the other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from chat.api import parsing
 from chat.api import schemas as wire
+from chat.api.file_parts import take_files
 from chat.api.invalid_body import InvalidBody
 from chat.api.responses import parsing as responses_parsing
 from chat.api.responses.input import ParsedInput, to_messages
@@ -25,6 +27,15 @@ from chat.text import last_user_text, text_of
 COMPLETIONS, RESPONSES = "completions", "responses"
 # The rest of a longer text is only in the stored messages.
 TEXT_MAX_CHARS = 100_000
+
+
+class FileHeader(msgspec.Struct, frozen=True):
+    """A file that was in the messages; see InlineFile."""
+
+    reference: str
+    name: str
+    media_type: str
+    size_bytes: int
 
 
 class ParsedHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,7 +50,10 @@ class ParsedHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     text: str = ""
     digest: str = ""
     message_count: int = 0
-    # How much follows the header.
+    # The files that follow the messages, and the ids of stored ones.
+    files: list[FileHeader] = []
+    file_ids: list[str] = []
+    # How large the messages are that follow the header.
     size_bytes: int = 0
     text_bytes: int = 0
 
@@ -54,7 +68,7 @@ decode_header = msgspec.json.Decoder(ParsedHeader).decode
 
 
 def parse_large(body: bytes, kind: str = COMPLETIONS) -> tuple[ParsedHeader, bytes]:
-    """Return the header and the encoded messages of a body; the latter are empty if it is invalid."""
+    """Return the header of a body, and what follows it: nothing if the body is invalid."""
     options = response_options = None
     extras: dict[str, Any] = {}
     try:
@@ -65,6 +79,7 @@ def parse_large(body: bytes, kind: str = COMPLETIONS) -> tuple[ParsedHeader, byt
             completion = parsing.parse(body)
             options, extras = completion.options, completion.extras
             parsed = ParsedInput(completion.messages)
+        taken = take_files(parsed.messages, "input" if kind == RESPONSES else "messages")
     except InvalidBody as exc:
         return ParsedHeader(code=exc.code, message=exc.message, values=exc.values, param=exc.param), b""
     encoded = b",".join(map(msgspec.json.encode, parsed.messages))
@@ -76,10 +91,14 @@ def parse_large(body: bytes, kind: str = COMPLETIONS) -> tuple[ParsedHeader, byt
         text=last_user_text(parsed.messages)[:TEXT_MAX_CHARS],
         digest=digest_of(parsed.messages),
         message_count=len(parsed.messages),
+        files=[
+            FileHeader(each.reference, each.name, each.media_type, len(each.data)) for each in taken.files
+        ],
+        file_ids=taken.ids,
         size_bytes=len(encoded),
         text_bytes=sum(len(text_of(each).encode()) for each in parsed.messages),
     )
-    return header, encoded
+    return header, b"".join((encoded, *(each.data for each in taken.files)))
 
 
 def digest_of(messages: list[dict[str, Any]]) -> str:
@@ -89,9 +108,9 @@ def digest_of(messages: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     os.nice(10)  # the server goes first, where processors are few
-    header, messages = parse_large(sys.stdin.buffer.read(), *sys.argv[1:])
+    header, rest = parse_large(sys.stdin.buffer.read(), *sys.argv[1:])
     sys.stdout.buffer.write(msgspec.json.encode(header) + b"\n")
-    sys.stdout.buffer.write(messages)
+    sys.stdout.buffer.write(rest)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
 
@@ -15,14 +15,16 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from chat.api import bodies
+from chat.api import attached, bodies
 from chat.api import schemas as wire
+from chat.api.attached import ReceivedFiles
 from chat.api.bodies import ReceivedBody
 from chat.api.errors import ApiError, unknown_model
 from chat.generation.concurrency import key_group
 from chat.generation.start import start
 from chat.models import ApiKey, Conversation, Endpoint, Generation, Model, WebhookEndpoint
 from chat.models.api_request import ApiRequest
+from chat.models.attachment import Attachment
 from chat.models.generation import StartedGeneration
 from chat.models.large_request import StoredMessages
 from chat.runtime.process import current_runtime
@@ -38,6 +40,8 @@ class ReceivedRequest:
     idempotency_key: str
     # How long the client waits for the answer.
     patience_s: float = inf
+    # The ids of the attachments that its messages refer to, by reference.
+    attachments: dict[str, str] = field(default_factory=dict)
 
     @property
     def options(self) -> wire.CompletionOptions:
@@ -54,7 +58,11 @@ class ReceivedRequest:
         Raises RequestRefused and ApiError.
         """
         request = ApiRequest(
-            self.body.messages, parameters_of(self.options), large=self.body.large, extras=self.body.extras
+            self.body.messages,
+            parameters_of(self.options),
+            large=self.body.large,
+            extras=self.body.extras,
+            attachments=self.attachments,
         )
         return store(key, self.options, request, self.body.stored, self.idempotency_key)
 
@@ -89,7 +97,7 @@ def store(
     if options.fallbacks is not None:
         fallbacks = [_fallback(name, model).pk for name in options.fallbacks]
         request = msgspec.structs.replace(request, fallbacks=fallbacks)
-    return Conversation.ask_once(
+    started = Conversation.ask_once(
         key.user,
         request,
         model=model,
@@ -99,6 +107,9 @@ def store(
         webhook_endpoint=_webhook_endpoint(options.callback_url),
         messages=messages,
     )
+    if request.attachments and not started.is_repeat:
+        Attachment.attach_to_request(started.user_message_id, key.user, request.attachments.values())
+    return started
 
 
 def _client_id(key: ApiKey, idempotency_key: str) -> str:
@@ -128,12 +139,25 @@ async def begin(
     return started
 
 
-async def receive(request: HttpRequest) -> ReceivedRequest:
-    """Return the completion request of an HTTP request. Raises as `bodies.receive`."""
+async def receive(request: HttpRequest, key: ApiKey) -> ReceivedRequest:
+    """Return the completion request of an HTTP request. Raises as `bodies.receive`, and `invalid_file`."""
     idempotency_key = idempotency_key_of(request)
     body = await bodies.receive(request)
+    attachments = await store_files(key, body.files, "messages", body.stored)
     patience_s = inf if body.options.background else patience_of(request)
-    return ReceivedRequest(body, idempotency_key, patience_s)
+    return ReceivedRequest(body, idempotency_key, patience_s, attachments)
+
+
+async def store_files(
+    key: ApiKey, files: ReceivedFiles, param: str, stored: StoredMessages | None
+) -> dict[str, str]:
+    """Store the files of a request; see `attached.store_files`. `stored`: discarded if one is refused."""
+    try:
+        return await attached.store_files(key, files, param)
+    except BaseException:
+        if stored is not None:
+            await bodies.discard(stored)
+        raise
 
 
 def patience_of(request: HttpRequest) -> float:

@@ -117,12 +117,18 @@ def content_of(message: Message, files: Sequence[AttachedFile], model: Model) ->
     return Content("\n\n".join(text for text in (*texts, message.text) if text.strip()), parts)
 
 
+def document_text(name: str, text: str) -> str:
+    """Return a document as a model is sent it."""
+    quoted = name.replace('"', "'")
+    return f'<file name="{quoted}">\n{text}\n</file>'
+
+
 def _text_for(file: AttachedFile, model: Model) -> str:
     name = file.name.replace('"', "'")
     if file.is_lost:
         return f'[The file "{name}" could not be read.]'
     if file.text:
-        return f'<file name="{name}">\n{file.text}\n</file>'
+        return document_text(file.name, file.text)
     if not model.sees_images:
         return f'[The user attached the picture "{name}", which you cannot see.]'
     return "" if file.pictures else f'[The picture "{name}" was left out: there are too many.]'

@@ -31,6 +31,7 @@ from chat.models.budget_use import (
 )
 from chat.models.catalog import Model
 from chat.models.generation import Generation
+from chat.models.message import Message
 from chat.models.prices import MILLION, CallTokens
 
 # An estimate is within some 15 % of what the endpoint counts.
@@ -128,6 +129,8 @@ def open_hold(generation: Generation, model: Model, prompt_tokens: int) -> Budge
     request = generation.api_request
     others = [generation.prefix] if request else [generation.prefix, model.system_prompt]
     tokens = prompt_tokens + beside_text(request) + sum(map(estimate_tokens, others))
+    if request is not None and request.attachments:
+        tokens += Message.objects.get(children=generation.message).attachment_tokens
     hold = BudgetHold(generation.pk, (), tokens, request)
     if generation.epoch > 1 and (found := _held_by(generation.pk)):
         return replace(hold, held=found)

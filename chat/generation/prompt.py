@@ -22,6 +22,7 @@ from chat.generation.attached import (
 )
 from chat.generation.budgets import answer_limit
 from chat.generation.claim import Claimed, context_bound, history_of
+from chat.generation.request_files import with_files
 from chat.generation.turns import alternating, is_blank, without_refused
 from chat.models.api_request import ApiRequest
 from chat.models.catalog import Endpoint, Model
@@ -94,10 +95,13 @@ async def prompt_fitter(claimed: Claimed, models: Mapping[upstream.Target, Model
     files = NO_FILES
     if claimed.generation.request is None:
         files = await read_files(claimed.history, max(map(room_for_prompt, models.values()), default=0))
-    return PromptFitter(claimed, models, await stored_messages(claimed.generation), files)
+    request, stored = claimed.generation.api_request, await stored_messages(claimed.generation)
+    if request is not None:
+        request, stored = await with_files(request, stored)
+    return PromptFitter(claimed, models, stored, files, request)
 
 
-async def stored_messages(generation: Generation) -> list[bytes]:
+async def stored_messages(generation: Generation) -> Sequence[bytes]:
     """Read the messages of a large request; not in the claim, which is a transaction of the writer."""
     request = generation.api_request
     if request is None or request.large is None:
@@ -115,13 +119,17 @@ class PromptFitter:
         models: Mapping[upstream.Target, Model],
         stored_messages: Sequence[bytes] = (),
         files: AttachedFiles = NO_FILES,
+        request: ApiRequest | None = None,
     ) -> None:
-        """`stored_messages`: the slices of a large request's messages. `files`: those of the history."""
+        """`stored_messages`: the slices of a large request's messages. `files`: those of the history.
+
+        `request`: the request of a program, with its files.
+        """
         self._claimed = claimed
         self._files = files
         self._stored_messages = stored_messages
         self._generation = claimed.generation
-        self._request = claimed.generation.api_request
+        self._request = request or claimed.generation.api_request
         self._models = models
         self._fitted: dict[upstream.Target, FittedPrompt] = {}
 

@@ -9,6 +9,9 @@ import msgspec
 from chat.models.large_request import LargeMessages
 from chat.text import clean_json, last_user_text
 
+# Where a file was in a message, its address is this and a reference.
+ATTACHMENT_ADDRESS = "attachment:"
+
 
 class ResponseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a request for a response says beside what the model is sent.
@@ -42,6 +45,8 @@ class ApiRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     large: LargeMessages | None = None
     # Parameters that are not known here. Each endpoint's row says whether it gets them.
     extras: dict[str, Any] = {}
+    # The ids of the attachments that stand for the files of the messages, by the reference in its address.
+    attachments: dict[str, str] = {}
     # Null for chat completions.
     response: ResponseRequest | None = None
 

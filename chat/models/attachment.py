@@ -150,6 +150,20 @@ class Attachment(models.Model):
         cls.objects.filter(pk__in=[each.pk for each in attachments]).update(unused_since=None)
 
     @classmethod
+    def attach_to_request(cls, message_id: int, user: AbstractUser, ids: Collection[str]) -> None:
+        """Make these the attachments of a program's request, by its user message. In its transaction.
+
+        Raises RequestRefused `attachment_gone`.
+        """
+        wanted = {uuid.UUID(pk) for pk in ids}
+        found = cls.objects.of(user).select_for_update().defer("text").in_bulk(wanted)
+        if len(found) < len(wanted):
+            raise RequestRefused("attachment_gone", _("A file of this request was deleted meanwhile."))
+        message = Message(pk=message_id)
+        cls.attach(message, [found[pk] for pk in sorted(found)])
+        Message.objects.filter(pk=message_id).update(attachment_tokens=cls.tokens_of(found.values()))
+
+    @classmethod
     def by_message(
         cls, messages: Iterable[Message], *, with_text: bool = False
     ) -> dict[int, list[Attachment]]:

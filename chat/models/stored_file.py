@@ -55,7 +55,12 @@ class StoredFile(models.Model):
 
     @property
     def wire_id(self) -> str:
-        return f"{self.WIRE_PREFIX}{self.pk.hex}"
+        return self.wire_id_of(self.pk)
+
+    @classmethod
+    def wire_id_of(cls, pk: UUID) -> str:
+        """Return the id of a file, of this kind or an attachment, in the API."""
+        return f"{cls.WIRE_PREFIX}{pk.hex}"
 
     @classmethod
     def add_slice(cls, pk: UUID, number: int, data: bytes) -> None:

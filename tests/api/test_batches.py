@@ -96,6 +96,6 @@ def check_refusals(client, data):
             input_file_id="file-x", endpoint="/v1/chat/completions", completion_window="24h"
         )
     with pytest.raises(openai.BadRequestError):
-        client.files.create(file=("in.jsonl", data), purpose="assistants")
+        client.files.create(file=("in.jsonl", data), purpose="fine-tune")
     running = submit(client, lines("/v1/chat/completions", a=chat("[[stall]]")), "/v1/chat/completions")
     assert client.batches.cancel(running.id).status == "cancelling"

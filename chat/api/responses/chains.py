@@ -27,10 +27,12 @@ class StoredResponse:
 
 @dataclass(frozen=True, slots=True)
 class EarlierMessages:
-    """What a response inherits: messages as JSON, and the ids of the function calls in them."""
+    """What a response inherits: messages as JSON, the ids of the function calls in them, attachments."""
 
     messages: list[bytes]
     call_ids: set[str]
+    # As in ApiRequest.
+    attachments: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def earlier_messages(key: ApiKey, response_id: str, unstored: Collection[str] = 
             param="previous_response_id",
         )
     messages = [*_messages_of(found), msgspec.json.encode(answer_of(found.generation))]
-    return EarlierMessages(messages, set(_call_ids_in(messages)))
+    return EarlierMessages(messages, set(_call_ids_in(messages)), found.request.attachments)
 
 
 def own_messages(found: StoredResponse) -> list[dict[str, Any]]:

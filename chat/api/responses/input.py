@@ -230,20 +230,23 @@ def _text_part(part: dict[str, Any], place: str) -> str:
 
 
 def _image(image: InputImagePart, place: str) -> dict[str, Any]:
-    if image.image_url is None:
-        raise _only(
-            f"{place}.image_url", _("%(place)s: Send images as an “image_url”. Files are not kept here.")
+    if image.image_url is None and image.file_id is None:
+        raise _invalid(
+            f"{place}.image_url", _("%(place)s: Send an image as a “data:” URL, or the “file_id” of one.")
         )
-    url: dict[str, Any] = {"url": image.image_url}
+    url: dict[str, Any] = {"file_id": image.file_id} if image.image_url is None else {"url": image.image_url}
     if image.detail is not None:
         url["detail"] = image.detail
     return {"type": "image_url", "image_url": url}
 
 
 def _file(file: InputFilePart, place: str) -> dict[str, Any]:
-    if file.file_data is None:
-        raise _only(f"{place}.file_data", _("%(place)s: Send files as “file_data”; files are not kept here."))
-    content = {"file_data": file.file_data}
+    if file.file_url is not None:
+        text = _("%(place)s: Send the file itself, as “file_data”. This server fetches no addresses.")
+        raise InvalidBody("unsupported_parameter", text, {"place": f"{place}.file_url"}, f"{place}.file_url")
+    if file.file_data is None and file.file_id is None:
+        raise _invalid(f"{place}.file_data", _("%(place)s: Send a file as “file_data”, or its “file_id”."))
+    content = {"file_id": file.file_id} if file.file_data is None else {"file_data": file.file_data}
     if file.filename is not None:
         content["filename"] = file.filename
     return {"type": "file", "file": content}
@@ -260,10 +263,6 @@ def _unsupported_part(part: dict[str, Any], place: str) -> InvalidBody:
 
 def _no_item(place: str) -> InvalidBody:
     return _invalid(place, _("%(place)s: There is no such item in your stored responses."))
-
-
-def _only(place: str, message: str) -> InvalidBody:
-    return InvalidBody("unsupported_parameter", message, {"place": place}, place)
 
 
 def _invalid(place: str, message: str) -> InvalidBody:

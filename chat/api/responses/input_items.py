@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -12,12 +13,13 @@ from chat.api.responses import schemas as wire
 from chat.api.responses.chains import StoredResponse
 from chat.api.responses.ids import item_id, parse_item_id
 from chat.api.responses.objects import stored_output
-from chat.models import ApiKey
+from chat.models import ApiKey, StoredFile
+from chat.models.api_request import ATTACHMENT_ADDRESS
 
 
 def items_of(found: StoredResponse) -> list[dict[str, Any]]:
     """Return the items that the request of a response sent, in order, with ids."""
-    counted = enumerate(_items(chains.own_messages(found)))
+    counted = enumerate(_items(chains.own_messages(found), found.request.attachments))
     return [_with_id(item, found.generation.pk, number) for number, item in counted]
 
 
@@ -59,7 +61,7 @@ def _items_by_id(key: ApiKey, generation_id: int) -> dict[str, dict[str, Any]]:
     return {item["id"]: item for item in [*items_of(found), *output]}
 
 
-def _items(messages: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _items(messages: list[dict[str, Any]], attachments: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for message in messages:
         role, content = message.get("role"), message.get("content")
         if role == "tool":
@@ -72,17 +74,19 @@ def _items(messages: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             }
             continue
         if content is not None:
-            parts = _parts(content, is_answer=role == "assistant")
+            parts = _parts(content, attachments, is_answer=role == "assistant")
             yield {"type": "message", "role": role, "status": "completed", "content": parts}
         for call in message.get("tool_calls") or ():
             function = call["function"]
             yield {"type": "function_call", "call_id": call["id"], "status": "completed", **function}
 
 
-def _parts(content: str | list[dict[str, Any]], *, is_answer: bool) -> list[dict[str, Any]]:
+def _parts(
+    content: str | list[dict[str, Any]], attachments: Mapping[str, str], *, is_answer: bool
+) -> list[dict[str, Any]]:
     if isinstance(content, str):
         return [_text(content, is_answer=is_answer)]
-    return [_part(part, is_answer=is_answer) for part in content]
+    return [_part(part, attachments, is_answer=is_answer) for part in content]
 
 
 def _text(text: str, *, is_answer: bool) -> dict[str, Any]:
@@ -91,21 +95,30 @@ def _text(text: str, *, is_answer: bool) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
 
 
-def _part(part: dict[str, Any], *, is_answer: bool) -> dict[str, Any]:
+def _part(part: dict[str, Any], attachments: Mapping[str, str], *, is_answer: bool) -> dict[str, Any]:
     match part["type"]:
         case "image_url":
             image = part["image_url"]
+            file_id = _file_id(image["url"], attachments)
             return {
                 "type": "input_image",
-                "image_url": image["url"],
+                "image_url": None if file_id else image["url"],
                 "detail": image.get("detail", "auto"),
-                "file_id": None,
+                "file_id": file_id,
             }
         case "file":
-            return {"type": "input_file", "file_id": None, **part["file"]}
+            file_id = _file_id(part["file"].get("file_data"), attachments)
+            data = {"file_data": None} if file_id else {}
+            return {"type": "input_file", "file_id": file_id, **part["file"], **data}
         case "refusal":
             return part
     return _text(part["text"], is_answer=is_answer)
+
+
+def _file_id(address: str | None, attachments: Mapping[str, str]) -> str | None:
+    """Return the id of the file that stands at this address of a message, if it is an attachment."""
+    attachment = attachments.get((address or "").removeprefix(ATTACHMENT_ADDRESS))
+    return None if attachment is None else StoredFile.wire_id_of(UUID(attachment))
 
 
 def _with_id(item: dict[str, Any], generation_id: int, number: int) -> dict[str, Any]:

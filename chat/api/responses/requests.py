@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -12,8 +12,10 @@ import msgspec
 from channels.db import database_sync_to_async
 from django.http import HttpRequest
 
-from chat.api import bodies, requests
+from chat.api import attached, bodies, requests
+from chat.api.attached import ReceivedFiles
 from chat.api.bodies import SMALL_MAX_BYTES
+from chat.api.file_parts import take_files
 from chat.api.invalid_body import InvalidBody
 from chat.api.parser_child import RESPONSES, ParsedHeader, digest_of
 from chat.api.responses import chains, input_items
@@ -43,6 +45,8 @@ class ReceivedResponseRequest:
     patience_s: float = inf
     large: LargeMessages | None = None
     stored: StoredMessages | None = None
+    # The ids of the attachments that its messages refer to, by reference.
+    attachments: dict[str, str] = field(default_factory=dict)
 
     @property
     def outlives_connection(self) -> bool:
@@ -58,6 +62,7 @@ class ReceivedResponseRequest:
             self.messages,
             parameters_of(self.options),
             large=self.large,
+            attachments=self.attachments,
             response=ResponseRequest(
                 own_messages=self.own_messages,
                 has_instructions=bool(self.options.instructions),
@@ -105,11 +110,11 @@ async def from_parsed(
 async def prepare(key: ApiKey, parsed: ParsedResponseBody, known: KnownResponses) -> EarlierMessages:
     """Return what a request without an answer leaves to the next one. Nothing is stored. Raises ApiError."""
     try:
-        own, earlier = await _messages(key, parsed, known)
+        own, earlier, attachments = await _messages(key, parsed, known)
     except InvalidBody as exc:
         raise bodies.invalid(exc) from exc
     messages = [*earlier.messages, *map(msgspec.json.encode, own.messages)]
-    return EarlierMessages(messages, earlier.call_ids | own.call_ids)
+    return EarlierMessages(messages, earlier.call_ids | own.call_ids, attachments)
 
 
 async def _completed(
@@ -120,12 +125,14 @@ async def _completed(
     idempotency_key: str = "",
 ) -> ReceivedResponseRequest:
     """Return a request together with what it refers to. Raises ApiError and InvalidBody."""
-    own, earlier = await _messages(key, parsed, known)
+    own, earlier, attachments = await _messages(key, parsed, known)
     before = _before(parsed.options, earlier)
     own_count = len(own.messages)
     if sum(map(len, before)) <= SMALL_MAX_BYTES:
         messages = [*map(msgspec.json.decode, before), *own.messages]
-        return ReceivedResponseRequest(parsed.options, messages, own_count, idempotency_key)
+        return ReceivedResponseRequest(
+            parsed.options, messages, own_count, idempotency_key, attachments=attachments
+        )
     text = last_user_text(own.messages)
     encoded = [*before, *map(msgspec.json.encode, own.messages)]
     return ReceivedResponseRequest(
@@ -135,39 +142,52 @@ async def _completed(
         idempotency_key,
         large=LargeMessages(digest_of(own.messages), len(encoded), sum(map(len, encoded))),
         stored=await bodies.store_messages(encoded, text),
+        attachments=attachments,
     )
 
 
 async def _messages(
     key: ApiKey, parsed: ParsedResponseBody, known: KnownResponses
-) -> tuple[ParsedInput, EarlierMessages]:
-    """Return the messages of a request, and those that it continues. Raises ApiError and InvalidBody."""
+) -> tuple[ParsedInput, EarlierMessages, dict[str, str]]:
+    """Return the messages of a request, those that it continues, and the attachments of both.
+
+    Raises ApiError and InvalidBody.
+    """
     own = await _own_messages(key, parsed)
     earlier = await _earlier(key, parsed.options, known)
     check_calls(own.unmatched, earlier.call_ids)
-    return own, earlier
+    taken = await asyncio.to_thread(take_files, own.messages, "input")
+    stored = await attached.store_files(key, ReceivedFiles.of(taken), "input")
+    return own, earlier, earlier.attachments | stored
 
 
 async def _receive_large(
     request: HttpRequest, key: ApiKey, head: bytes, idempotency_key: str
 ) -> ReceivedResponseRequest:
-    own_count = 0
+    own_count, attachments = 0, {}
 
     async def before(header: ParsedHeader) -> Sequence[bytes]:
-        nonlocal own_count
+        nonlocal own_count, attachments
         options = _options_of(header)
         own_count = header.message_count
         earlier = await _earlier(key, options, NOTHING_KNOWN)
         check_calls(header.unmatched, earlier.call_ids)
+        attachments = earlier.attachments
         return _before(options, earlier)
 
     try:
         received = await bodies.receive_large(request, head, kind=RESPONSES, before=before)
     except InvalidBody as exc:
         raise bodies.invalid(exc) from exc
-    options = _options_of(received.header)
+    stored = await requests.store_files(key, received.files, "input", received.stored)
     return ReceivedResponseRequest(
-        options, [], own_count, idempotency_key, large=received.large, stored=received.stored
+        _options_of(received.header),
+        [],
+        own_count,
+        idempotency_key,
+        large=received.large,
+        stored=received.stored,
+        attachments=attachments | stored,
     )
 
 

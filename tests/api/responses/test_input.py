@@ -144,9 +144,14 @@ def test_parameters_are_those_of_a_chat_completion():
             "input[0].content[0].type",
         ),
         (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
-            "unsupported_parameter",
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "invalid_value",
             "input[0].content[0].image_url",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://x.org/a"}]}]},
+            "unsupported_parameter",
+            "input[0].content[0].file_url",
         ),
         (
             {"input": [CALL, OUTPUT | {"output": [{"type": "input_image", "image_url": "x"}]}]},

@@ -113,7 +113,10 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     change_form_template = "admin/chat/model/change_form.html"
     inlines = [FallbackInline]
     fieldsets = [
-        (None, {"fields": ["endpoint", "name", "label", "is_enabled", "is_default", "is_demo"]}),
+        (
+            None,
+            {"fields": ["endpoint", "name", "label", "is_enabled", "is_default", "writes_titles", "is_demo"]},
+        ),
         (
             _("Answers"),
             {

@@ -58,6 +58,12 @@ class Claimed:
     # Why it must not be run.
     refused_by: RequestRefused | None = None
 
+    @property
+    def is_first_question(self) -> bool:
+        """Whether this answers the first question of a conversation."""
+        is_chat = self.generation.request is None and not self.generation.prefix
+        return is_chat and len(self.history) == 1 and not (self.unread or self.refused)
+
     def estimated_prompt(self) -> int:
         """Estimate the tokens of the prompt."""
         request = self.generation.api_request

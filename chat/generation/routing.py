@@ -187,4 +187,5 @@ PRIORITY: dict[str, upstream.QueuePriority] = {
     Generation.Source.API: upstream.QueuePriority.API,
     Generation.Source.COMMAND: upstream.QueuePriority.API,
     Generation.Source.BATCH: upstream.QueuePriority.BULK,
+    Generation.Source.TITLE: upstream.QueuePriority.BULK,
 }

@@ -11,6 +11,7 @@ from typing import Any
 from chat import upstream
 from chat.background import BackgroundTasks
 from chat.event_log.log import EventLog
+from chat.generation import titles
 from chat.generation.claim import Claimed, claim
 from chat.generation.concurrency import ConcurrencyGate
 from chat.generation.run import Run, RunningGeneration
@@ -151,6 +152,10 @@ class GenerationRunner:
             self.without_room.clear()
             if self._running.get(generation_id) is run:
                 del self._running[generation_id]
+        generation, is_first = claimed.generation, claimed.is_first_question
+        following = await titles.follow_up(self.log.writer, self.notifications, generation, is_first=is_first)
+        if following is not None:
+            self.start(following)
 
     def stop(self, generation_id: int) -> bool:
         """Stop a generation if it runs here; its row already says that this was requested."""

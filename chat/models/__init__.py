@@ -6,6 +6,7 @@ from chat.models.attachment import Attachment, AttachmentPage, MessageAttachment
 from chat.models.attempt import Attempt
 from chat.models.batch import Batch
 from chat.models.batch_line import BatchLine
+from chat.models.bookmark import Bookmark
 from chat.models.budget import Budget
 from chat.models.budget_use import BudgetReservation, BudgetUse, BudgetWarning
 from chat.models.catalog import Endpoint, Model
@@ -41,6 +42,7 @@ from chat.models.shared_link import SharedLink
 from chat.models.sign_in import SigninFailure, SigninLink
 from chat.models.stored_content import LooseFile, StoredContent
 from chat.models.stored_file import FileSlice, StoredFile
+from chat.models.tag import Tag
 from chat.models.webhook import Webhook, WebhookEndpoint
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Attempt",
     "Batch",
     "BatchLine",
+    "Bookmark",
     "BreakerOverride",
     "Budget",
     "BudgetReservation",
@@ -101,6 +104,7 @@ __all__ = [
     "SigninLink",
     "StoredContent",
     "StoredFile",
+    "Tag",
     "Webhook",
     "WebhookEndpoint",
 ]

@@ -195,6 +195,14 @@ class Model(PricedModel):
     is_demo = models.BooleanField(
         _("demo"), default=False, help_text=_("Users are told that the model is small and often wrong.")
     )
+    writes_titles = models.BooleanField(
+        _("writes titles"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Names new conversations by a short call. If no model does, the first line is the title."
+        ),
+    )
     context_tokens = models.PositiveIntegerField(
         _("context window"),
         null=True,
@@ -232,14 +240,11 @@ class Model(PricedModel):
         help_text=_("Whether it takes pictures. People cannot send pictures to a model that does not."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    # By the name of the parameter, what the endpoint said.
     refused_parameters = models.JSONField(
         _("refused parameters"),
         default=dict,
         blank=True,
-        help_text=_(
-            "What the endpoint did not accept; it is left out since. Remove an entry to try it again."
-        ),
+        help_text=_("What the endpoint said of each, which is left out since. Remove one to try again."),
     )
     system_prompt = models.TextField(
         _("system prompt"),
@@ -271,8 +276,9 @@ class Model(PricedModel):
         """Save the row and the date of changed prices; a new default replaces the previous one."""
         with transaction.atomic():
             self._date_prices()
-            if self.is_default:
-                Model.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
+            for name in ("is_default", "writes_titles"):
+                if getattr(self, name):
+                    Model.objects.filter(**{name: True}).exclude(pk=self.pk).update(**{name: False})
             super().save(*args, **kwargs)  # type: ignore[arg-type]  # Django's own untyped pass-through
 
     def _date_prices(self) -> None:

@@ -104,6 +104,7 @@ class Generation(models.Model):
         API = "api", _("API")
         COMMAND = "command", _("command")
         BATCH = "batch", _("batch")
+        TITLE = "title", _("title of a conversation")
 
     ACTIVE = (Status.QUEUED, Status.RUNNING)
     # The owner of an answer that the provider gives later, in a batch. No process claims it.

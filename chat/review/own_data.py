@@ -16,12 +16,14 @@ from django.utils import timezone
 from chat.models import (
     ApiKey,
     Batch,
+    Bookmark,
     Conversation,
     Erasure,
     Feedback,
     LegalHold,
     RequestSlice,
     StoredFile,
+    Tag,
 )
 from chat.transfer.export import ConversationFile, json_text, safe_name
 
@@ -132,5 +134,9 @@ def _account(user: AbstractUser) -> dict[str, Any]:
         "joined": user.date_joined,
         "exported": timezone.now(),
         "api_keys": list(keys.values("name", "prefix", "created_at", "last_used_at", "revoked_at")),
+        "tags": {
+            tag.name: list(tag.conversations.values_list("pk", flat=True)) for tag in Tag.objects.of(user)
+        },
+        "bookmarks": list(Bookmark.objects.of(user).values("message_id", "created_at")),
         "feedback": list(feedback.values("message_id", "value", "reasons", "comment", "created_at")),
     }

@@ -40,12 +40,13 @@ def find(
     user_id: int | None = None,
     with_hidden: bool = True,
     first_id: int | None = None,
+    role: str = "",
     limit: int = HITS_MAX,
 ) -> Hits:
     """Search titles and messages, in every conversation or only in those of one user.
 
     `with_hidden`: also in the conversations of the user's programs. `first_id`: only messages from this one
-    on. Nothing is found for a query without terms.
+    on. `role`: only messages of this role. Nothing is found for a query without terms.
     """
     terms = terms_of(query)
     if not terms:
@@ -60,11 +61,13 @@ def find(
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         rows = cursor.fetchall()
+    is_cut = len(rows) > limit
+    rows = [row[:2] for row in rows[:limit] if not role or row[2] == role]
     message_of: dict[UUID, int] = {}
-    for message_id, conversation_id in rows[:limit]:
+    for message_id, conversation_id in rows:
         pk = conversation_id if isinstance(conversation_id, UUID) else UUID(hex=conversation_id)
         message_of[pk] = max(message_id, message_of.get(pk, 0))
-    return Hits(terms, message_of, is_cut=len(rows) > limit)
+    return Hits(terms, message_of, is_cut=is_cut)
 
 
 def snippets(hits: Hits, conversation_ids: Iterable[UUID]) -> dict[UUID, str]:
@@ -104,7 +107,8 @@ def _joined(
         hits, parameters = f"{hits} AND {key} >= %s", [*parameters, first_id]
     sql = (
         f"WITH hit AS MATERIALIZED ({hits} ORDER BY {key} DESC LIMIT %s) "  # noqa: S608
-        "SELECT hit.id, chat_message.conversation_id FROM hit JOIN chat_message ON chat_message.id = hit.id "
+        "SELECT hit.id, chat_message.conversation_id, chat_message.role "
+        "FROM hit JOIN chat_message ON chat_message.id = hit.id "
         "ORDER BY hit.id DESC"
     )
     return sql, [*parameters, limit]

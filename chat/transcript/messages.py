@@ -14,6 +14,7 @@ from chat.models import (
     Attachment,
     Batch,
     BatchLine,
+    Bookmark,
     Comparison,
     Conversation,
     Feedback,
@@ -48,6 +49,7 @@ class MessageView:
     # Of an answer that comes later: the batch that brings it.
     batch: Batch | None = None
     attachments: Sequence[Attachment] = ()
+    is_bookmarked: bool = False
 
     @property
     def is_user(self) -> bool:
@@ -123,7 +125,8 @@ class MessageView:
         run = f"{self.generation.pk}{self.generation.status}" if self.generation else "-"
         thumb = self.feedback.value if self.feedback else 0
         waits = f".{self.batch.provider_status}.{bool(self.batch.error_message)}" if self.batch else ""
-        return f"{run}.{self.version_number}.{self.version_count}.{thumb}.{self.compared}{waits}"
+        mark = ".b" * self.is_bookmarked
+        return f"{run}.{self.version_number}.{self.version_count}.{thumb}.{self.compared}{waits}{mark}"
 
     @property
     def thought_s(self) -> float | None:
@@ -151,7 +154,7 @@ class MessageView:
 def message_views(messages: list[Message]) -> list[MessageView]:
     """Return views of `messages`, which are of one conversation.
 
-    Five queries, one more for each answer in progress, and one each if some were imported or have files.
+    Six queries, one more for each answer in progress, and one each if some were imported or have files.
     """
     latest = _latest_generations([message.pk for message in messages])
     # The answer may have ended between the two queries: read its final text again.
@@ -161,7 +164,7 @@ def message_views(messages: list[Message]) -> list[MessageView]:
 
 
 def message_view(user: AbstractUser, message_id: int) -> MessageView:
-    """Return the view of one of the user's messages, in four queries. Raises RequestRefused `not_found`."""
+    """Return the view of one of the user's messages, in five queries. Raises RequestRefused `not_found`."""
     # First: if the answer has ended by now, what is read next is its final text.
     latest = _latest_generations([message_id])
     view = _views([Message.get_for(user, message_id)], latest)[0]
@@ -189,6 +192,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
     # What was imported has no generation, and can be rated all the same.
     feedback = _feedback([*latest, *imported])
     batches = _batches(latest.values())
+    bookmarked = set(Bookmark.objects.filter(message__in=by_pk).values_list("message_id", flat=True))
     return [
         MessageView(
             message,
@@ -199,6 +203,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
             imported.get(message.pk),
             batch=batches.get(message.pk),
             attachments=attachments.get(message.pk, ()),
+            is_bookmarked=message.pk in bookmarked,
         )
         for message in messages
     ]

@@ -142,9 +142,9 @@ def _samples(days: int) -> Iterable[tuple[str, Sample]]:
 
 
 def _with_pattern(generations: QuerySet[Generation]) -> QuerySet[Generation]:
-    """Annotate each generation with the name of its pattern."""
+    """Annotate each generation with the name of its pattern. What only makes titles has none."""
     source = Generation.Source
-    return generations.annotate(
+    return generations.exclude(source=source.TITLE).annotate(
         pattern=Case(
             When(source=source.BATCH, then=Value(BATCH.name)),
             When(source=source.COMMAND, client_id__startswith=ASYNC_COMMAND, then=Value(ASYNC.name)),

@@ -1,4 +1,4 @@
-"""The filters of a search in the sidebar: `in:work`, `model:gpt`, `is:archived`, `before:2026-01-31`."""
+"""The filters of a search in the sidebar: `in:work`, `tag:tax`, `model:gpt`, `from:me`, `is:archived`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
+from django.contrib.auth.models import AbstractUser
 from django.db.models import Q
 from django.utils import timezone
 
+from chat import search
+from chat.models import Message
 from chat.models.conversation import ConversationQuerySet
 
-_FILTER = re.compile(r'(?<!\S)(in|project|model|is|before|after):(?:"([^"]*)"|(\S+))', re.IGNORECASE)
+_FILTER = re.compile(r'(?<!\S)(in|project|tag|model|from|is|before|after):(?:"([^"]*)"|(\S+))', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,20 @@ class ListQuery:
             found = found.filter(_condition(name, value))
         return found
 
+    def find(self, user: AbstractUser) -> search.Hits:
+        """Return what the words find in the user's conversations; with `from:me`, in the user's messages."""
+        role = Message.Role.USER if ("from", "me") in self.filters else ""
+        return search.find(self.words, user_id=user.pk, with_hidden=False, role=role)
+
 
 def _condition(name: str, value: str) -> Q:
     match name:
         case "in":
             return Q(project__name__icontains=value)
+        case "tag":
+            return Q(tags__name=value)
+        case "from":
+            return Q()  # a matter of messages, see `find`
         case "model":
             return Q(model__name__icontains=value) | Q(model__label__icontains=value)
         case "is":
@@ -87,5 +99,6 @@ def _start_of(day: date) -> datetime:
 _CHECKS: dict[str, Callable[[str], bool]] = {
     "before": _is_day,
     "after": _is_day,
+    "from": lambda value: value == "me",
     "is": lambda value: value in {"pinned", "archived"},
 }

@@ -31,14 +31,14 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "chooseFirst": _("Choose the answer to go on with first. Your text is kept."),
     "counter": _("{left} characters left"),
     "counterOver": _("{over} characters over the limit"),
-    "held": _(
-        "Your message will be sent when this answer is complete. "
-        "Press Esc to stop the answer, or keep typing to hold the message back."
-    ),
+    "queuedUp": _("Your message is queued. It will be sent when the answer is complete."),
+    "queuedForAnswer": _("Sends when this answer is complete."),
+    "queuedForChoice": _("Sends when you have chosen an answer."),
+    "queuedElsewhere": _("Queued in another tab, not sent yet."),
     "keptElsewhere": _(
         "A message in another conversation could not be sent. It is saved there as a draft. {reason}"
     ),
-    "notSent": _("The answer ended early, so your message was not sent. Send it when you are ready."),
+    "notSent": _("Not sent, because the answer ended early."),
     "send": _("Sending…"),
     "sendLater": _("Not sent yet. It will be sent as soon as you are connected."),
     "tooLong": _(
@@ -94,6 +94,8 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "answerReady": _("Your answer is ready"),
     "againWith": _("Regenerate with another model"),
     "quote": _("Quote"),
+    "moved": _("Moved to {project}"),
+    "moveFailed": _("The conversation could not be moved. Try again."),
     # Code and tables
     "wrap": _("Wrap long lines"),
     "download": _("Download"),

@@ -14,9 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from chat import search
 from chat.errors import RequestRefused
-from chat.models import Conversation, Project
+from chat.models import Conversation, Project, Tag
 from chat.models.conversation import ConversationQuerySet
 from chat.models.project import PROJECTS_MAX
 from chat.runtime.process import current_runtime
@@ -27,7 +26,7 @@ from chat.views.forms import CleanedField, ModelMenuForm
 from chat.views.sidebar import delete_and_stop
 
 PAGE_CONVERSATIONS = 200
-ACTIONS = ("pin", "unpin", "archive", "unarchive", "move", "delete")
+ACTIONS = ("pin", "unpin", "archive", "unarchive", "move", "tag", "untag", "delete")
 
 
 class ProjectForm(ModelMenuForm):
@@ -53,12 +52,13 @@ def organise(request: AuthenticatedRequest, project_id: int | None = None) -> Ht
         return redirect(request.get_full_path())
     query = clean(request.GET.get("q", "")).strip()
     found = _found(request, query, project)[: PAGE_CONVERSATIONS + 1]
-    conversations = list(found.select_related("project"))
+    conversations = list(found.select_related("project").prefetch_related("tags"))
     context = {
         "query": query,
         "project": project,
         "form": ProjectForm(instance=project) if project else None,
         "projects": list(Project.objects.of(request.user)),
+        "tags": list(Tag.objects.of(request.user)),
         "conversations": conversations[:PAGE_CONVERSATIONS],
         "has_more": len(conversations) > PAGE_CONVERSATIONS,
     }
@@ -69,8 +69,7 @@ def _found(request: AuthenticatedRequest, query: str, project: Project | None) -
     asked = ListQuery.parse(query)
     found = asked.apply(Conversation.objects.of(request.user).listable().order_by("-updated_at", "-pk"))
     if asked.words:
-        hits = search.find(asked.words, user_id=request.user.pk, with_hidden=False)
-        found = found.filter(pk__in=list(hits.message_of))
+        found = found.filter(pk__in=list(asked.find(request.user).message_of))
     return found if project is None else found.filter(project=project)
 
 
@@ -81,7 +80,7 @@ def organise_one(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     _change(request, [str(pk)], request.POST)
     if request.htmx:
         response = HttpResponse(status=200)
-        response["HX-Trigger"] = '{"conversations-changed": "", "dialog-done": ""}'
+        response["HX-Trigger"] = '{"conversations-changed": "", "projects-changed": "", "dialog-done": ""}'
         return response
     return redirect("conversation", pk=pk)
 
@@ -92,6 +91,31 @@ def move(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     conversation = Conversation.get_for(request.user, pk)
     context = {"conversation": conversation, "projects": list(Project.objects.of(request.user))}
     return render(request, "chat/_move.html" if request.htmx else "chat/move.html", context)
+
+
+@signed_in("GET", "POST")
+def tags(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Show and change the tags of a conversation."""
+    conversation = Conversation.get_for(request.user, pk)
+    error = ""
+    text = ", ".join(tag.name for tag in conversation.tags.all())
+    if request.method == "POST":
+        text = clean(request.POST.get("tags", ""))
+        try:
+            Tag.replace(request.user, Tag.names_in(text), conversation)
+        except RequestRefused as refused:
+            error = refused.message
+        else:
+            current_runtime().notifications.changed(request.user.pk, pk, "organised")
+            if not request.htmx:
+                return redirect("conversation", pk=pk)
+            response = HttpResponse()
+            response["HX-Trigger"] = '{"conversations-changed": "", "dialog-done": ""}'
+            return response
+    known = Tag.objects.of(request.user)
+    context = {"conversation": conversation, "text": text, "tags": known, "error": error}
+    template = "chat/_tags.html" if request.htmx else "chat/tags.html"
+    return render(request, template, context, status=422 if error else 200)
 
 
 def _change(request: AuthenticatedRequest, ids: Iterable[str], data: QueryDict) -> int:
@@ -108,6 +132,10 @@ def _change(request: AuthenticatedRequest, ids: Iterable[str], data: QueryDict) 
                 delete_and_stop(request.user, conversation)
         case "move":
             own.update(project=_project_of(request, data))
+        case "tag":
+            Tag.add(request.user, Tag.names_in(data.get("tags", "")), chosen)
+        case "untag":
+            Tag.remove(request.user, Tag.names_in(data.get("tags", "")), chosen)
         case "pin" | "unpin":
             own.update(pinned_at=now if action == "pin" else None)
         case _:

@@ -13,7 +13,7 @@ from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
-from chat.models import Attachment, Conversation, Message, Model, Preferences
+from chat.models import Attachment, Conversation, Message, Model, Preferences, Project
 from chat.transcript.messages import MessagePage, message_page, new_client_id
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
 from chat.views.forms import NewSettingsForm
@@ -78,6 +78,7 @@ def page(
         "can_answer_later": any(each.endpoint.has_batch_api for each in offered),
         "batch_percent": batch_percent(model),
         "sidebar": sidebar_of(request, conversation),
+        "projects": Project.objects.of(request.user),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,
         "known_addresses": known_addresses(request),

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from chat import search
 from chat.generation.start import stop_requested_sync
-from chat.models import Conversation, Generation
+from chat.models import Conversation, Generation, Project
 from chat.models.conversation import ConversationQuerySet
 from chat.models.position import Position
 from chat.runtime.process import current_runtime
@@ -82,7 +82,7 @@ def sidebar_of(request: AuthenticatedRequest, current: Conversation | None = Non
     asked = ListQuery.parse(query)
     own = Conversation.objects.of(request.user).listable().order_by("-updated_at", "-pk")
     found = asked.apply(own)
-    hits = search.find(asked.words, user_id=request.user.pk, with_hidden=False)
+    hits = asked.find(request.user)
     if asked.words:
         found = found.filter(pk__in=list(hits.message_of))
     pinned: list[Conversation] = []
@@ -169,6 +169,12 @@ def age_label(day: datetime.date, today: datetime.date) -> str:
     if days <= 7:
         return _("Last 7 days")
     return date_format(day, "YEAR_MONTH_FORMAT")
+
+
+@signed_in("GET")
+def projects(request: AuthenticatedRequest) -> HttpResponse:
+    """Return the list of projects as a fragment."""
+    return render(request, "chat/_projects.html", {"projects": Project.objects.of(request.user)})
 
 
 @signed_in("GET")

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 PAGES = [
     ("settings", _("Settings")),
     ("organise", _("Organise")),
+    ("bookmarks", _("Bookmarks")),
     ("batches", _("Batches")),
     ("library", _("Prompts and presets")),
     ("api_keys", _("API keys")),

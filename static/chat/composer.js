@@ -5,10 +5,9 @@ import { enterSends } from "./preferences.js";
 
 const DRAFT_AFTER_MS = 200;
 const COUNTER_FROM = 0.9;
-const HELD_SHOWN_AFTER_MS = 150;
 const NEW = "new";
 
-// Events: "send" {text, edit?, attachments?}, "stop", "edit-last", "edited" {id or null}.
+// Events: "send" {text, edit?, attachments?}, "queue" (the same), "stop", "edit-last", "edited" {id or null}.
 class ChatComposer extends HTMLElement {
   #form;
   #field;
@@ -16,9 +15,8 @@ class ChatComposer extends HTMLElement {
   // The message that is being edited, and the text that was in the field before.
   #edit = null;
   #isBusy = false;
-  // The user sent the text while an answer was in progress: it is sent when the answer is complete.
+  // The user sent the text while files were uploaded: it is sent when they are.
   #isHeld = false;
-  #heldTimer = 0;
   #isClosed = false;
   // One of several answers has to be chosen first.
   #isUndecided = false;
@@ -72,8 +70,6 @@ class ChatComposer extends HTMLElement {
     if (isBusy) return;
     this.#clearProblem(translate("busy"));
     if (!isUndecided) this.#clearProblem(translate("chooseFirst"));
-    // After the transcript has finished its current update.
-    if (this.#isHeld) queueMicrotask(this.#sendHeld);
   }
 
   // Load what uploads and shows files, and return it.
@@ -85,7 +81,7 @@ class ChatComposer extends HTMLElement {
   filesChanged() {
     this.#count();
     this.#keep();
-    if (this.#isHeld && this.files.problem) this.cancelHold();
+    if (this.#isHeld && this.files.problem) this.#cancelHold();
     if (this.#isHeld) queueMicrotask(this.#sendHeld);
   }
 
@@ -96,7 +92,7 @@ class ChatComposer extends HTMLElement {
   close(isClosed) {
     this.#isClosed = isClosed;
     this.querySelector(".send").disabled = isClosed;
-    if (isClosed) this.cancelHold();
+    if (isClosed) this.#cancelHold();
   }
 
   // The settings of a new conversation; empty for an existing one.
@@ -195,9 +191,9 @@ class ChatComposer extends HTMLElement {
     this.problem("");
     if (!this.#form.reportValidity()) return;
     if (this.files?.problem) return this.problem(this.files.problem);
-    if (this.#isBusy || this.files?.isUploading) return this.#hold();
+    if (this.files?.isUploading) return this.#hold();
+    if (this.#isBusy) return this.#queue(text);
     if (this.#isUndecided && !this.#edit) return this.problem(translate("chooseFirst"));
-    this.#showHeld("");
     const edit = this.#edit;
     // From here on the outbox has the text. It comes back if it is refused.
     this.#emit("send", { text, edit, later: this.#takeLater(), attachments: this.files?.take() });
@@ -214,35 +210,36 @@ class ChatComposer extends HTMLElement {
     return isLater || undefined;
   }
 
+  // Files are uploaded still: the message waits in the field for them.
   #hold() {
     this.#isHeld = true;
-    // Usually the answer is complete in a moment; show nothing then.
-    this.#heldTimer ||= setTimeout(() => {
-      this.classList.add("is-held");
-      this.#showHeld(translate(this.#isBusy ? "held" : "heldUploading"));
-    }, HELD_SHOWN_AFTER_MS);
+    this.#showHeld(translate("heldUploading"));
   }
 
-  // Keep the text in the field until the user sends it again.
-  cancelHold(reason = "") {
-    if (!this.#isHeld) return;
+  #cancelHold() {
     this.#isHeld = false;
-    this.classList.remove("is-held");
-    clearTimeout(this.#heldTimer);
-    this.#heldTimer = 0;
-    this.#showHeld(reason);
+    this.#showHeld("");
   }
 
   #sendHeld = () => {
-    if (this.#isBusy || this.files?.isUploading || !this.#isHeld) return;
-    this.cancelHold();
+    if (this.files?.isUploading || !this.#isHeld) return;
+    this.#cancelHold();
     this.send();
   };
 
   #showHeld(text) {
+    this.classList.toggle("is-held", Boolean(text));
     const line = this.querySelector(".held");
     line.textContent = text;
     line.hidden = !text;
+  }
+
+  // An answer is in progress: the message waits for its end. An edit cannot, because that may change the branch.
+  #queue(text) {
+    if (this.#edit) return this.problem(translate("busy"));
+    this.#emit("queue", { text, later: this.#takeLater(), attachments: this.files?.take() });
+    if (text === this.#field.value) this.#set("");
+    this.focus();
   }
 
   #submitted = (event) => {
@@ -289,8 +286,7 @@ class ChatComposer extends HTMLElement {
     clearTimeout(this.#draftTimer);
     this.#draftTimer = setTimeout(this.#keep, DRAFT_AFTER_MS);
     this.problem("");
-    this.cancelHold();
-    this.#showHeld("");
+    this.#cancelHold();
     this.#fit();
     this.#count();
   };

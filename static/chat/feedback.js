@@ -1,4 +1,4 @@
-// Thumbs: stored at once; a thumb down asks why.
+// Thumbs, which are stored at once and ask why if they are down, and bookmarks.
 
 import { fragmentOf, request } from "./config.js";
 
@@ -26,5 +26,17 @@ export async function rate(button) {
     if (value === "-1") thumbs.querySelector("a[data-dialog]").click();
   } finally {
     box.inert = false;
+  }
+}
+
+export async function bookmark(button) {
+  button.disabled = true;
+  try {
+    const body = new URLSearchParams({ [button.name]: button.value });
+    const fresh = fragmentOf(await request(button.formAction, { method: "POST", body })).querySelector("button");
+    button.replaceWith(fresh);
+    fresh.focus({ preventScroll: true });
+  } finally {
+    button.disabled = false;
   }
 }

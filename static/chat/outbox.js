@@ -12,7 +12,7 @@ export class Outbox {
   #mine = new Map(stored().filter(Outbox.isMine).map((item) => [item.client_id, item]));
 
   add(ask) {
-    const item = { ...ask, client_id: randomId(), tab, at: Date.now() };
+    const item = { client_id: randomId(), ...ask, tab, at: Date.now() };
     this.#mine.set(item.client_id, item);
     storage.set(PREFIX + item.client_id, JSON.stringify(item));
     return item;

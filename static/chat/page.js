@@ -10,6 +10,7 @@ import { startKeyboard } from "./keyboard.js";
 import { chosenModel, comparedModels, endComparing, isDemo, startModels } from "./models.js";
 import { Outbox } from "./outbox.js";
 import { startPreferences } from "./preferences.js";
+import { Queue } from "./queue.js";
 import { refreshSidebar, showEnd, showStart, startSidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
 
@@ -17,6 +18,7 @@ const socket = new Socket(url.socket());
 const outbox = new Outbox();
 const transcript = document.querySelector("chat-transcript");
 const composer = document.querySelector("chat-composer");
+const queue = new Queue(document.getElementById("queued"), { onSend: sendQueued, onEdit: (ask) => composer.restoreText(ask, "") });
 const connection = new Connection(document.querySelector(".connection"), socket);
 // Whether the current socket already delivers `changed` notices.
 let isNotified = false;
@@ -37,6 +39,17 @@ function send({ text, edit, later, attachments }) {
   const others = comparedModels();
   ask({ text, later, attachments, ...(edit && { parent: edit.parent, replaces: edit.id }), ...(others.length && { compare: others }) });
   endComparing();
+}
+
+// Queue a message for the models that are chosen now.
+function enqueue(message) {
+  queue.add({ ...message, model: chosenModel(), compare: comparedModels() });
+  endComparing();
+  transcript.showEnd();
+}
+
+function sendQueued({ compare, ...fields }) {
+  ask({ ...fields, ...(compare?.length && { compare }) });
 }
 
 function stop() {
@@ -94,7 +107,7 @@ function refused(frame) {
   // Something on this page no longer exists: synchronize with the server.
   if (!frame.client_id) return frame.code === "not_found" ? void transcript.sync() : composer.problem(frame.message);
   const item = outbox.take(frame.client_id);
-  composer.cancelHold();
+  queue.hold(translate("notSent"));
   transcript.refuse(frame.client_id);
   if (!current.id && !transcript.childElementCount) document.querySelector(".welcome")?.removeAttribute("hidden");
   if (!item) return;
@@ -130,6 +143,7 @@ function showConversation(id, isTemporary) {
   outline.href = url.outline(id);
   outline.hidden = false;
   composer.conversationCreated();
+  queue.created(id);
   watch();
 }
 
@@ -170,6 +184,7 @@ function changed({ conversation, what, generation }) {
 
 function showDeleted(isDeleted) {
   connection.deleted(isDeleted);
+  if (isDeleted) queue.hold(translate("deletedElsewhere"));
   composer.close(isDeleted);
 }
 
@@ -215,17 +230,21 @@ function caughtUp() {
 
 // -- wiring ---------------------------------------------------------------------------------------
 
-transcript.addEventListener("busy", ({ detail }) => composer.setBusy(detail.isBusy, transcript.running.length > 0, transcript.isUndecided));
+transcript.addEventListener("busy", ({ detail }) => {
+  composer.setBusy(detail.isBusy, transcript.running.length > 0, detail.isUndecided);
+  queue.update(detail);
+});
 transcript.addEventListener("ask", ({ detail }) => ask(detail));
 transcript.addEventListener("edit", ({ detail }) => composer.beginEdit(detail));
-transcript.addEventListener("ended-early", () => composer.cancelHold(translate("notSent")));
+transcript.addEventListener("ended-early", () => queue.hold(translate("notSent")));
 transcript.addEventListener("edit-refused", ({ detail }) => composer.problem(detail.reason));
 transcript.addEventListener("failure", ({ detail }) => connection.failed(detail.error));
 transcript.addEventListener("caught-up", caughtUp);
 transcript.addEventListener("gone", () => showDeleted(true));
 composer.addEventListener("send", ({ detail }) => send(detail));
 composer.addEventListener("stop", stop);
-composer.addEventListener("edit-last", () => transcript.edit());
+composer.addEventListener("queue", ({ detail }) => enqueue(detail));
+composer.addEventListener("edit-last", () => queue.editLast() || transcript.edit());
 composer.addEventListener("edited", ({ detail }) => transcript.markEdited(detail.id));
 startModels({ onChosen: updateDemoNotice, onFailure: (error) => connection.failed(error) });
 document.getElementById("configure").addEventListener("click", (event) => {

@@ -15,6 +15,7 @@ export function startSidebar() {
   const list = document.getElementById("conversations");
   keepScrollPosition(list);
   startKeys(list);
+  startDragging(list);
   startDrawer();
   startMenus();
   startToasts();
@@ -69,7 +70,7 @@ function addListParameters({ detail }, list) {
 
 // A refresh would close an open menu or discard a half-typed title, so it waits.
 function postponeWhileInUse(event, list) {
-  if ((event.detail.requestConfig?.elt ?? event.detail.elt) !== list || !list.querySelector("details[open], .rename")) return;
+  if ((event.detail.requestConfig?.elt ?? event.detail.elt) !== list || !list.querySelector("details[open], .rename, .is-dragged")) return;
   event.preventDefault();
   setTimeout(refreshSidebar, 2_000);
 }
@@ -126,6 +127,11 @@ function startKeys(list) {
   list.addEventListener("keydown", (event) => {
     const row = event.target.closest(".conversation-item");
     if (!row || event.target.closest(".rename, .menu-items")) return;
+    if (event.key === "m" && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      row.querySelector("[data-move]").click();
+      return;
+    }
     const rows = rowsOf(list);
     const index = rows.indexOf(row);
     const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: rows.length - 1 }[event.key];
@@ -149,6 +155,24 @@ function setStop(list, stop = list.querySelector(".conversation-item:has(> [aria
   for (const row of rowsOf(list)) {
     for (const each of row.querySelectorAll(":scope > a, summary")) each.tabIndex = row === stop ? 0 : -1;
   }
+}
+
+// A row that is dragged is offered the projects.
+function startDragging(list) {
+  list.addEventListener("dragstart", ({ target, dataTransfer }) => {
+    const row = target.closest?.(".conversation-item");
+    if (!row) return;
+    dataTransfer.effectAllowed = "copyMove";
+    // A list that is replaced meanwhile would end the drag.
+    row.classList.add("is-dragged");
+    row.addEventListener("dragend", () => row.classList.remove("is-dragged"), { once: true });
+    import("./move.js").then(({ offerProjects }) => offerProjects(row.dataset.conversation, row, refreshSidebar));
+  });
+  // The list of projects has changed, perhaps from or to none.
+  document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
+    const box = detail.target.closest?.("#projects");
+    if (box) box.hidden = !box.querySelector("li");
+  });
 }
 
 // -- the drawer -----------------------------------------------------------------------------------

@@ -126,6 +126,10 @@ class ChatTranscript extends HTMLElement {
     this.#pending.showState(clientId, translate(name));
   }
 
+  showEnd() {
+    this.#scroller.toEnd();
+  }
+
   refuse(clientId) {
     this.#pending.refuse(clientId);
     this.#emitBusy();
@@ -312,7 +316,7 @@ class ChatTranscript extends HTMLElement {
     if (action === "cancel") return void (button.disabled = true);
     if (action === "select") this.#select(button);
     else if (action === "choose") this.#choose(button);
-    else if (action === "rate") import("./feedback.js").then(({ rate }) => rate(button)).catch((error) => this.#emitFailure(error));
+    else if (action === "rate" || action === "bookmark") import("./feedback.js").then((feedback) => feedback[action](button)).catch((error) => this.#emitFailure(error));
     else this.#emit("ask", { [action]: Number(messageId) });
   };
 
@@ -381,7 +385,8 @@ class ChatTranscript extends HTMLElement {
   }
 
   #emitBusy() {
-    this.#emit("busy", { isBusy: this.isBusy });
+    const hasFailed = this.querySelector(":scope > article:last-of-type .footer > .state.notice") !== null;
+    this.#emit("busy", { isBusy: this.isBusy, isUndecided: this.isUndecided, hasFailed });
   }
 
   #emitFailure(error) {

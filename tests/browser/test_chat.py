@@ -176,33 +176,6 @@ def test_enter_right_after_an_answer_always_sends(chat):
     ]
 
 
-def test_a_message_sent_during_an_answer_is_sent_when_that_is_complete(chat, site):
-    question, gate = held_question()
-    send(chat, question)
-    expect(last_answer(chat)).to_contain_text(HALF)
-    send(chat, "and then [[text=done]]")
-    expect(chat.locator(".held")).to_contain_text("when this answer is complete")
-    expect(composer(chat)).to_have_value("and then [[text=done]]")
-    expect(chat.locator(".dock.is-held")).to_be_visible()
-    release(site.provider, gate)
-    expect(last_answer(chat)).to_have_text("done")
-    expect(composer(chat)).to_have_value("")
-    expect(chat.locator(".held")).to_be_hidden()
-    expect(chat.locator(".dock.is-held")).to_have_count(0)
-
-
-def test_a_message_sent_during_an_answer_that_fails_stays_in_the_field(chat):
-    send(chat, "[[cut after=30 rate=20]] a bad one")
-    chat.wait_for_selector(".is-writing")
-    send(chat, "and then?")
-    chat.wait_for_selector(".notice.warning")
-    expect(chat.locator(".held")).to_contain_text("was not sent")
-    expect(composer(chat)).to_have_value("and then?")
-    composer(chat).press("Enter")
-    expect(composer(chat)).to_have_value("")
-    expect(chat.locator(".held")).to_be_hidden()
-
-
 def test_a_draft_survives_a_reload_and_a_refused_text_stays(chat):
     composer(chat).fill("half a thought")
     chat.wait_for_timeout(300)  # drafts are written a moment after the last key

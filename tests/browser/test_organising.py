@@ -1,0 +1,58 @@
+"""Sorting conversations in Chromium: drag onto a project, the same by keyboard, tags, bookmarks."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.chat_page import send, wait_until_final
+
+pytestmark = pytest.mark.browser
+
+
+def test_conversations_are_moved_by_drag_and_by_key_tagged_and_bookmarked(chat):
+    for text in ("[[deltas=2]] apples", "[[deltas=2]] pears"):
+        chat.goto(chat.url.split("/c/")[0])
+        send(chat, text)
+        wait_until_final(chat)
+    rows = chat.locator(".conversation-item")
+    expect(rows).to_have_count(2)
+
+    # By keyboard, into a new project, which then is in the sidebar.
+    rows.filter(has_text="apples").locator("a").first.focus()
+    chat.keyboard.press("m")
+    chat.get_by_label("Or a new project").fill("Fruit")
+    chat.keyboard.press("Enter")
+    projects = chat.locator("#projects")
+    expect(projects).to_be_visible()
+    expect(projects.locator("a")).to_be_hidden()
+
+    # By drag: the projects open for it.
+    source = rows.filter(has_text="pears")
+    source.hover(position={"x": 40, "y": 10})
+    chat.mouse.down()
+    source.hover(position={"x": 60, "y": 20}, force=True)
+    expect(projects.locator("a")).to_be_visible()
+    target = projects.locator("a").bounding_box()
+    chat.mouse.move(target["x"] + 30, target["y"] + 10)
+    chat.mouse.move(target["x"] + 31, target["y"] + 10)
+    expect(projects.locator(".is-over")).to_have_count(1)
+    chat.mouse.up()
+    expect(chat.locator(".toast")).to_have_text("Moved to Fruit")
+    chat.locator("#search").fill("in:fruit")
+    expect(rows).to_have_count(2)
+    chat.locator("#search").fill("")
+
+    rows.filter(has_text="pears").locator("summary").click()
+    chat.get_by_role("link", name="Tags").click()
+    chat.get_by_label("Tags, separated by commas").fill("green")
+    chat.keyboard.press("Enter")
+    expect(chat.get_by_role("dialog")).to_be_hidden()
+    chat.locator("#search").fill("tag:green")
+    expect(rows).to_have_count(1)
+
+    bookmark = chat.locator("article.answer").get_by_role("button", name="Bookmark")
+    bookmark.click()
+    expect(bookmark).to_have_attribute("aria-pressed", "true")
+    chat.goto(chat.url.split("/c/")[0] + "/bookmarks/")
+    expect(chat.locator(".bookmarks li")).to_have_count(1)
+    chat.locator(".bookmarks .title").click()
+    expect(chat.locator("article.answer")).to_be_visible()

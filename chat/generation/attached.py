@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from chat.models.attachment import Attachment
 from chat.models.catalog import Model
 from chat.models.message import Message
+from chat.models.project_file import ProjectFile
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,38 @@ def _file_of(attachment: Attachment, budget: _PictureBudget) -> AttachedFile:
         logger.exception("the file of attachment %s cannot be read", attachment.pk)
         return replace(file, is_lost=True)
     return replace(file, pictures=tuple(pictures))
+
+
+async def read_project(project_id: int) -> list[AttachedFile]:
+    """Return the files of a project."""
+    files: list[AttachedFile] = await database_sync_to_async(files_of_project)(project_id)
+    return files
+
+
+def files_of_project(project_id: int | None) -> list[AttachedFile]:
+    """Return the files of a project, if there is one."""
+    found = [] if project_id is None else ProjectFile.of(project_id)
+    return [AttachedFile(each.name, each.tokens, each.text) for each in found]
+
+
+def with_project(
+    system: str, files: Sequence[AttachedFile], room: int, model: Model
+) -> tuple[str, list[str]]:
+    """Return the system prompt with the files of the project that fit into `room` tokens, and notes.
+
+    A file fits or is left out as a whole: the beginning of the prompt stays the same from turn to turn.
+    """
+    texts, left_out = [system] if system else [], []
+    for file in files:
+        if file.tokens <= room:
+            texts.append(_text_for(file, model))
+            room -= file.tokens
+        else:
+            left_out.append(file.name)
+    if left_out:
+        texts.append(f"[Files of the project that did not fit: {', '.join(left_out)}]")
+    note = _("“%(name)s” of the project was not sent: it does not fit into the context of %(model)s.")
+    return "\n\n".join(texts), [note % {"name": name, "model": model} for name in left_out]
 
 
 def content_of(message: Message, files: Sequence[AttachedFile], model: Model) -> Content:

@@ -22,6 +22,7 @@ from chat.models.budget_use import BudgetExceeded
 from chat.models.catalog import Model
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.message import Message
+from chat.models.project_file import ProjectFile
 from chat.text import text_of
 
 # How much of a conversation is sent to a model with an unknown context. It is enough for most models, and
@@ -57,6 +58,8 @@ class Claimed:
     hold: BudgetHold | None = None
     # Why it must not be run.
     refused_by: RequestRefused | None = None
+    # What the files of its conversation's project cost in the prompt.
+    project_tokens: int = 0
 
     @property
     def is_first_question(self) -> bool:
@@ -69,7 +72,7 @@ class Claimed:
         request = self.generation.api_request
         if request is None:
             system_prompt = self.generation.message.conversation.system_prompt
-            files = sum(message.attachment_tokens for message in self.history)
+            files = sum(message.attachment_tokens for message in self.history) + self.project_tokens
             return estimate_prompt([system_prompt, *(message.text for message in self.history)]) + files
         if request.large is not None:
             return request.large.text_bytes // BYTES_PER_TOKEN
@@ -99,7 +102,10 @@ def claim(generation_id: int, owner: str, from_owner: str) -> Claimed | None:
     history, unread = ([], 0) if generation.request else history_of(generation, models)
     accepted = without_refused(history)
     refused = len(history) - len(accepted)
-    claimed = Claimed(generation, models, accepted, unread, refused, replayed, calls_made, UsageTotal())
+    claimed = Claimed(
+        *(generation, models, accepted, unread, refused, replayed, calls_made, UsageTotal()),
+        project_tokens=ProjectFile.tokens_of(generation.message.conversation.project_id),
+    )
     lost = _end_lost(claimed, previous)
     claimed = _within_budgets(claimed, lost)
     has_answer = replayed.text or replayed.tool_calls or replayed.choices
@@ -181,6 +187,7 @@ def claim_as_stored(started: StartedGeneration, owner: str) -> Claimed | None:
     claimed = Claimed(
         *(generation, models, accepted, unread, refused, ReplayedText(), Counter(), UsageTotal()),
         first_attempt,
+        project_tokens=ProjectFile.tokens_of(generation.message.conversation.project_id),
     )
     if generation.model is None or not presence.any_exist():
         return claimed

@@ -11,15 +11,8 @@ from django.utils.translation import gettext as _
 
 from chat import upstream
 from chat.errors import RequestRefused
-from chat.generation.attached import (
-    NO_FILES,
-    AttachedFiles,
-    Content,
-    content_of,
-    cut_to,
-    notes_on,
-    read_files,
-)
+from chat.generation import attached
+from chat.generation.attached import NO_FILES, AttachedFile, AttachedFiles, Content
 from chat.generation.budgets import answer_limit
 from chat.generation.claim import Claimed, context_bound, history_of
 from chat.generation.request_files import with_files
@@ -44,6 +37,8 @@ ANSWER_SHARE = 0.25
 SMALLER_SHARE = 0.5
 # Our token counts are estimates, so a size that the endpoint names is not used to its limit.
 SAFETY_SHARE = 0.9
+# The share of the prompt that the files of a project may take; the rest is for the conversation.
+PROJECT_SHARE = 0.5
 
 # For models that do not continue a partial answer by themselves.
 CONTINUE_REQUEST = "Continue exactly where your last message ended. Do not repeat any of it."
@@ -94,11 +89,15 @@ async def prompt_fitter(claimed: Claimed, models: Mapping[upstream.Target, Model
     """Read what a run's prompts are made of, and return what builds them."""
     files = NO_FILES
     if claimed.generation.request is None:
-        files = await read_files(claimed.history, max(map(room_for_prompt, models.values()), default=0))
+        files = await attached.read_files(
+            claimed.history, max(map(room_for_prompt, models.values()), default=0)
+        )
+    project_id = claimed.generation.message.conversation.project_id
+    project = await attached.read_project(project_id) if claimed.project_tokens and project_id else []
     request, stored = claimed.generation.api_request, await stored_messages(claimed.generation)
     if request is not None:
         request, stored = await with_files(request, stored)
-    return PromptFitter(claimed, models, stored, files, request)
+    return PromptFitter(claimed, models, stored, files, request, project)
 
 
 async def stored_messages(generation: Generation) -> Sequence[bytes]:
@@ -120,12 +119,14 @@ class PromptFitter:
         stored_messages: Sequence[bytes] = (),
         files: AttachedFiles = NO_FILES,
         request: ApiRequest | None = None,
+        project_files: Sequence[AttachedFile] = (),
     ) -> None:
         """`stored_messages`: the slices of a large request's messages. `files`: those of the history.
 
         `request`: the request of a program, with its files.
         """
         self._claimed = claimed
+        self._project_files = project_files
         self._files = files
         self._stored_messages = stored_messages
         self._generation = claimed.generation
@@ -180,6 +181,7 @@ class PromptFitter:
             may_prefill=may_prefill,
             room=room,
             files=self._files,
+            project_files=self._project_files,
         )
         return self._within_budget(fitted, model)
 
@@ -203,6 +205,7 @@ def fit(
     may_prefill: bool = True,
     room: int | None = None,
     files: AttachedFiles = NO_FILES,
+    project_files: Sequence[AttachedFile] = (),
 ) -> FittedPrompt:
     """Build the prompt from `history` (oldest first, ending with the question); leave out what is too old.
 
@@ -210,10 +213,14 @@ def fit(
     it. `partial`: the answer so far, to be continued in the way that the model's row names, unless the model
     refuses it (`may_prefill`). `room`: tokens to use instead of the model's own limit, after the endpoint
     refused a longer prompt. The question itself is always sent: the endpoint decides whether it fits.
-    `files`: those of `history`; the documents of the question are cut to what fits.
+    `files`: those of `history`; the documents of the question are cut to what fits. `project_files`: they
+    take at most PROJECT_SHARE of what is available.
     """
     available = room_for_prompt(model) if room is None else room
     system = system_prompt or model.system_prompt
+    notes: list[str] = []
+    if project_files:
+        system, notes = attached.with_project(system, project_files, int(available * PROJECT_SHARE), model)
     messages = [{"role": "system", "content": system}] if system else []
     ending, extra, prefill = _ending(model, partial, may_prefill)
     used = sum(tokens_in(message["content"]) for message in (*messages, *ending))
@@ -223,12 +230,12 @@ def fit(
     # A conversation that is sent to a model starts with a user's turn.
     while len(kept) > 1 and kept[-1].role == Message.Role.ASSISTANT:
         kept.pop()
-    contents, notes = _contents(kept, files, model, available - used) if files else ({}, [])
+    contents, cuts = _contents(kept, files, model, available - used) if files else ({}, [])
     turns = alternating(reversed(kept), contents)
     used += sum(tokens_in(text_of(turn)) for turn in turns)
     left_out = unread + refused + said - len(kept)
     prompt = Prompt([*messages, *turns, *ending], temperature, extra, prefill)
-    return FittedPrompt(prompt, left_out, used, room, sent=len(kept), file_notes=notes)
+    return FittedPrompt(prompt, left_out, used, room, sent=len(kept), file_notes=[*notes, *cuts])
 
 
 def _contents(
@@ -237,10 +244,12 @@ def _contents(
     """Return what is sent of the messages with files (`kept`: newest first), and notes on the question's."""
     question, *earlier = kept
     room -= sum(tokens_in(each.text) + each.attachment_tokens for each in earlier) + tokens_in(question.text)
-    asked, notes = cut_to(files.get(question.pk, ()), room, model)
-    contents = {each.pk: content_of(each, files[each.pk], model) for each in earlier if each.pk in files}
-    contents[question.pk] = content_of(question, asked, model)
-    return contents, [*notes, *notes_on(asked, model)]
+    asked, notes = attached.cut_to(files.get(question.pk, ()), room, model)
+    contents = {
+        each.pk: attached.content_of(each, files[each.pk], model) for each in earlier if each.pk in files
+    }
+    contents[question.pk] = attached.content_of(question, asked, model)
+    return contents, [*notes, *attached.notes_on(asked, model)]
 
 
 def of_chat(generation: Generation, model: Model) -> FittedPrompt:
@@ -261,6 +270,7 @@ def of_chat(generation: Generation, model: Model) -> FittedPrompt:
         refused=len(history) - len(accepted),
         system_prompt=conversation.system_prompt,
         temperature=conversation.temperature,
+        project_files=attached.files_of_project(conversation.project_id),
     )
 
 

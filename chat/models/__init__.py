@@ -33,6 +33,7 @@ from chat.models.preferences import Preferences
 from chat.models.preset import Preset, SavedPrompt
 from chat.models.process import BreakerOverride, Process
 from chat.models.project import Project
+from chat.models.project_file import ProjectFile
 from chat.models.redaction import Redaction
 from chat.models.registration import Registration
 from chat.models.retention import LegalHold, RetentionPolicy, RetentionReport
@@ -92,6 +93,7 @@ __all__ = [
     "Preset",
     "Process",
     "Project",
+    "ProjectFile",
     "Redaction",
     "Registration",
     "RequestSlice",

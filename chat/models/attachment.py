@@ -38,7 +38,7 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         """Return those of a user, without those that only deleted conversations have."""
         uses = MessageAttachment.objects.filter(attachment=OuterRef("pk"))
         listed = uses.filter(message__conversation__deleted_at=None)
-        return self.filter(Exists(listed) | ~Exists(uses), user_id=user.pk)
+        return self.filter(Exists(listed) | ~Exists(uses) | Exists(_in_projects()), user_id=user.pk)
 
     def get_for(self, user: AbstractUser, pk: uuid.UUID) -> Attachment:
         """Return an attachment of the user. Raises RequestRefused `not_found`, also for another user's."""
@@ -188,6 +188,7 @@ class Attachment(models.Model):
             cls.objects.select_for_update().filter(pk__in=list(looked_at)).values_list("pk", flat=True)
         )
         used = set(MessageAttachment.objects.filter(attachment__in=ids).values_list("attachment", flat=True))
+        used |= set(cls.objects.filter(Exists(_in_projects()), pk__in=ids).values_list("pk", flat=True))
         cls.objects.filter(pk__in=used).update(unused_since=None)
         cls.objects.filter(pk__in=set(ids) - used).delete()
         return len(ids)
@@ -203,6 +204,13 @@ class Attachment(models.Model):
     def tokens_of(cls, attachments: Collection[Attachment]) -> int:
         """Return what these cost in a prompt; more than 0 if there is any."""
         return sum(max(each.tokens, 1) for each in attachments)
+
+
+def _in_projects() -> models.QuerySet[Any]:
+    """Return the files of projects that are the attachment of the outer query."""
+    table = Attachment._meta.get_field("project_uses").related_model
+    rows: models.QuerySet[Any] = table._default_manager.filter(attachment=OuterRef("pk"))
+    return rows
 
 
 class AttachmentPage(models.Model):

@@ -29,6 +29,7 @@ UPLOAD_PATHS = frozenset({"/batches/new/", "/v1/files"})
 API_PATH = "/v1/"
 # One file, as it is.
 ATTACHMENT_PATH = "/attachments/"
+PROJECT_FILE = re.compile(r"/projects/[0-9]{1,18}/files/")
 # A file to import arrives in parts, which the page makes.
 IMPORT_PART = re.compile(r"/import/[0-9a-f-]{36}/part/")
 IMPORT_PART_MAX_BYTES = 4 * 1024 * 1024
@@ -48,6 +49,9 @@ def body_max_bytes(path: str) -> int:
         return settings.BATCH_UPLOAD_MAX_BYTES + SMALL_BODY_MAX_BYTES
     if path == ATTACHMENT_PATH:
         return settings.ATTACHMENT_MAX_BYTES
+    if PROJECT_FILE.fullmatch(path):
+        # The fields beside the file are small.
+        return settings.ATTACHMENT_MAX_BYTES + SMALL_BODY_MAX_BYTES
     if path in PROMPT_PATHS:
         return settings.API_BODY_MAX_BYTES
     if IMPORT_PART.fullmatch(path):

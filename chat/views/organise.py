@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from chat.errors import RequestRefused
-from chat.models import Conversation, Project, Tag
+from chat.models import Conversation, Project, ProjectFile, Tag
 from chat.models.conversation import ConversationQuerySet
 from chat.models.project import PROJECTS_MAX
 from chat.runtime.process import current_runtime
@@ -57,6 +57,7 @@ def organise(request: AuthenticatedRequest, project_id: int | None = None) -> Ht
         "query": query,
         "project": project,
         "form": ProjectForm(instance=project) if project else None,
+        "files": ProjectFile.of(project.pk) if project else [],
         "projects": list(Project.objects.of(request.user)),
         "tags": list(Tag.objects.of(request.user)),
         "conversations": conversations[:PAGE_CONVERSATIONS],

@@ -61,7 +61,7 @@ OTHER_COLUMNS = {
 # Tables without texts of conversations. The rows of the event log are deleted.
 OTHER_TABLES = {
     # What users wrote for conversations to come.
-    *("Preferences", "Preset", "Project", "SavedPrompt", "Tag"),
+    *("Preferences", "Preset", "Project", "ProjectFile", "SavedPrompt", "Tag"),
     # What programs uploaded for batches to come; files that go with the attachments that need them.
     *("StoredFile", "FileSlice", "StoredContent", "LooseFile"),
     *("ConversationImport", "ImportReportRow", "LegalHold", "RetentionPolicy", "RetentionReport"),

@@ -49,6 +49,7 @@ urlpatterns = [
     path("shared/", shared.shared_links, name="shared_links"),
     path("shared/<int:pk>/revoke/", shared.revoke, name="revoke_link"),
     path("s/<str:token>/", shared.shared, name="shared"),
+    path("s/<str:token>/files/<uuid:pk>/", shared.shared_file, name="shared_file"),
     path("import/", imports.imports, name="imports"),
     path("import/<uuid:pk>/", imports.report, name="import"),
     path("import/<uuid:pk>/part/", imports.part, name="import_part"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -13,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat.errors import RequestRefused
+from chat.models.attachment import Attachment
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
 from chat.models.message import Message
@@ -46,6 +49,8 @@ class SharedLink(models.Model):
     leaf = models.ForeignKey("chat.Message", models.CASCADE, related_name="+")
     # The name that the page shows; empty: none.
     owner_name = models.CharField(max_length=150, blank=True)
+    # Whether the page has the files of the messages.
+    with_files = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now)
     # Null: it does not expire.
     expires_at = models.DateTimeField(null=True)
@@ -60,7 +65,13 @@ class SharedLink(models.Model):
 
     @classmethod
     def make(
-        cls, user: AbstractUser, conversation: Conversation, *, days: int | None, owner_name: str = ""
+        cls,
+        user: AbstractUser,
+        conversation: Conversation,
+        *,
+        days: int | None,
+        owner_name: str = "",
+        with_files: bool = False,
     ) -> SharedLink:
         """Share the branch that is shown now. `days`: until it expires; None: never.
 
@@ -83,6 +94,7 @@ class SharedLink(models.Model):
             conversation=conversation,
             leaf_id=conversation.leaf_id,
             owner_name=owner_name[:150],
+            with_files=with_files,
             created_at=now,
             expires_at=None if days is None else now + timedelta(days=days),
         )
@@ -90,6 +102,15 @@ class SharedLink(models.Model):
     @property
     def is_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    def files(self, messages: Sequence[Message]) -> dict[int, list[Attachment]]:
+        """Return the files of these of its messages, if it shows any."""
+        return Attachment.by_message(messages) if self.with_files else {}
+
+    def file(self, pk: UUID) -> Attachment | None:
+        """Return a file that the page shows, or None."""
+        found = (each for files in self.files(self.messages()).values() for each in files)
+        return next((each for each in found if each.pk == pk and each.content is not None), None)
 
     def messages(self) -> list[Message]:
         """Return the messages, oldest first, with the texts that they had then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -12,8 +13,9 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
+from chat.attachments.serving import file_response
 from chat.errors import RequestRefused
-from chat.models import Conversation, Generation, ImportedMessage, Message, SharedLink
+from chat.models import Attachment, Conversation, Generation, ImportedMessage, Message, SharedLink
 from chat.rendering import render as rendered
 from chat.views.access import AuthenticatedRequest, signed_in, status_of
 
@@ -28,6 +30,7 @@ class SharedMessage:
 
     message: Message
     model_name: str
+    files: Sequence[Attachment] = ()
 
     @property
     def html(self) -> str:
@@ -49,6 +52,7 @@ def share(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
                 conversation,
                 days=int(days) if days else None,
                 owner_name=name,
+                with_files=bool(request.POST.get("with_files")),
             )
             return redirect("share", pk=pk)
         except RequestRefused as error:
@@ -92,19 +96,37 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     if link is None:
         response = render(request, "404.html", status=404)
     else:
-        response = render(request, "shared.html", {"link": link, "shown": _shown(link.messages())})
+        response = render(request, "shared.html", {"link": link, "shown": _shown(link)})
+    return _unkept(response)
+
+
+@require_safe
+def shared_file(request: HttpRequest, token: str, pk: uuid.UUID) -> HttpResponse:
+    """Return a file of a message that a link shows, if it shows files; else 404."""
+    link = SharedLink.objects.open().filter(token=token, with_files=True).first()
+    file = None if link is None else link.file(pk)
+    if file is None:
+        return _unkept(render(request, "404.html", status=404))
+    return _unkept(file_response(request, file))
+
+
+def _unkept(response: HttpResponse) -> HttpResponse:
+    """Keep a response out of caches and search engines: it ends with its link."""
     response["Cache-Control"] = "no-store"
     response["X-Robots-Tag"] = "noindex, nofollow, noarchive"
     response["Referrer-Policy"] = "no-referrer"
     return response
 
 
-def _shown(messages: list[Message]) -> list[SharedMessage]:
+def _shown(link: SharedLink) -> list[SharedMessage]:
+    messages = link.messages()
+    files = link.files(messages)
     runs = Generation.objects.filter(message__in=messages).order_by("pk")
     names = dict(runs.values_list("message_id", "model_name"))
     imported = ImportedMessage.objects.filter(message__in=messages)
     names |= dict(imported.values_list("message_id", "model_name"))
-    return [SharedMessage(message, names.get(message.pk, "")) for message in messages if message.text]
+    shown = (SharedMessage(each, names.get(each.pk, ""), files.get(each.pk, ())) for each in messages)
+    return [each for each in shown if each.message.text or each.files]
 
 
 def _name_of(user: AbstractUser) -> str:

@@ -6,8 +6,9 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from chat.models import Erasure, Generation, Message, SharedLink
+from chat.models import Attachment, Erasure, Generation, Message, SharedLink
 from tests.review.conftest import converse, finish
+from tests.support.attachments import attach
 
 pytestmark = pytest.mark.django_db
 
@@ -95,3 +96,43 @@ def test_a_running_answer_is_not_shared(user, talk, client_of):
     response = client_of(user).post(reverse("share", args=[talk.pk]), {"days": "7"})
     assert response.status_code == 422
     assert b"Wait until the answer is complete" in response.content
+
+
+@pytest.fixture
+def with_file(user, talk):
+    """Return the file of the question."""
+    question = talk.leaf.parent
+    file = attach(user, "a plan.txt", kind="text", text="plan", data=b"the plan")
+    Attachment.attach(question, [file])
+    Message.objects.filter(pk=question.pk).update(attachment_tokens=file.tokens)
+    return file
+
+
+def file_of(client, link, file):
+    return client.get(reverse("shared_file", args=[link.token, file.pk]))
+
+
+def test_files_are_shown_only_if_ticked(user, talk, with_file, client_of, client):
+    link = made(client_of(user), talk)
+    assert "a plan.txt" not in page_of(client, link).content.decode()
+    assert file_of(client, link, with_file).status_code == 404
+    ticked = made(client_of(user), talk, with_files="1")
+    address = reverse("shared_file", args=[ticked.token, with_file.pk])
+    assert address in page_of(client, ticked).content.decode()
+    response = file_of(client, ticked, with_file)
+    assert response.status_code == 200
+    assert response["Cache-Control"] == "no-store"
+    assert response["Content-Disposition"].startswith("attachment")
+    assert file_of(client, ticked, attach(user, data=b"of no message")).status_code == 404
+    ticked.delete()
+    assert file_of(client, ticked, with_file).status_code == 404
+
+
+def test_a_file_of_a_later_message_is_not_shown(user, talk, with_file, client_of, client):
+    link = made(client_of(user), talk, with_files="1")
+    later = attach(user, data=b"later")
+    question = talk.messages.create(role="user", parent=talk.leaf, text="and this?", attachment_tokens=9)
+    Attachment.attach(question, [later])
+    assert file_of(client, link, later).status_code == 404
+    talk.delete_softly()
+    assert file_of(client, link, with_file).status_code == 404

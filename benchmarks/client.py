@@ -89,6 +89,16 @@ class Client:
                 break
         return answer
 
+    async def read(self, message: int) -> str:
+        """Read a message as a page does when its answer has ended; return its HTML."""
+        await self.send(type="read", message=message)
+        async for reply in self._socket:
+            frame = json.loads(reply)
+            if frame["type"] == "article" and frame["message"] == message:
+                return str(frame["html"])
+            assert frame["type"] != "refused", frame
+        raise ConnectionError("the socket was closed")
+
     async def send(self, **frame: Any) -> None:
         await self._socket.send(json.dumps(frame))
 

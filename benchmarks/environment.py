@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.support.programs import Program
@@ -58,13 +58,23 @@ def provider(rate: float = 50) -> Iterator[Provider]:
 
 
 @contextlib.contextmanager
-def server(provider_url: str, *, arguments: Sequence[str] = (), **env: str) -> Iterator[Server]:
-    """Run the real server as a process, on a new SQLite database. `arguments`: of Python, for `manage.py`."""
+def server(
+    provider_url: str,
+    *,
+    arguments: Sequence[str] = (),
+    before: Callable[[Server], None] = lambda _: None,
+    **env: str,
+) -> Iterator[Server]:
+    """Run the real server as a process, on a new SQLite database.
+
+    `arguments`: of Python, for `manage.py`. `before`: called with the server before it starts.
+    """
     own = {"OPENAI_BASE_URL": provider_url, "OPENAI_API_KEY": "any", "OPENAI_MODEL": "fake"}
     with folder() as path:
         program = Server(path, UNLIMITED | own | env, ())
         program.argv[1:2] = arguments or program.argv[1:2]
         try:
+            before(program)
             program.start()
             yield program
         finally:

@@ -4,7 +4,7 @@
 
 CPU of the server per exchange, Chatsite and the bare relay (relay.py), start and end included. Ten users
 ask one after the other, so that as many exchanges run at once: first each time in a new conversation and
-without a page, then in one conversation each, with the request that an open page sends when an answer ends.
+without a page, then in one conversation each, with the frame by which an open page reads the ended answer.
 The servers are measured alternately.
 """
 
@@ -19,7 +19,6 @@ from tests.support.serving import Session
 
 USERS, EXCHANGES = 10, 40
 ANSWER = "[[deltas=1 rate=0 chars=20]]"
-FRAGMENT = {"HX-Request": "true"}
 
 
 async def exchange(
@@ -32,26 +31,22 @@ async def exchange(
         )
         cpu_s = environment.cpu_s(program.pid)
         waits = await asyncio.gather(
-            *(
-                _ask_often(client, f"{name} {n}", session if with_page else None)
-                for n, (client, session) in enumerate(zip(clients, sessions, strict=True))
-            )
+            *(_ask_often(client, f"{name} {n}", with_page=with_page) for n, client in enumerate(clients))
         )
         cpu_s = environment.cpu_s(program.pid) - cpu_s
     return cpu_s / (USERS * EXCHANGES) * 1000, report.median([wait for each in waits for wait in each])
 
 
-async def _ask_often(client: Client, name: str, page: Session | None) -> list[float]:
-    """Ask and wait for the answer EXCHANGES times; with the session `page`, read each one as a page does."""
+async def _ask_often(client: Client, name: str, *, with_page: bool) -> list[float]:
+    """Ask and wait for the answer EXCHANGES times; with a page, read each one as it does."""
     waits, conversation = [], None
     for number in range(EXCHANGES):
         answer = await client.ask(f"{name} {number} {ANSWER}", conversation=conversation)
         assert answer.outcome == "completed", answer.outcome
         waits.append((answer.first_text or 0.0) - answer.sent)
-        if page:
+        if with_page:
             conversation = answer.ids["conversation"]
-            response = await asyncio.to_thread(page.get, f"/m/{answer.ids['message']}/", headers=FRAGMENT)
-            assert response.status == 200, response.status
+            assert await client.read(answer.ids["message"])
     return waits
 
 

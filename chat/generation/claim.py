@@ -205,6 +205,8 @@ def _first_attempt(generation: Generation) -> Attempt | None:
 def history_of(generation: Generation, models: list[Model]) -> tuple[list[Message], int]:
     """Return the newest messages before an answer that may fit, oldest first, and how many lie before."""
     context_tokens = max(map(context_bound, models), default=0)
-    return generation.message.conversation.messages.recent(
-        generation.message.parent_id, max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN
+    return Message.recent(
+        generation.message.conversation,
+        generation.message.parent_id,
+        max_chars=context_tokens * HISTORY_BYTES_PER_TOKEN,
     )

@@ -330,15 +330,14 @@ def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
 
     Raises RequestRefused `no_model` if the chosen one is unavailable or there is none at all.
     """
-    offered = Model.objects.offered()
     if model_id is not None:
-        model = offered.filter(pk=model_id).first()
+        model = _offered(model_id)
         if model is None:
             raise RequestRefused(
                 "no_model", gettext("This model is no longer available. Choose another one.")
             )
         return model
-    model = (offered.filter(pk=default_id).first() if default_id is not None else None) or offered.first()
+    model = (None if default_id is None else _offered(default_id)) or Model.objects.offered().first()
     if model is None:
         raise RequestRefused(
             "no_model",
@@ -347,4 +346,16 @@ def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
                 "or set OPENAI_API_KEY and restart the server."
             ),
         )
+    return model
+
+
+def _offered(model_id: int) -> Model | None:
+    """Return this model with its endpoint if users can choose it: `offered`, for one model."""
+    model = rows.get(Model, id=model_id)
+    if model is None or not model.is_enabled:
+        return None
+    endpoint = rows.get(Endpoint, id=model.endpoint_id)
+    if endpoint is None or not endpoint.is_enabled:
+        return None
+    model.endpoint = endpoint
     return model

@@ -247,11 +247,9 @@ class Conversation(models.Model):
         return message
 
     def _parent(self, parent_id: int | None, is_at_leaf: bool) -> Message | None:
-        """Return the message that a new one follows. Raises RequestRefused: `bad_parent`, `busy`."""
-        parent = self.leaf if is_at_leaf else self.messages.get_or_refuse(parent_id)
-        if parent is not None:
-            parent.check_can_be_followed()
-        return parent
+        """Return the message that a new one follows. Raises RequestRefused: see `Message.followed`."""
+        wanted = self.leaf_id if is_at_leaf else parent_id
+        return None if wanted is None else Message.followed(self, wanted)
 
     def _use_model(self, model_id: int | None) -> Model:
         """Return the model to call, and store one that was chosen. Raises RequestRefused `no_model`."""
@@ -301,11 +299,13 @@ class Conversation(models.Model):
         cls, user: AbstractUser, conversation_id: uuid.UUID | str, *, or_deleted: bool = False
     ) -> Conversation:
         """Return a conversation of the user. Raises RequestRefused `not_found`, also for another user's."""
-        own = cls.objects.filter(user_id=user.pk) if or_deleted else cls.objects.of(user)
         try:
-            return own.get(pk=conversation_id)
-        except (cls.DoesNotExist, ValidationError, ValueError) as exc:  # the last two: not a UUID
+            found = rows.get(cls, id=conversation_id, user_id=user.pk)
+        except (ValidationError, ValueError) as exc:  # not a UUID
             raise limits.not_found() from exc
+        if found is None or (found.deleted_at is not None and not or_deleted):
+            raise limits.not_found()
+        return found
 
     def mark_seen(self) -> None:
         """Store that the user has seen all of it, which removes its mark in the sidebar."""
@@ -321,7 +321,7 @@ class Conversation(models.Model):
             end_id = self.leaf_id
         else:
             end_id = self.messages.filter(pk=before).values_list("parent_id", flat=True).first()
-        return self.messages.branch(end_id, limit=limit)
+        return Message.branch(self, end_id, limit=limit)
 
     def select(self, message: Message) -> None:
         """Show the branch of `message`, down to its newest leaf."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,52 +23,14 @@ if TYPE_CHECKING:
 
 # The longest branch that is read for a prompt.
 BRANCH_MAX_MESSAGES = 10_000
+# A Conversation, or None; `conversation.py` imports this module.
+type AnyConversation = Any
+# Newest messages of a conversation up to one of them.
+SLICE = "conversation_id = %s AND id <= %s ORDER BY id DESC LIMIT %s"
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
-    """Messages. The methods that read a branch need those of one conversation."""
-
-    def get_or_refuse(self, message_id: int | None) -> Message | None:
-        """Return a message, or None for None. Raises RequestRefused `not_found`."""
-        if message_id is None:
-            return None
-        found = self.filter(pk=message_id).first()
-        if found is None:
-            raise not_found()
-        return found
-
-    def branch(self, end_id: int | None, *, limit: int, max_chars: int | None = None) -> list[Message]:
-        """Return up to `limit` messages of the path from the root to the message `end_id`, oldest first.
-
-        `max_chars`: limit of their total text; the last message is always included. A parent is always older
-        than its child, so the path is read in slices of descending ids.
-        """
-        found: list[Message] = []
-        chars = 0
-        while end_id is not None and len(found) < limit:
-            first_of_slice = end_id
-            for message in self.filter(pk__lte=end_id).order_by("-pk")[: min(limit, 100) + 20]:
-                if message.pk != end_id or len(found) == limit:
-                    continue
-                chars += len(message.text)
-                if max_chars is not None and found and chars > max_chars:
-                    return found[::-1]
-                found.append(message)
-                end_id = message.parent_id
-            if end_id == first_of_slice:  # its row was deleted
-                break
-        return found[::-1]
-
-    def recent(self, end_id: int | None, *, max_chars: int) -> tuple[list[Message], int]:
-        """Return the end of a path, and the number of messages before it."""
-        found = self.branch(end_id, limit=BRANCH_MAX_MESSAGES, max_chars=max_chars)
-        if not found or found[0].parent_id is None:
-            return found, 0
-        parents = dict(self.filter(pk__lt=found[0].pk).values_list("pk", "parent_id"))
-        unread, above = 0, found[0].parent_id
-        while above is not None and above in parents:
-            unread, above = unread + 1, parents[above]
-        return found, unread
+    """Messages. `newest_end` needs those of one conversation."""
 
     def reindex(self) -> None:
         """Bring the search index up to date after a change that went past `save`, such as a redaction."""
@@ -172,16 +134,72 @@ class Message(models.Model):
     @classmethod
     def get_for(cls, user: AbstractUser, message_id: int) -> Message:
         """Return a message of one of the user's conversations. Raises RequestRefused `not_found`."""
-        try:
-            found = (
-                cls.objects.select_related("conversation")
-                .filter(pk=message_id, conversation__user_id=user.pk, conversation__deleted_at=None)
-                .first()
-            )
-        except OverflowError as exc:  # larger than any id
-            raise not_found() from exc
+        found = rows.get(cls, id=message_id)
         if found is None:
             raise not_found()
+        conversation = cls._conversation(found.conversation_id)
+        if conversation is None or conversation.user_id != user.pk or conversation.deleted_at is not None:
+            raise not_found()
+        found.conversation = conversation
+        return found
+
+    @classmethod
+    def _conversation(cls, key: UUID) -> AnyConversation:
+        return rows.get(cls.conversation.field.related_model, id=key)
+
+    @classmethod
+    def branch(
+        cls, conversation: AnyConversation, end_id: int | None, *, limit: int, max_chars: int | None = None
+    ) -> list[Message]:
+        """Return up to `limit` messages of the path from the root to the message `end_id`, oldest first.
+
+        `max_chars`: limit of their total text; the last message is always included. A parent is always older
+        than its child, so the path is read in slices of descending ids.
+        """
+        found: list[Message] = []
+        chars = 0
+        key = conversation._meta.pk.get_db_prep_value(conversation.pk, connection)
+        while end_id is not None and len(found) < limit:
+            first_of_slice = end_id
+            for message in rows.select(cls, SLICE, [key, end_id, min(limit, 100) + 20]):
+                if message.pk != end_id or len(found) == limit:
+                    continue
+                message.conversation = conversation
+                chars += len(message.text)
+                if max_chars is not None and found and chars > max_chars:
+                    return found[::-1]
+                found.append(message)
+                end_id = message.parent_id
+            if end_id == first_of_slice:  # its row was deleted
+                break
+        return found[::-1]
+
+    @classmethod
+    def recent(
+        cls, conversation: AnyConversation, end_id: int | None, *, max_chars: int
+    ) -> tuple[list[Message], int]:
+        """Return the end of a path, and the number of messages before it."""
+        found = cls.branch(conversation, end_id, limit=BRANCH_MAX_MESSAGES, max_chars=max_chars)
+        if not found or found[0].parent_id is None:
+            return found, 0
+        older = cls.objects.filter(conversation=conversation, pk__lt=found[0].pk)
+        parents = dict(older.values_list("pk", "parent_id"))
+        unread, above = 0, found[0].parent_id
+        while above is not None and above in parents:
+            unread, above = unread + 1, parents[above]
+        return found, unread
+
+    @classmethod
+    def followed(cls, conversation: AnyConversation, message_id: int) -> Message:
+        """Return the message of a conversation that a new one follows.
+
+        Raises RequestRefused: `not_found`, `bad_parent`, `busy`.
+        """
+        found = rows.get(cls, id=message_id, conversation_id=conversation.pk)
+        if found is None:
+            raise not_found()
+        found.conversation = conversation
+        found.check_can_be_followed()
         return found
 
     def check_can_be_followed(self) -> None:
@@ -189,12 +207,10 @@ class Message(models.Model):
         # An imported conversation can end with a question.
         if self.role != Message.Role.ASSISTANT and self.children.exists():
             raise RequestRefused("bad_parent", _("A message must follow an answer. Reload the page."))
-        running = self.generations.active().first()
-        if running is not None:
-            text = _("The previous answer is still running. Wait for it to finish, or stop it.")
-            if running.is_at_provider:
-                text = _("The previous answer comes later. Wait for it, cancel it, or begin another chat.")
-            raise RequestRefused("busy", text)
+        if rows.find(self.generations.model, message_id=self.pk, finished_at=None) is not None:
+            raise RequestRefused(
+                "busy", _("The previous answer is still running. Wait for it to finish, or stop it.")
+            )
 
     def generation_to_continue(self) -> Generation:
         """Return the generation that ended this answer early. Raises RequestRefused: `bad_parent`, `busy`."""

@@ -1,4 +1,4 @@
-"""Insert, update and look for single rows with SQL that is put together once.
+"""Insert, update, find and read rows with SQL that is put together once.
 
 The ORM builds each statement anew, which takes several times as long as the database needs to run it. On the
 way of every answer these are used instead. They send no signals and call no `save`.
@@ -16,6 +16,7 @@ from django.db.models.expressions import DatabaseDefault
 
 type AnyField = models.Field[Any, Any]
 
+NUMBER_MAX = 2**63 - 1
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -75,13 +76,53 @@ def update(
 
 
 def find(model: type[models.Model], **values: Any) -> Any:
-    """Return the primary key of a row with these values of its attributes, or None."""
-    sql, fields = _find_sql(model, tuple(values))
-    parameters = [_prepared(field, value) for field, value in zip(fields, values.values(), strict=True)]
+    """Return the primary key of a row with these values of its attributes (None: NULL), or None."""
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(*_search(model, values, keys_only=True))
         found = cursor.fetchone()
         return None if found is None else _key_of(model).to_python(found[0])
+
+
+def get[Row: models.Model](model: type[Row], **values: Any) -> Row | None:
+    """Return a row with these values of its attributes (None: NULL), or None.
+
+    Raises what the fields raise for values that are none of theirs: ValidationError, ValueError.
+    """
+    if any(isinstance(value, int) and value > NUMBER_MAX for value in values.values()):
+        return None  # no column holds it, and a database would refuse the question
+    with connection.cursor() as cursor:
+        cursor.execute(*_search(model, values, keys_only=False))
+        found = cursor.fetchone()
+        return None if found is None else _instance(model, found)
+
+
+def select[Row: models.Model](model: type[Row], condition: str, parameters: Sequence[Any]) -> list[Row]:
+    """Return the rows for which the SQL after WHERE holds; `condition` may also order and limit them.
+
+    `parameters` are values of the database, such as numbers and texts.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_select_sql(model) + condition, parameters)
+        return [_instance(model, found) for found in cursor.fetchall()]
+
+
+def _search(
+    model: type[models.Model], values: Mapping[str, Any], *, keys_only: bool
+) -> tuple[str, list[Any]]:
+    """Return the statement that finds one row, and its parameters."""
+    nulls = tuple(name for name, value in values.items() if value is None)
+    required = [(name, value) for name, value in values.items() if value is not None]
+    sql, fields = _find_sql(model, tuple(name for name, _ in required), nulls, keys_only=keys_only)
+    return sql, [_prepared(field, value) for field, (_, value) in zip(fields, required, strict=True)]
+
+
+def _instance[Row: models.Model](model: type[Row], found: Sequence[Any]) -> Row:
+    names, converters = _columns(model)
+    values = list(found)
+    for index, column, converts in converters:
+        for convert in converts:
+            values[index] = convert(values[index], column, connection)
+    return model.from_db(connection.alias, names, values)
 
 
 def _value(row: models.Model, field: AnyField) -> Any:
@@ -127,13 +168,37 @@ def _update_sql(
 
 
 @cache
-def _find_sql(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, tuple[AnyField, ...]]:
+def _find_sql(
+    model: type[models.Model], names: tuple[str, ...], nulls: tuple[str, ...], *, keys_only: bool
+) -> tuple[str, tuple[AnyField, ...]]:
     """Return the statement, and the fields of its values."""
     by_name = {field.attname: field for field in model._meta.local_concrete_fields}
     fields = tuple(by_name[name] for name in names)
-    conditions = " AND ".join(f"{_quoted(field.column)} = %s" for field in fields)
+    conditions = [f"{_quoted(field.column)} = %s" for field in fields]
+    conditions += [f"{_quoted(by_name[name].column)} IS NULL" for name in nulls]
     key, table = _quoted(_key_of(model).column), _quoted(model._meta.db_table)
-    return f"SELECT {key} FROM {table} WHERE {conditions} LIMIT 1", fields  # noqa: S608
+    start = f"SELECT {key} FROM {table} WHERE " if keys_only else _select_sql(model)  # noqa: S608
+    return f"{start}{' AND '.join(conditions)} LIMIT 1", fields
+
+
+@cache
+def _select_sql(model: type[models.Model]) -> str:
+    """Return a statement that reads whole rows, up to its condition."""
+    columns = ", ".join(_quoted(field.column) for field in model._meta.local_concrete_fields)
+    return f"SELECT {columns} FROM {_quoted(model._meta.db_table)} WHERE "  # noqa: S608
+
+
+@cache
+def _columns(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any, list[Any]]]]:
+    """Return the attributes of a row, and for those whose values the ORM converts: index, column, how."""
+    fields = model._meta.local_concrete_fields
+    columns = [field.get_col(model._meta.db_table) for field in fields]
+    converters = [
+        (index, column, converts)
+        for index, column in enumerate(columns)
+        if (converts := [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)])
+    ]
+    return [field.attname for field in fields], converters
 
 
 def _key_of(model: type[models.Model]) -> AnyField:

@@ -114,9 +114,7 @@ class SharedLink(models.Model):
 
     def messages(self) -> list[Message]:
         """Return the messages, oldest first, with the texts that they had then."""
-        found = Message.objects.filter(conversation=self.conversation_id).branch(
-            self.leaf_id, limit=MESSAGES_MAX
-        )
+        found = Message.branch(self.conversation, self.leaf_id, limit=MESSAGES_MAX)
         later = Generation.objects.filter(message__in=found, created_at__gt=self.created_at).order_by("-pk")
         # The first run after that comes last.
         earlier = dict(later.values_list("message_id", "prefix"))

@@ -297,7 +297,7 @@ def message_page(
     if it exists. `limit`: PAGE_MESSAGES by default.
     """
     limit = limit or PAGE_MESSAGES
-    found = [] if until is None else conversation.messages.branch(until, limit=limit)
+    found = [] if until is None else Message.branch(conversation, until, limit=limit)
     messages = found or conversation.path(limit=limit, before=before)
     views = message_views(messages)
     if views and views[-1].message.pk == conversation.leaf_id:

@@ -204,7 +204,7 @@ def test_a_page_of_a_long_conversation_takes_few_queries(user, model, django_ass
 
 def test_reading_for_a_prompt_is_bounded_and_the_rest_is_counted(user, model):
     conversation = conversation_of(grow(user, 100))
-    history, unread = conversation.messages.recent(conversation.leaf_id, max_chars=30)
+    history, unread = Message.recent(conversation, conversation.leaf_id, max_chars=30)
     assert history[-1].text == "m99"
     assert sum(len(message.text) for message in history) <= 30
     assert unread + len(history) == 100

@@ -4,12 +4,14 @@ import uuid
 from decimal import Decimal
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection
 from django.forms.models import model_to_dict
 from django.utils import timezone
 
 from chat.models import rows
 from chat.models.attempt import Attempt
+from chat.models.catalog import Endpoint, Model
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
 from chat.models.message import Message
@@ -104,6 +106,39 @@ def test_a_row_is_found_by_values_of_every_kind(made, user):
     assert rows.find(Message, conversation_id=conversation.pk, role="assistant") == message.pk
     assert rows.find(Generation, user_id=user.pk, client_id=generation.client_id) == generation.pk
     assert rows.find(Generation, user_id=user.pk, client_id="another") is None
+
+
+def test_a_row_that_is_read_is_that_of_the_orm(made):
+    endpoint = Endpoint.objects.create(name=ODD, base_url="http://127.0.0.1:9/v1", slots=3)
+    model = Model.objects.create(
+        endpoint=endpoint, name="m", input_usd_per_million=Decimal("1.25"), refused_parameters={ODD: ODD}
+    )
+    for row in (*made, endpoint, model):
+        by_key = rows.get(type(row), id=row.pk)
+        orm = type(row).objects.get(pk=row.pk)
+        assert by_key == orm
+        assert values_of(by_key) == values_of(orm)
+        by_key.save()  # as a row that exists
+        assert type(row).objects.filter(pk=row.pk).count() == 1
+
+
+def test_a_row_is_read_by_values_of_every_kind(made, user):
+    conversation, message, generation = made
+    assert rows.get(Conversation, id=str(conversation.pk), user_id=user.pk, deleted_at=None) == conversation
+    assert rows.get(Generation, message_id=message.pk, finished_at=None) == generation
+    rows.update(Generation, generation.pk, {"finished_at": timezone.now()})
+    assert rows.get(Generation, message_id=message.pk, finished_at=None) is None
+    assert rows.get(Message, id=2**63) is None
+    with pytest.raises(ValidationError):
+        rows.get(Conversation, id="no UUID")
+
+
+def test_rows_are_selected_in_order(made):
+    conversation, first, _generation = made
+    second = rows.insert(Message(conversation=conversation, parent=first, role="user", text="second"))
+    condition = "parent_id IS NULL OR id > %s ORDER BY id DESC LIMIT %s"
+    assert rows.select(Message, condition, [0, 2]) == [second, first]
+    assert rows.select(Message, condition, [0, 1]) == [second]
 
 
 def test_a_row_is_updated_only_while_its_guards_hold(made):

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractUser
-from django.db import connection, models
-from django.db.models import Q
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -158,7 +157,7 @@ class Message(models.Model):
         """
         found: list[Message] = []
         chars = 0
-        key = conversation._meta.pk.get_db_prep_value(conversation.pk, connection)
+        key = rows.prepared(cls, "conversation_id", conversation.pk)
         while end_id is not None and len(found) < limit:
             first_of_slice = end_id
             for message in rows.select(cls, SLICE, [key, end_id, min(limit, 100) + 20]):
@@ -207,10 +206,12 @@ class Message(models.Model):
         # An imported conversation can end with a question.
         if self.role != Message.Role.ASSISTANT and self.children.exists():
             raise RequestRefused("bad_parent", _("A message must follow an answer. Reload the page."))
-        if rows.find(self.generations.model, message_id=self.pk, finished_at=None) is not None:
-            raise RequestRefused(
-                "busy", _("The previous answer is still running. Wait for it to finish, or stop it.")
-            )
+        running = rows.get(self.generations.model, message_id=self.pk, finished_at=None)
+        if running is not None:
+            text = _("The previous answer is still running. Wait for it to finish, or stop it.")
+            if running.is_at_provider:
+                text = _("The previous answer comes later. Wait for it, cancel it, or begin another chat.")
+            raise RequestRefused("busy", text)
 
     def generation_to_continue(self) -> Generation:
         """Return the generation that ended this answer early. Raises RequestRefused: `bad_parent`, `busy`."""
@@ -232,12 +233,13 @@ class Message(models.Model):
         messages = list(messages)
         if not messages:
             return {}
+        conversation = rows.prepared(Message, "conversation_id", messages[0].conversation_id)
         parents = {message.parent_id for message in messages}
-        is_version = Q(parent_id__in=parents - {None})
-        if None in parents:
-            is_version |= Q(parent=None)
-        rows = Message.objects.filter(is_version, conversation_id=messages[0].conversation_id)
+        known = list(parents - {None})
+        conditions = [f"parent_id IN {rows.one_of(known)}"] * bool(known)
+        conditions += ["parent_id IS NULL"] * (None in parents)
+        condition = f"conversation_id = %s AND ({' OR '.join(conditions)}) ORDER BY id"
         by_parent: dict[int | None, list[int]] = {}
-        for pk, parent_id in rows.order_by("pk").values_list("pk", "parent_id"):
+        for pk, parent_id in rows.pairs(Message, ("id", "parent_id"), condition, [conversation, *known]):
             by_parent.setdefault(parent_id, []).append(pk)
         return {message.pk: by_parent[message.parent_id] for message in messages}

@@ -106,6 +106,27 @@ def select[Row: models.Model](model: type[Row], condition: str, parameters: Sequ
         return [_instance(model, found) for found in cursor.fetchall()]
 
 
+def pairs(
+    model: type[models.Model], names: tuple[str, str], condition: str, parameters: Sequence[Any]
+) -> list[tuple[Any, Any]]:
+    """Return two columns, numbers or texts, of the rows for which the SQL after WHERE holds."""
+    columns = ", ".join(_quoted(_field(model, name).column) for name in names)
+    sql = f"SELECT {columns} FROM {_quoted(model._meta.db_table)} WHERE {condition}"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def one_of(values: Sequence[Any]) -> str:
+    """Return the SQL after IN for so many parameters. There must be one at least."""
+    return f"({', '.join(['%s'] * len(values))})"
+
+
+def prepared(model: type[models.Model], name: str, value: Any) -> Any:
+    """Return a value of an attribute as the database has it."""
+    return _prepared(_field(model, name), value)
+
+
 def _search(
     model: type[models.Model], values: Mapping[str, Any], *, keys_only: bool
 ) -> tuple[str, list[Any]]:
@@ -199,6 +220,11 @@ def _columns(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any,
         if (converts := [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)])
     ]
     return [field.attname for field in fields], converters
+
+
+@cache
+def _field(model: type[models.Model], name: str) -> AnyField:
+    return next(field for field in model._meta.local_concrete_fields if field.attname == name)
 
 
 def _key_of(model: type[models.Model]) -> AnyField:

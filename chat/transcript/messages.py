@@ -21,6 +21,8 @@ from chat.models import (
     Generation,
     ImportedMessage,
     Message,
+    Model,
+    rows,
 )
 
 # A few tall screens. Older messages are loaded on demand.
@@ -164,7 +166,10 @@ def message_views(messages: list[Message]) -> list[MessageView]:
 
 
 def message_view(user: AbstractUser, message_id: int) -> MessageView:
-    """Return the view of one of the user's messages, in five queries. Raises RequestRefused `not_found`."""
+    """Return the view of one of the user's messages, in seven queries by key.
+
+    Raises RequestRefused `not_found`.
+    """
     # First: if the answer has ended by now, what is read next is its final text.
     latest = _latest_generations([message_id])
     view = _views([Message.get_for(user, message_id)], latest)[0]
@@ -226,8 +231,15 @@ def _compared(view: MessageView) -> list[MessageView]:
 
 
 def _latest_generations(message_ids: list[int]) -> dict[int, Generation]:
-    rows = Generation.objects.filter(message__in=message_ids).select_related("model").order_by("pk")
-    return {generation.message_id: generation for generation in rows}
+    if not message_ids:
+        return {}
+    found = rows.select(Generation, f"message_id IN {rows.one_of(message_ids)} ORDER BY id", message_ids)
+    latest = {generation.message_id: generation for generation in found}
+    models = {each.model_id: None for each in latest.values() if each.model_id is not None}
+    by_pk = {pk: rows.get(Model, id=pk) for pk in models}
+    for generation in latest.values():
+        generation.model = by_pk.get(generation.model_id or 0)
+    return latest
 
 
 def _imported(messages: Iterable[Message], latest: Mapping[int, Generation]) -> dict[int, ImportedMessage]:
@@ -248,7 +260,9 @@ def _batches(latest: Iterable[Generation]) -> dict[int, Batch]:
 
 def _feedback(answers: Iterable[int]) -> dict[int, Feedback]:
     """Return the feedback on these answers, which are all of one user."""
-    return {each.message_id: each for each in Feedback.objects.filter(message__in=list(answers))}
+    ids = list(answers)
+    found = rows.select(Feedback, f"message_id IN {rows.one_of(ids)}", ids) if ids else []
+    return {each.message_id: each for each in found}
 
 
 def _replayed(generation: Generation | None) -> ReplayedText | None:

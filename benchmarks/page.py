@@ -2,22 +2,19 @@
 
     python -m benchmarks.page
 
-Beside a 404 of a bare relay (relay.py), which is Django and Daphne without anything. What an open
-page asks for when an answer ends is part of exchange.py.
+What an open page asks for when an answer ends is part of exchange.py.
 """
 
 import asyncio
 
 from benchmarks import environment, report
 from benchmarks.client import open_client
-from benchmarks.durability import relay
 from tests.support.programs import Program
 from tests.support.serving import Session
 
 REQUESTS = 200
 TURNS = 10
 FRAGMENT = {"HX-Request": "true"}
-RELAY = "relay: a 404"
 
 
 async def talk(session: Session) -> tuple[str, int]:
@@ -44,11 +41,7 @@ def cpu_ms(program: Program, session: Session, path: str, *, is_fragment: bool =
 
 
 def main() -> None:
-    with (
-        environment.provider() as provider,
-        environment.server(provider.base_url) as site,
-        relay(provider.base_url) as (bare, visitor),
-    ):
+    with environment.provider() as provider, environment.server(provider.base_url) as site:
         session = site.sign_in("ada")
         conversation, message = asyncio.run(talk(session))
         requests = [
@@ -58,14 +51,13 @@ def main() -> None:
             (f"the page of a conversation of {TURNS} turns", f"/c/{conversation}/", False, "≤ 6 ms"),
             ("the empty page", "/", False, "≤ 6 ms"),
         ]
-        measured: dict[str, list[float]] = {name: [] for name, *_ in requests} | {RELAY: []}
+        measured: dict[str, list[float]] = {name: [] for name, *_ in requests}
         for _ in range(environment.REPEATS):
             for name, path, is_fragment, _wanted in requests:
                 measured[name].append(cpu_ms(site, session, path, is_fragment=is_fragment))
-            measured[RELAY].append(cpu_ms(bare, visitor, "/"))
     wanted = {name: figure for name, _path, _is_fragment, figure in requests}
     rows = [
-        (name, ", ".join(f"{value:.1f} ms" for value in values), wanted.get(name, ""))
+        (name, ", ".join(f"{value:.1f} ms" for value in values), wanted[name])
         for name, values in measured.items()
     ]
     report.table("CPU of one request", rows)

@@ -158,7 +158,7 @@ class Message(models.Model):
         found: list[Message] = []
         chars = 0
         key = rows.prepared(cls, "conversation_id", conversation.pk)
-        while end_id is not None and len(found) < limit:
+        while end_id is not None and end_id <= rows.NUMBER_MAX and len(found) < limit:
             first_of_slice = end_id
             for message in rows.select(cls, SLICE, [key, end_id, min(limit, 100) + 20]):
                 if message.pk != end_id or len(found) == limit:

@@ -11,10 +11,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models, transaction
 from django.db.models import TextChoices  # in Endpoint, `models` is its reverse name
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chat.errors import RequestRefused
 from chat.models import key_variable, rows
 from chat.models.prices import PricedModel
 from chat.upstream.base_url import ending_of, without_ending
@@ -323,39 +321,3 @@ class Model(PricedModel):
         offered = Model.objects.offered().filter(endpoint__confidentiality=self.endpoint.confidentiality)
         usable = offered.exclude(pk=self.pk).in_bulk(fallbacks)
         return [self, *(usable[pk] for pk in dict.fromkeys(fallbacks) if pk in usable)]
-
-
-def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
-    """Return the chosen model, else the one with `default_id`, else the site's default.
-
-    Raises RequestRefused `no_model` if the chosen one is unavailable or there is none at all.
-    """
-    if model_id is not None:
-        model = _offered(model_id)
-        if model is None:
-            raise RequestRefused(
-                "no_model", gettext("This model is no longer available. Choose another one.")
-            )
-        return model
-    model = (None if default_id is None else _offered(default_id)) or Model.objects.offered().first()
-    if model is None:
-        raise RequestRefused(
-            "no_model",
-            gettext(
-                "No model is set up. An administrator can add one in the admin, "
-                "or set OPENAI_API_KEY and restart the server."
-            ),
-        )
-    return model
-
-
-def _offered(model_id: int) -> Model | None:
-    """Return this model with its endpoint if users can choose it: `offered`, for one model."""
-    model = rows.get(Model, id=model_id)
-    if model is None or not model.is_enabled:
-        return None
-    endpoint = rows.get(Endpoint, id=model.endpoint_id)
-    if endpoint is None or not endpoint.is_enabled:
-        return None
-    model.endpoint = endpoint
-    return model

@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
-from chat.models.catalog import choose_model
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.message import Message
+from chat.models.offer import choose_model
 
 MODELS_MIN, MODELS_MAX = 2, 4
 

@@ -22,12 +22,13 @@ from chat.models import limits, review, rows
 from chat.models.api_key import ApiKey
 from chat.models.api_request import ApiRequest
 from chat.models.attachment import Attachment
-from chat.models.catalog import Model, choose_model
+from chat.models.catalog import Model
 from chat.models.conversation_query import INDEXES, ConversationQueries
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.ids import uuid7
 from chat.models.large_request import LargeRequest, StoredMessages
 from chat.models.message import Message
+from chat.models.offer import choose_model
 from chat.models.project import Project
 from chat.models.title import title_from
 from chat.models.webhook import WebhookEndpoint

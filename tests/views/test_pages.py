@@ -177,7 +177,7 @@ def test_more_messages_take_no_more_queries(client, exchange, django_assert_max_
     answer = exchange()
     for _ in range(15):
         exchange(to=answer.conversation)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         page_of(client, answer.conversation)
 
 

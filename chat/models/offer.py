@@ -1,0 +1,45 @@
+"""Which of the offered models answers a message."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext
+
+from chat.errors import RequestRefused
+from chat.models import rows
+from chat.models.catalog import Endpoint, Model
+
+
+def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
+    """Return the chosen model, else the one with `default_id`, else the site's default.
+
+    Raises RequestRefused `no_model` if the chosen one is unavailable or there is none at all.
+    """
+    if model_id is not None:
+        model = _offered(model_id)
+        if model is None:
+            raise RequestRefused(
+                "no_model", gettext("This model is no longer available. Choose another one.")
+            )
+        return model
+    model = (None if default_id is None else _offered(default_id)) or Model.objects.offered().first()
+    if model is None:
+        raise RequestRefused(
+            "no_model",
+            gettext(
+                "No model is set up. An administrator can add one in the admin, "
+                "or set OPENAI_API_KEY and restart the server."
+            ),
+        )
+    return model
+
+
+def _offered(model_id: int) -> Model | None:
+    """Return this model with its endpoint if users can choose it: `offered`, for one model."""
+    model = rows.get(Model, id=model_id)
+    if model is None or not model.is_enabled:
+        return None
+    endpoint = rows.get(Endpoint, id=model.endpoint_id)
+    if endpoint is None or not endpoint.is_enabled:
+        return None
+    model.endpoint = endpoint
+    return model

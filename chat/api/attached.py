@@ -57,8 +57,10 @@ async def store_files(key: ApiKey, received: ReceivedFiles, param: str) -> dict[
     Raises ApiError: `invalid_file`, with the reason; `not_found`.
     """
     found: dict[str, str] = {}
+    # Reading a file takes long: not on the thread that all sockets share.
+    store_one = database_sync_to_async(store, thread_sensitive=False)
     for each in received.files:
-        attachment = await database_sync_to_async(store)(key, each.file, each.name, each.media_type, param)
+        attachment = await store_one(key, each.file, each.name, each.media_type, param)
         found[each.reference] = str(attachment.pk)
     for file_id in received.ids:
         attachment = await database_sync_to_async(find)(key, file_id, param)

@@ -35,6 +35,7 @@ STATUS_OF = {
     "method_not_allowed": 405,
     "stopped": 409,
     "conflict": 409,
+    "attachment_gone": 409,
     "wrong_status": 409,
     "request_too_large": 413,
     "too_many_running": 429,

@@ -50,6 +50,11 @@ def _(text: str) -> str:
     return text
 
 
+def may_have_files(messages: list[dict[str, Any]]) -> bool:
+    """Return whether any message has parts. Most have not, and need no thread to look at them."""
+    return any(isinstance(message.get("content"), list) for message in messages)
+
+
 def take_files(messages: list[dict[str, Any]], root: str) -> TakenFiles:
     """Replace the files in these messages by references, and return them. Raises InvalidBody.
 

@@ -80,7 +80,8 @@ def test_files_of_large_bodies_go_through_the_child(api):
 
 
 def test_what_is_no_file_that_can_be_read_is_refused_and_leaves_nothing(api):
-    client = api().client()
+    api = api()
+    client = api.client()
     broken = {"type": "file", "file": {"filename": "a.png", "file_data": data_url(PICTURE[:50])}}
     for part, words in (
         (broken, "damaged"),
@@ -89,6 +90,11 @@ def test_what_is_no_file_that_can_be_read_is_refused_and_leaves_nothing(api):
     ):
         with pytest.raises((openai.BadRequestError, openai.NotFoundError), match=words):
             client.chat.completions.create(model="fake", messages=user(part))
+    large = {"type": "text", "text": "word " * 60_000}
+    with pytest.raises(openai.BadRequestError, match="damaged"):
+        client.chat.completions.create(model="fake", messages=user(broken, large))
+    state = json.loads(api.server.query(STATE))
+    assert (state["names"], state["rows"], state["slices"]) == ([], [], 0)
 
 
 def test_stored_files_are_used_by_their_id_and_responses_name_theirs(api):

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from chat.api import attached, bodies, requests
 from chat.api.attached import ReceivedFiles
 from chat.api.bodies import SMALL_MAX_BYTES
-from chat.api.file_parts import take_files
+from chat.api.file_parts import may_have_files, take_files
 from chat.api.invalid_body import InvalidBody
 from chat.api.parser_child import RESPONSES, ParsedHeader, digest_of
 from chat.api.responses import chains, input_items
@@ -156,6 +156,8 @@ async def _messages(
     own = await _own_messages(key, parsed)
     earlier = await _earlier(key, parsed.options, known)
     check_calls(own.unmatched, earlier.call_ids)
+    if not may_have_files(own.messages):
+        return own, earlier, earlier.attachments
     taken = await asyncio.to_thread(take_files, own.messages, "input")
     stored = await attached.store_files(key, ReceivedFiles.of(taken), "input")
     return own, earlier, earlier.attachments | stored

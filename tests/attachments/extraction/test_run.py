@@ -16,6 +16,10 @@ from tests.support.programs import until
 ROOT = Path(__file__).resolve().parents[3]
 
 
+def open_descriptors() -> int:
+    return sum(1 for _each in Path("/dev/fd").iterdir())
+
+
 async def refusal_of(path, name="file", **limits):
     with pytest.raises(ExtractionRefused) as caught:
         await extract(path, name, "", limits=Limits(**limits))
@@ -88,3 +92,19 @@ def test_the_child_knows_no_secret_and_ends_with_its_parent(tmp_path: Path):
 
     until(lambda: not child.exists() or "(zombie)" in (child / "status").read_text(), "the end of the child")
     assert b"secret-of-the-site" not in environment
+
+
+async def test_many_files_leave_no_open_pipe_and_load_no_library(tmp_path: Path):
+    path = tmp_path / "text"
+    path.write_bytes(b"words")
+    before = open_descriptors()
+
+    await asyncio.gather(*(extract(path, "a.txt", "") for _each in range(6)))
+    with pytest.raises(ExtractionRefused):
+        await extract(path, "a.txt", "", limits=Limits(seconds=0.001))
+
+    assert open_descriptors() <= before + 1  # one for the watcher of processes
+    libraries = "{'PIL', 'pypdfium2', 'justhtml'}"
+    code = f"import sys, chat.attachments.extraction.run; print({libraries} & {{*sys.modules}})"
+    done = await asyncio.to_thread(subprocess.check_output, [sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert done.strip() == "set()"

@@ -47,6 +47,10 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
             raise RequestRefused("not_found", _("This file does not exist."))
         return found
 
+    def erase_unused(self) -> None:
+        """Have those deleted at the next cleanup that no message and no project has."""
+        self.filter(unused_since__isnull=False).update(unused_since=LONG_AGO)
+
     def bytes_of(self, user: AbstractUser) -> int:
         """Return how much of the user's quota is used up."""
         return self.filter(user_id=user.pk).aggregate(total=Sum("size_bytes"))["total"] or 0

@@ -15,12 +15,14 @@ from django.utils import timezone
 
 from chat.models import (
     ApiKey,
+    Attachment,
     Batch,
     Bookmark,
     Conversation,
     Erasure,
     Feedback,
     LegalHold,
+    ProjectFile,
     RequestSlice,
     StoredFile,
     Tag,
@@ -111,6 +113,8 @@ def erase(user: AbstractUser, *, with_account: bool) -> bool:
     Batch.objects.filter(user=user.pk).erase()
     if not is_user_held:
         StoredFile.objects.filter(user=user.pk).erase()
+        ProjectFile.objects.filter(project__user=user.pk).delete()
+        Attachment.objects.filter(user=user.pk).erase_unused()
     return is_held
 
 

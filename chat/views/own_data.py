@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.db import transaction
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_POST
 
 from chat.attachments.own_files import write_attachments
 from chat.batches.own_files import write_batches
+from chat.models import Attachment
 from chat.review import own_data
 from chat.tasks import clean_up
 from chat.views.access import AuthenticatedRequest, account_page, signed_in
@@ -43,7 +45,12 @@ def page(request: AuthenticatedRequest) -> HttpResponse:
                 text += " " + _("Some must be kept for legal reasons, and are erased after that.")
             messages.info(request, text)
             return redirect("own_data")
-    context = {"error": error, "username": request.user.get_username()}
+    context = {
+        "error": error,
+        "username": request.user.get_username(),
+        "used_bytes": Attachment.objects.bytes_of(request.user),
+        "quota_bytes": settings.ATTACHMENT_QUOTA_BYTES,
+    }
     return render(request, "accounts/own_data.html", context, status=422 if error else 200)
 
 

@@ -15,8 +15,9 @@ from chat.attachments.extraction.types import Extracted, ExtractedImage
 from chat.attachments.own_files import write_attachments
 from chat.attachments.upload import store_upload
 from chat.event_log.writer import InlineWriter
-from chat.models import Attachment, Conversation, LooseFile, StoredContent
+from chat.models import Attachment, Conversation, LooseFile, Project, ProjectFile, StoredContent
 from chat.models.stored_content import LOOSE_KEPT, storage
+from chat.review import own_data
 from chat.transfer.export import ConversationFile
 from tests.support.attachments import attach, stored_files
 
@@ -143,3 +144,14 @@ def test_the_zip_and_the_json_have_the_files(user, other_user, seeing_model):
     assert [each["name"] for each in question["attachments"]] == ["../a cat.jpeg", "plan.txt"]
     assert question["attachments"][1]["text"] == "the plan"
     assert "attachments" not in answer
+
+
+@pytest.mark.django_db
+def test_erasing_all_conversations_takes_drafts_and_files_of_projects_along(user, seeing_model):
+    project = Project.objects.create(user=user, name="Garden")
+    ProjectFile.add(project, attach(user, kind="text", text="plan", data=b"plan"))
+    attach(user, "a draft", data=b"draft")
+    own_data.erase(user, with_account=False)
+    Attachment.delete_unused(10)
+    assert not Attachment.objects.exists()
+    assert not StoredContent.objects.exists()

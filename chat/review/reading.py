@@ -121,8 +121,8 @@ def read_page(
 ) -> ReviewedPage:
     """Return the page that shows a message, if it exists, else the numbered page.
 
-    The tree is read as pairs of ids, and text only for the page: seven queries, and one more for each answer
-    in progress. `marks`: all of the conversation.
+    The tree is read as pairs of ids, and text only for the page: six queries, one more if a message has
+    files, one if it has versions, and one for each answer in progress. `marks`: all of the conversation.
     """
     tree = MessageTree(conversation)
     wanted = int(message_id) if message_id.isdecimal() and int(message_id) in tree.parent_of else None
@@ -132,7 +132,8 @@ def read_page(
     page = pages.get_page(number)
     beside = {pk: tree.beside(pk) for pk in page}
     ids = [*page, *(pk for branches in beside.values() for each in branches for pk in each.ids)]
-    read = _Reading(conversation, ids, masks, marks)
+    versions = [pk for pk in ids if len(tree.siblings(pk)) > 1]
+    read = _Reading(conversation, ids, masks, marks, versions)
     messages = [
         read.message(
             pk,
@@ -150,7 +151,15 @@ def read_page(
 class _Reading:
     """Reads the rows of some messages together, and puts them together message by message."""
 
-    def __init__(self, conversation: Conversation, ids: list[int], masks: Mask, marks: list[Mark]) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        ids: list[int],
+        masks: Mask,
+        marks: list[Mark],
+        versions: list[int],
+    ) -> None:
+        """`versions`: those of `ids` that have others beside them."""
         self._masks = masks
         self._differences_left = DIFFERENCES_MAX
         self._runs: dict[int, list[Generation]] = defaultdict(list)
@@ -174,7 +183,7 @@ class _Reading:
         for feedback in Feedback.objects.filter(message__in=ids):
             feedback.comment = masks(feedback.comment)
             self._feedback[feedback.message_id].append(feedback)
-        self._comparisons = Comparison.verdicts(question__children__in=ids)
+        self._comparisons = Comparison.verdicts(question__children__in=versions) if versions else {}
         for redaction in Redaction.objects.filter(conversation=conversation):
             for pk in redaction.messages_changed:
                 self._redactions[pk].append(redaction)

@@ -36,9 +36,10 @@ _PICTURES = (
 _ARCHIVE = "Unpack it and attach the files in it."
 _PROGRAM = "Programs are not read."
 _SOUND = "Sound and video are not read."
+_RTF = b"{\\rtf"
 # The beginning of files that are often tried, what they are, and what helps.
 _OTHERS = (
-    (b"{\\rtf", "an RTF document", "Save it as DOCX or PDF."),
+    (_RTF, "an RTF document", "Save it as DOCX or PDF."),
     (b"Rar!", "a RAR archive", _ARCHIVE),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE),
     (b"\x1f\x8b", "a gzip archive", _ARCHIVE),
@@ -85,9 +86,11 @@ def _media_type(source: SourceFile) -> str:
             return media_type
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
-    if b"%PDF-" in head[:1024]:
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-"):
         return "application/pdf"
-    if head.startswith(b"PK"):
+    if b"%PDF-" in head[:1024] and source.extension == "pdf":  # readers skip what is before it
+        return "application/pdf"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         from chat.attachments.extraction import archive  # its libraries take a tenth of the start
 
         return archive.media_type_of(source)
@@ -107,7 +110,8 @@ def _refuse_others(head: bytes) -> None:
     if head[257:262] == b"ustar":
         refuse_type("a tar archive", _ARCHIVE)
     for start, label, advice in _OTHERS:
-        if head.startswith(start) and (len(start) > 2 or b"\x00" in head):
+        # Without a zero, it may be a text that begins with these letters.
+        if head.startswith(start) and (b"\x00" in head or start == _RTF):
             refuse_type(label, advice)
 
 

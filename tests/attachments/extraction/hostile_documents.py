@@ -52,7 +52,7 @@ def pdf_files(address: str) -> list[HostileFile]:
         HostileFile("starts a program", samples.pdf([text], catalog=launch), text=WORDS),
         HostileFile("embedded program", samples.pdf([text], catalog=attached), note="embedded", text=WORDS),
         HostileFile(
-            "behind a web page", b"<html><script>alert(1)</script>\n" + ordinary, "x.html", note=".html"
+            "behind a web page", b"<html><script>alert(1)</script>\n" + ordinary, "x.pdf", text=WORDS
         ),
         HostileFile("before an archive", ordinary + samples.zipped({"a": "b"}), text=WORDS),
     ]

@@ -142,6 +142,8 @@ async def test_long_documents_are_cut_and_say_so(extracted):
         ("a,b\n1,2", "table.csv", "text/csv"),
         ("a\tb", "table.tsv", "text/tab-separated-values"),
         ("# Plan", "plan.md", "text/markdown"),
+        ("PK is a city code, %PDF- begins a PDF", "notes.txt", "text/plain"),
+        ("BM, ID3 and MZ begin other files", "notes.txt", "text/plain"),
         ("def f(): ...", "f.py", "text/plain"),
         ("<html><p>template</p></html>", "page.html.j2", "text/plain"),
         ("<!DOCTYPE html><p>page", "download", "text/html"),

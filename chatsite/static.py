@@ -1,9 +1,34 @@
 """Static files: hashed names, compressed copies, and ES modules that import one another."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import brotli
+from servestatic.compress import Compressor
 from servestatic.storage import CompressedManifestStaticFilesStorage
+
+# A library that is loaded on demand. The best compression of Mermaid takes
+# eight seconds, this one less than one.
+LARGE_BYTES = 1_000_000
+LARGE_QUALITY = 5
+
+
+class QuickCompressor(Compressor):
+    """Compresses large files less, so that the first start of a server does not wait for them."""
+
+    @staticmethod
+    def compress_brotli(data: bytes) -> bytes:
+        """Return the compressed data."""
+        if len(data) < LARGE_BYTES:
+            return Compressor.compress_brotli(data)
+        return bytes(brotli.compress(data, quality=LARGE_QUALITY))
 
 
 class ModuleManifestStorage(CompressedManifestStaticFilesStorage):
     """Also rewrites the imports of ES modules, so that a changed module changes its importers' names."""
 
     support_js_module_import_aggregation = True
+
+    def create_compressor(self, **kwargs: Any) -> Compressor:
+        return QuickCompressor(**kwargs)

@@ -97,6 +97,9 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "moved": _("Moved to {project}"),
     "moveFailed": _("The conversation could not be moved. Try again."),
     # Code and tables
+    "showDiagram": _("Show the diagram"),
+    "diagram": _("Diagram"),
+    "diagramFailed": _("The diagram cannot be drawn: {reason}"),
     "wrap": _("Wrap long lines"),
     "download": _("Download"),
     "allLines": _("Show all {lines} lines"),

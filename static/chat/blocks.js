@@ -14,7 +14,7 @@ const NAMES = {
   python: "Python", py: "Python", javascript: "JavaScript", js: "JavaScript", typescript: "TypeScript", ts: "TypeScript",
   bash: "Bash", sh: "Shell", shell: "Shell", html: "HTML", css: "CSS", json: "JSON", sql: "SQL", rust: "Rust", go: "Go",
   java: "Java", csharp: "C#", cpp: "C++", "c++": "C++", c: "C", kotlin: "Kotlin", swift: "Swift", ruby: "Ruby", php: "PHP",
-  yaml: "YAML", yml: "YAML", xml: "XML", toml: "TOML", markdown: "Markdown", md: "Markdown", diff: "Diff", jsx: "JSX", tsx: "TSX",
+  yaml: "YAML", yml: "YAML", xml: "XML", toml: "TOML", markdown: "Markdown", md: "Markdown", diff: "Diff", mermaid: "Mermaid", jsx: "JSX", tsx: "TSX",
 };
 const NUMBER = /^[^\d-]{0,3}(-?[\d.,\u202f\u00a0']*\d)/;
 
@@ -35,6 +35,9 @@ export function addCodeHeads(root) {
 // Add what only final answers have. `isOpened`: the page was opened with them.
 export function addTools(root, isOpened = false) {
   addCodeHeads(root);
+  for (const box of root.querySelectorAll('.prose:not(.streaming) .code[data-language="mermaid"]:not(:has([data-action=show-diagram]))')) {
+    box.querySelector(".code-head span").after(button("show-diagram", "showDiagram", "diagram"));
+  }
   for (const box of root.querySelectorAll(".prose:not(.streaming) .table:not(:has(> .table-tools))")) {
     const tools = document.createElement("div");
     tools.className = "table-tools";
@@ -51,6 +54,7 @@ export function useTool(element) {
   if (action === "copy-code") copyText(element, codeOf(element));
   else if (action === "download-code") download(`code.${endingOf(element.closest(".code"))}`, codeOf(element));
   else if (action === "wrap-code") toggle(element, element.closest(".code").classList.toggle("is-wrapped"));
+  else if (action === "show-diagram") import("./diagram.js").then(({ toggleDiagram }) => toggleDiagram(element));
   else if (action === "unfold-code") unfold(element);
   else if (action === "copy-table") copyText(element, textOf(tableOf(element), "\t", plain));
   else if (action === "download-table") download("table.csv", textOf(tableOf(element), ",", quoted));

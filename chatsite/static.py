@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # it has no type hints
 from servestatic.compress import Compressor
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
@@ -21,8 +21,9 @@ class QuickCompressor(Compressor):
     def compress_brotli(data: bytes) -> bytes:
         """Return the compressed data."""
         if len(data) < LARGE_BYTES:
-            return Compressor.compress_brotli(data)
-        return bytes(brotli.compress(data, quality=LARGE_QUALITY))
+            return bytes(Compressor.compress_brotli(data))
+        compressed: bytes = brotli.compress(data, quality=LARGE_QUALITY)
+        return compressed
 
 
 class ModuleManifestStorage(CompressedManifestStaticFilesStorage):

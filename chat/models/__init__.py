@@ -19,6 +19,7 @@ from chat.models.conversation_import import (
     ImportReportRow,
 )
 from chat.models.conversation_summary import ConversationSummary
+from chat.models.device import Device
 from chat.models.embedding_call import EmbeddingCall
 from chat.models.erasure import Erasure
 from chat.models.fallback import Fallback
@@ -68,6 +69,7 @@ __all__ = [
     "ConversationImport",
     "ConversationSummary",
     "Criterion",
+    "Device",
     "EmbeddingCall",
     "Endpoint",
     "Erasure",

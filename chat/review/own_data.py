@@ -19,6 +19,7 @@ from chat.models import (
     Batch,
     Bookmark,
     Conversation,
+    Device,
     Erasure,
     Feedback,
     LegalHold,
@@ -142,5 +143,6 @@ def _account(user: AbstractUser) -> dict[str, Any]:
             tag.name: list(tag.conversations.values_list("pk", flat=True)) for tag in Tag.objects.of(user)
         },
         "bookmarks": list(Bookmark.objects.of(user).values("message_id", "created_at")),
+        "devices": list(Device.objects.filter(user=user.pk).values("agent", "created_at", "last_used_at")),
         "feedback": list(feedback.values("message_id", "value", "reasons", "comment", "created_at")),
     }

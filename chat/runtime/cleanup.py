@@ -29,6 +29,7 @@ from chat.models.attachment import Attachment
 from chat.models.batch import Batch
 from chat.models.budget_use import settle_abandoned
 from chat.models.conversation import Conversation
+from chat.models.device import Device
 from chat.models.embedding_call import EmbeddingCall
 from chat.models.erasure import Erasure
 from chat.models.generation import Generation
@@ -203,6 +204,7 @@ STEPS: tuple[CleanupStep, ...] = (
     *(prune_logs, apply_policies, delete_slices, erase_deleted, erase_users, delete_expired_sessions),
     *(
         Attachment.delete_unused,
+        Device.delete_unused,
         EmbeddingCall.delete_old,
         Batch.delete_outdated,
         StoredFile.delete_outdated,

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.middleware import HtmxDetails
 
 from chat.errors import RequestRefused
+from chat.models import Device
 
 
 class AuthenticatedRequest(HttpRequest):
@@ -68,6 +69,8 @@ def signed_in(*methods: str) -> Callable[[PageView], PageView]:
         def wrapped(request: AuthenticatedRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.is_authenticated:
                 return _signed_out(request)
+            agent = request.headers.get("User-Agent", "")
+            Device.note(request.user.pk, request.session.session_key, agent)
             try:
                 response = view(request, *args, **kwargs)
             except RequestRefused as refused:

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Preferences
+from chat.models import Device, Preferences
 from chat.views.access import AuthenticatedRequest, signed_in
 from chat.views.forms import CleanedField, ModelMenuForm
 from chat.views.preferences import COOKIE_AGE_S, THEMES
@@ -59,5 +59,10 @@ def settings(request: AuthenticatedRequest) -> HttpResponse:
             if request.POST.get(name) in values:
                 response.set_cookie(name, request.POST[name], max_age=COOKIE_AGE_S, samesite="Lax")
         return response
-    context = {"form": form, "enter": request.COOKIES.get("enter", "sends")}
+    context = {
+        "form": form,
+        "enter": request.COOKIES.get("enter", "sends"),
+        "devices": Device.of(request.user),
+        "session_key": request.session.session_key,
+    }
     return render(request, "accounts/settings.html", context, status=422 if form.is_bound else 200)

@@ -67,7 +67,7 @@ OTHER_TABLES = {
     *("ConversationImport", "ImportReportRow", "LegalHold", "RetentionPolicy", "RetentionReport"),
     *("AccessChain", "ApiKey", "Assignment", "BreakerOverride", "Criterion", "EmbeddingCall", "Endpoint"),
     *("Erasure", "Fallback", "Label", "LargeRequest", "LoggedEvent", "Model", "Process", "Registration"),
-    *("SigninFailure", "SigninLink", "Webhook", "WebhookEndpoint"),
+    *("Device", "SigninFailure", "SigninLink", "Webhook", "WebhookEndpoint"),
 }
 
 

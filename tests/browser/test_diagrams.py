@@ -16,7 +16,7 @@ REACH_THE_PAGE = "(() => { try { return parent.document.title } catch (error) { 
 def draw(page, source):
     send(page, f"[[text={source}]]")
     wait_until_final(page)
-    page.get_by_role("button", name="Show the diagram").click()
+    page.get_by_role("button", name="Show the diagram").last.click()
 
 
 def test_a_diagram_is_drawn_on_a_click_and_its_source_stays(chat):

@@ -59,9 +59,11 @@ class Device(models.Model):
         """Store that a session was used, unless that was stored a short while ago."""
         if not session_key or not cache.add(f"device:{session_key}", True, NOTED_EVERY_S):
             return
-        now = timezone.now()
-        values = {"user_id": user_id, "agent": clean(agent)[:AGENT_MAX_CHARS], "last_used_at": now}
-        cls.objects.update_or_create(session_key=session_key, defaults=values, create_defaults=values)
+        values = {"agent": clean(agent)[:AGENT_MAX_CHARS], "last_used_at": timezone.now()}
+        if not cls.objects.filter(session_key=session_key, user_id=user_id).update(**values):
+            Device.objects.bulk_create(
+                [Device(user_id=user_id, session_key=session_key, **values)], ignore_conflicts=True
+            )
 
     @classmethod
     def of(cls, user: AbstractUser) -> list[Device]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from django.contrib.auth.models import AbstractUser
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from chat.event_log.read import ReplayedText, replay
 from chat.models import (
@@ -52,6 +54,8 @@ class MessageView:
     batch: Batch | None = None
     attachments: Sequence[Attachment] = ()
     is_bookmarked: bool = False
+    # Of a question: its day, if that is another one than the day of the message before.
+    day: date | None = None
 
     @property
     def is_user(self) -> bool:
@@ -316,4 +320,13 @@ def message_page(
     views = message_views(messages)
     if views and views[-1].message.pk == conversation.leaf_id:
         views = [*views[:-1], *(_compared(views[-1]) or views[-1:])]
+    views = [_dated(view, before) for view, before in zip(views, [None, *views], strict=False)]
     return MessagePage(conversation, views, is_earlier=bool(found) or before is not None)
+
+
+def _dated(view: MessageView, before: MessageView | None) -> MessageView:
+    """Return the view with its day, if it is a question of another day than the message before it."""
+    if before is None or not view.is_user:
+        return view
+    day = timezone.localdate(view.message.created_at)
+    return view if day == timezone.localdate(before.message.created_at) else replace(view, day=day)

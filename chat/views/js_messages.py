@@ -89,6 +89,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "systemTheme": _("Theme: like the system"),
     "lightTheme": _("Theme: light"),
     "darkTheme": _("Theme: dark"),
+    "toggleWidth": _("Wide or usual text"),
     "toggleSidebar": _("Show or hide the conversations"),
     "showKeys": _("Keyboard shortcuts"),
     "answerReady": _("Your answer is ready"),

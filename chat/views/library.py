@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
-from chat.models import Preset, SavedPrompt
+from chat.models import Conversation, Preset, SavedPrompt
 from chat.models.limits import not_found
 from chat.models.preset import ENTRIES_MAX
 from chat.views.access import AuthenticatedRequest, signed_in
@@ -76,7 +76,8 @@ def entry(request: AuthenticatedRequest, kind: str, pk: int | None = None) -> Ht
         found.delete()
         messages.info(request, _("“%(name)s” was deleted.") % {"name": found.name})
         return redirect("library")
-    form = form_class(request.POST or None, instance=found or table(user=request.user))
+    initial = _of_conversation(request) if kind == "presets" and found is None else {}
+    form = form_class(request.POST or None, instance=found or table(user=request.user), initial=initial)
     if request.method == "POST" and form.is_valid():
         if found is None and table.objects.of(request.user).count() >= ENTRIES_MAX:
             raise RequestRefused("too_many", _("The library is full. Delete something first."))
@@ -85,6 +86,15 @@ def entry(request: AuthenticatedRequest, kind: str, pk: int | None = None) -> Ht
         return redirect("library")
     context = {"form": form, "entry": found, "kind": kind}
     return render(request, "accounts/library_entry.html", context, status=422 if form.is_bound else 200)
+
+
+def _of_conversation(request: AuthenticatedRequest) -> dict[str, Any]:
+    """Return what a new preset begins with: the settings of the user's conversation in `?of=`."""
+    if "of" not in request.GET:
+        return {}
+    conversation = Conversation.get_for(request.user, request.GET["of"])
+    fields = ("system_prompt", "temperature", "model")
+    return {name: getattr(conversation, name) for name in fields}
 
 
 @signed_in("GET")

@@ -16,6 +16,7 @@ from chat.views.forms import CleanedField, ModelMenuForm
 from chat.views.preferences import COOKIE_AGE_S, THEMES
 
 ENTER = ("sends", "breaks")
+WIDTHS = ("usual", "broad")
 
 
 class PreferencesForm(ModelMenuForm):
@@ -55,7 +56,7 @@ def settings(request: AuthenticatedRequest) -> HttpResponse:
         User.objects.filter(pk=request.user.pk).update(first_name=form.cleaned_data["first_name"])
         messages.info(request, _("Saved."))
         response: HttpResponse = redirect("settings")
-        for name, values in (("theme", THEMES), ("enter", ENTER)):
+        for name, values in (("theme", THEMES), ("enter", ENTER), ("width", WIDTHS)):
             if request.POST.get(name) in values:
                 response.set_cookie(name, request.POST[name], max_age=COOKIE_AGE_S, samesite="Lax")
         return response

@@ -2,7 +2,7 @@
 
 import { config, fragmentOf, request, translate } from "./config.js";
 import { chooseModel } from "./models.js";
-import { setTheme } from "./preferences.js";
+import { setTheme, toggleWidth } from "./preferences.js";
 
 const SEARCH_AFTER_MS = 150;
 const SHOWN_MAX = 12;
@@ -40,6 +40,7 @@ function commandsOf({ showKeys }) {
       run: () => chooseModel(row.querySelector("input").value),
     })),
     ...["system", "light", "dark"].map((theme) => ({ icon: "settings", name: translate(`${theme}Theme`), run: () => setTheme(theme) })),
+    { icon: "wrap", name: translate("toggleWidth"), run: toggleWidth },
     { icon: "panel", name: translate("toggleSidebar"), run: () => document.querySelector(".drawer-open").click() },
     { icon: "settings", name: document.getElementById("configure").title, run: () => document.getElementById("configure").click() },
     { icon: "more", name: translate("showKeys"), run: showKeys },

@@ -36,6 +36,11 @@ export function setTheme(theme) {
   for (const button of document.querySelectorAll("form.theme button")) button.setAttribute("aria-pressed", String(button.value === theme));
 }
 
+// Whether the text takes more than the usual width.
+export function toggleWidth() {
+  setCookie("width", document.body.classList.toggle("is-broad") ? "broad" : "usual");
+}
+
 function hintEnter() {
   document.getElementById("text").enterKeyHint = enterSends() ? "send" : "enter";
 }

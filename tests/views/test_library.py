@@ -90,3 +90,15 @@ def test_the_style_guide_is_for_staff_and_shows_every_icon(client, client_of, st
     page = client_of(staff).get(reverse("styleguide")).content.decode()
     assert page.count('<use href="#i-wrap"/>') == 2
     assert "is-dark" in page
+
+
+def test_a_preset_can_begin_with_the_settings_of_a_conversation(client, exchange, client_of, other_user):
+    conversation = exchange("hello").conversation
+    conversation.system_prompt, conversation.temperature = "Be brief.", 0.4
+    conversation.save()
+    address = f"{reverse('library_new', args=['presets'])}?of={conversation.pk}"
+    assert address in client.get(reverse("configure", args=[conversation.pk])).content.decode()
+    page = client.get(address).content.decode()
+    assert "Be brief." in page
+    assert 'value="0.4"' in page
+    assert client_of(other_user).get(address).status_code == 404

@@ -1,9 +1,11 @@
 """The chat page: its content and its access checks."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from chat.models import Conversation, Generation, LoggedEvent, Message, Model
 
@@ -177,6 +179,7 @@ def test_more_messages_take_no_more_queries(client, exchange, django_assert_max_
     answer = exchange()
     for _ in range(15):
         exchange(to=answer.conversation)
+    page_of(client, answer.conversation)  # notes the use of the device, once in ten minutes
     with django_assert_max_num_queries(17):
         page_of(client, answer.conversation)
 
@@ -241,3 +244,20 @@ def test_an_answer_names_its_model_as_the_menu_does(client, exchange, model):
     assert ">My model" in page_of(client, answer.conversation).content.decode()
     answer.generations.update(model_name="a fallback")
     assert ">a fallback" in page_of(client, answer.conversation).content.decode()
+
+
+def test_a_question_of_another_day_begins_with_its_date(client, exchange):
+    first = exchange("one")
+    exchange("two", to=first.conversation)
+    exchange("three", to=first.conversation)
+    early = first.conversation.messages.filter(pk__lte=first.pk)
+    early.update(created_at=timezone.now() - timedelta(days=3))
+    page = client.get(reverse("conversation", args=[first.conversation_id])).content.decode()
+    assert page.count("data-day=") == 1
+    assert page.index("data-day=") > page.index("one")
+
+
+def test_a_wide_text_is_remembered_on_the_device(client, model):
+    assert "is-broad" not in client.get(reverse("chat")).content.decode()
+    client.post(reverse("settings"), {"width": "broad", "text_size": "normal"})
+    assert "is-broad" in client.get(reverse("chat")).content.decode()

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0066_titles'),
+        ('chat', '0068_shared_files'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import scenarios
+from tests.chaos.bulk import bulk
 from tests.chaos.environment import Environment, Report
 from tests.support import environment as process_environment
-from tests.support.services import run_postgres
+from tests.support.services import run_postgres, run_redis
 from tests.support.serving import prepare, providing, serving
 
 # Each scenario with its full size and the unit of that size.
@@ -28,7 +29,12 @@ SCENARIOS: dict[str, tuple[Callable[[Environment, int], Coroutine[Any, Any, Repo
     "kill": (scenarios.kill, 100, "kill -9"),
     "term": (scenarios.term, 20, "SIGTERM"),
     "freeze": (scenarios.freeze, 30, "seconds of SIGSTOP"),
+    "bulk": (bulk, 1000, "rows of a batch beside chats"),
+    "bulk_workers": (bulk, 1000, "rows of a batch beside chats, with a worker"),
 }
+# Scenarios that need PostgreSQL, and those that need Redis as well.
+ON_POSTGRES = {"freeze", "bulk_workers"}
+WITH_REDIS = {"bulk_workers"}
 COLUMNS = ("scenario", "size", "answers", "continued", "restarted", "sockets lost", "failures", "measured")
 
 
@@ -47,7 +53,7 @@ def main() -> int:
     for name in options.scenarios:
         scenario, _size, unit = SCENARIOS[name]
         size = getattr(options, name)
-        with _environment(options.seed, on_postgres=name == "freeze") as environment:
+        with _environment(options.seed, name) as environment:
             report = asyncio.run(scenario(environment, size))
         print(_row(report, f"{size} {unit}"), flush=True)
         for failure in report.failures[:20]:
@@ -57,17 +63,18 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _environment(seed: int, *, on_postgres: bool) -> Iterator[Environment]:
+def _environment(seed: int, name: str) -> Iterator[Environment]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatsite-chaos-")))
         # Programs print their logs when they stop; standard output is for the table only.
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        url = stack.enter_context(run_postgres()).create() if on_postgres else ""
-        for name in ("prepared", "servers"):
-            (folder / name).mkdir()
+        url = stack.enter_context(run_postgres()).create() if name in ON_POSTGRES else ""
+        redis_url = stack.enter_context(run_redis()) if name in WITH_REDIS else ""
+        for each in ("prepared", "servers"):
+            (folder / each).mkdir()
         provider = stack.enter_context(providing(folder / "provider"))
         serve = stack.enter_context(serving(folder / "servers", prepare(folder / "prepared")))
-        environment = Environment(provider, serve, seed, database_url=url)
+        environment = Environment(provider, serve, seed, database_url=url, redis_url=redis_url)
         environment.open(CHATSITE_PROCESS_DEAD_AFTER_S="10")
         yield environment
 

@@ -98,15 +98,24 @@ class Environment:
     """A provider and a server with signed-in users. Call `open` first."""
 
     def __init__(
-        self, provider: Provider, serve: Callable[..., Server], seed: int, *, database_url: str = ""
+        self,
+        provider: Provider,
+        serve: Callable[..., Server],
+        seed: int,
+        *,
+        database_url: str = "",
+        redis_url: str = "",
     ) -> None:
         self.provider = provider
         self.serve = serve
         self.seed = seed
         self.database_url = database_url
+        self.redis_url = redis_url
         self.env = provider.env_for_server | ENVIRONMENT
         if database_url:
             self.env |= {"DATABASE_URL": database_url}
+        if redis_url:
+            self.env |= {"REDIS_URL": redis_url}
         self.sessions: list[Session] = []
         self.models: dict[str, int] = {}
         self.servers: list[Server] = []

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from tests.chaos import scenarios
+from tests.chaos.bulk import bulk
 from tests.chaos.environment import Environment
 from tests.support.serving import providing, serving
 
@@ -74,3 +75,7 @@ def test_a_frozen_server_writes_nothing_after_it_resumes(provider, serve, postgr
     environment.open(CHATSITE_PROCESS_DEAD_AFTER_S="2")
 
     run(scenarios.freeze(environment, frozen_s=0))
+
+
+def test_rows_of_a_batch_are_answered_once_beside_chats_though_their_server_is_killed(environment):
+    run(bulk(environment, 60))

@@ -26,6 +26,8 @@ class ShownBudget:
 
     name: str
     used: str
+    # What answers in progress may still take; empty: nothing.
+    held: str
     left: str
     share: int
     is_nearly_used: bool
@@ -37,6 +39,7 @@ class ShownBudget:
         return cls(
             budget.name_for_user(),
             budget.used_of_limit(use.used),
+            budget.shown(use.reserved) if use.reserved > 0 else "",
             budget.shown(max(0, budget.limit - use.used - use.reserved)),
             share,
             share >= budget.warning_percent,

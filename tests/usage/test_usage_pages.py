@@ -126,8 +126,12 @@ def test_users_see_their_own_usage_and_what_remains(calls, user, client_of):
     for text in ("≈ $0.0310", "≈ 367", "40 of the input from a cache", "fallback", "embeddings", "=report"):
         assert text in html
     assert "0 of 1,000 tokens used, 1,000 tokens left." in html
-    assert '<svg viewBox="0 0 600 160" role="img" aria-label="Cost.' in html
+    assert '<svg viewBox="0 0 600 141" role="img" aria-label="Cost.' in html
     assert "style=" not in html
+    budget = Budget.objects.get()
+    budget.uses.create(starts_on=budget.starts_on(), member=budget.member(user.pk), used=100, reserved=300)
+    html = client_of(user).get(reverse("usage"), DAYS).content.decode()
+    assert "used, answers in progress may take 300 tokens, 600 tokens left." in html
 
 
 def test_an_empty_period_says_so(user, client_of):

@@ -137,7 +137,10 @@ class Attachment(models.Model):
         if len(found) < len(wanted):
             text = _("One of the files is no longer stored here. Remove it, and attach it again.")
             raise RequestRefused("attachment_gone", text)
-        if not model.sees_images and (picture := next((e for e in found.values() if e.is_image), None)):
+        only_seen = cls.objects.filter(
+            Q(kind=cls.Kind.IMAGE) | Q(text=""), pk__in=wanted, content__isnull=False
+        )
+        if not model.sees_images and (picture := only_seen.only("name").first()) is not None:
             text = _("%(model)s cannot see pictures. Choose another model, or remove “%(name)s”.")
             raise RequestRefused("cannot_see", text % {"model": model, "name": picture.name})
         return [found[pk] for pk in wanted]

@@ -52,6 +52,8 @@ def described(attachment: Attachment) -> dict[str, Any]:
         "name": attachment.name,
         "kind": attachment.kind,
         "summary": attachment.summary,
+        # Whether only a model that sees can read it: a picture, or a scan.
+        "seen": attachment.is_image or not attachment.text,
         "notes": attachment.notes,
         "url": reverse("attachment", args=[attachment.pk]),
         "width": attachment.width,

@@ -6,7 +6,7 @@ import { modelName, seesPictures } from "./models.js";
 const FILES_MAX = 10;
 
 // What is kept in drafts and in the outbox of an uploaded file.
-const kept = ({ id, name, kind, summary, notes, url: address, width, height }) => ({ id, name, kind, summary, notes, url: address, width, height });
+const kept = ({ id, name, kind, seen, summary, notes, url: address, width, height }) => ({ id, name, kind, seen, summary, notes, url: address, width, height });
 
 export class ComposerFiles {
   #composer;
@@ -70,7 +70,7 @@ export class ComposerFiles {
 
   // Say at once if the chosen model will not see the pictures.
   modelChosen() {
-    const isBlind = !seesPictures() && this.#files.some(({ kind, state }) => kind === "image" && state === "ready");
+    const isBlind = !seesPictures() && this.#files.some(({ kind, seen, state }) => (seen || kind === "image") && state === "ready");
     this.#note.hidden = !isBlind;
     this.#note.textContent = isBlind ? translate("cannotSee", { model: modelName() }) : "";
   }
@@ -187,7 +187,7 @@ export function fileList(files) {
   const list = element("ul", "files");
   list.append(...files.map((file) => {
     const item = element("li", `file ${file.kind}`);
-    const { notes, ...data } = file;
+    const { notes, seen, ...data } = file;
     for (const [name, value] of Object.entries(data)) if (value !== null && value !== undefined) item.dataset[name] = value;
     const link = element("a", "");
     link.href = file.url;

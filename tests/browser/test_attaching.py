@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from tests.support.accessibility import TAGS, findings
 from tests.support.chat_page import HALF, composer, held_question, last_answer, wait_until_final
 from tests.support.provider_control import last_body, release
 
@@ -62,6 +63,7 @@ def test_a_pasted_screenshot_is_asked_about_and_shown(seeing, site):
     assert text["text"].startswith("what is on it")
     data = picture["image_url"]["url"].removeprefix("data:image/png;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (320, 200)
+    assert findings(seeing, runOnly={"type": "tag", "values": TAGS}) == []
     for _drawn_by in ("this page", "the server"):
         shown = seeing.locator("article.question .files img")
         expect(shown).to_have_count(1)
@@ -133,6 +135,9 @@ def test_an_upload_that_fails_can_be_tried_again_and_one_that_is_refused_says_wh
     expect(chip(seeing)).to_have_count(1)
     give(seeing, "drop", "broken.png", "image/png", png()[:60])
     expect(chip(seeing, "failed")).to_have_count(1)
+    seeing.set_viewport_size({"width": 390, "height": 740})
+    assert findings(seeing, runOnly={"type": "tag", "values": TAGS}) == []
+    assert seeing.evaluate("document.documentElement.scrollWidth") == 390
     assert len(chip(seeing, "failed").locator("small").text_content()) > 15
     seeing.get_by_role("button", name="Remove broken.png").click()
     expect(chip(seeing, "failed")).to_have_count(0)

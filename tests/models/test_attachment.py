@@ -112,6 +112,9 @@ def test_a_picture_for_a_model_that_does_not_see_is_refused_in_words(user, model
         ask(user, attachments=[attach(user, name="cat.png").pk])
     assert refused.value.code == "cannot_see"
     assert "cat.png" in refused.value.message
+    with pytest.raises(RequestRefused) as refused:
+        ask(user, attachments=[attach(user, name="scan.pdf", kind="text", data=b"scan").pk])
+    assert refused.value.code == "cannot_see"
     document = attach(user, kind="text", data=b"words", text="words")
     assert ask(user, attachments=[document.pk]).message_id
 

@@ -145,6 +145,10 @@ def test_models_answer_side_by_side_and_the_chosen_one_goes_on(chat):
     first, second = (each.bounding_box() for each in chat.locator("article[data-compared]").all())
     assert second["y"] > first["y"] + first["height"] - 1
     assert first["x"] + first["width"] <= 390
+    chat.click("#models summary")
+    menu = chat.locator("#models .menu-items").bounding_box()
+    assert 0 <= menu["x"] < menu["x"] + menu["width"] <= 390
+    chat.keyboard.press("Escape")
 
     choices.nth(1).press("Enter")
     expect(chat.locator("article.answer")).to_have_count(1)

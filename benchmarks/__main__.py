@@ -1,8 +1,12 @@
 """Run all benchmarks, or the given ones: `python -m benchmarks [first_text crowd …]`."""
 
 import argparse
+import os
 import subprocess
 import sys
+
+from benchmarks.report import FILE_VARIABLE
+from tests.support.serving import BASE_DIR
 
 NAMES = (
     "review",
@@ -37,11 +41,16 @@ NAMES = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=NAMES)
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    options = parser.parse_args()
+    env = dict(os.environ)
+    if options.write:
+        env[FILE_VARIABLE] = str(BASE_DIR / "docs" / "performance.md")
     # Each runs in its own process, so that it does not affect the figures of the next one.
     failed = [
         name
-        for name in parser.parse_args().names
-        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode
+        for name in options.names
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], env=env).returncode
     ]
     if failed:
         sys.exit(f"Failed: {', '.join(failed)}")

@@ -6,6 +6,7 @@ replaces those of the README, which are next to this file.
 
 import argparse
 import contextlib
+import io
 import json
 import re
 import shutil
@@ -15,7 +16,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect, sync_playwright
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -77,6 +79,18 @@ def send_and_wait(page: Page, text: str) -> None:
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
+def picture_file() -> FilePayload:
+    """Return a picture: a blue sky over a green meadow."""
+    file, picture = io.BytesIO(), Image.new("RGB", (640, 400), "#8ec5f0")
+    picture.paste("#5d9b4a", (0, 260, 640, 400))
+    picture.save(file, "PNG")
+    return {"name": "meadow.png", "mimeType": "image/png", "buffer": file.getvalue()}
+
+
+def text_file() -> FilePayload:
+    return {"name": "grafting notes.txt", "mimeType": "text/plain", "buffer": b"Cut both at a slant. " * 400}
+
+
 class StateTour:
     """Visits all states in one browser size and colour scheme."""
 
@@ -129,6 +143,13 @@ class StateTour:
             ).first.click()
             self.take("sidebar")
             page.keyboard.press("Escape")
+        page.set_input_files("#files", [picture_file(), text_file()])
+        expect(page.locator(".file-chip[data-state=ready]")).to_have_count(2)
+        self.take("files")
+        composer(page).fill("What do you see? [[text=A meadow under a blue sky.]]")
+        composer(page).press("Enter")
+        expect(page.locator("article.answer").last.locator(".meta")).to_be_visible(timeout=30_000)
+        self.take("files-sent")
         page.context.set_offline(True)
         send(page, "And what is a whip graft?")
         expect(page.locator(".connection")).to_contain_text("offline", timeout=15_000)
@@ -186,7 +207,7 @@ def main() -> None:
             Path(scratch),
             {
                 "OPENAI_API_KEY": "k",
-                "OPENAI_MODEL": "fake",
+                "OPENAI_MODEL": "fake:vision",
                 "CHATSITE_ASKS_PER_MINUTE": "600",
             }
             | overridden(BREAKER_POLICY={"calls_min": 1000}),

@@ -42,9 +42,9 @@ async def clean_up() -> None:
 @task(priority=TaskPriority.BULK, backend="here")
 async def run_imports() -> None:
     """Run the imports whose files are here, and the undoing of imports, one by one."""
-    writer = current_runtime().writer
-    for pk in await tidy(writer):
-        await run_import(writer, pk)
+    runtime = current_runtime()
+    for pk in await tidy(runtime.writer):
+        await run_import(runtime.writer, pk, is_busy=lambda: bool(runtime.runner.running()))
 
 
 @task(priority=TaskPriority.API)

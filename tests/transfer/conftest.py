@@ -16,9 +16,12 @@ SAMPLES = Path(__file__).parent / "imports"
 
 @pytest.fixture
 def bring(user, tmp_path):
-    """Return a function that imports a file, a folder or a value, and returns the import."""
+    """Return a function that imports a file, a folder or a value, and returns the import.
 
-    def run(what, *, owner=None, name="export.json") -> ConversationImport:
+    Its further options are those of `run_import`.
+    """
+
+    def run(what, *, owner=None, name="export.json", **options) -> ConversationImport:
         path = what
         if not isinstance(what, Path):
             path = tmp_path / name
@@ -26,7 +29,7 @@ def bring(user, tmp_path):
         imported = ConversationImport.objects.create(
             user=owner or user, file_name=path.name, status=ConversationImport.Status.WAITING
         )
-        assert async_to_sync(run_import)(InlineWriter(), imported.pk, path)
+        assert async_to_sync(run_import)(InlineWriter(), imported.pk, path, **options)
         imported.refresh_from_db()
         return imported
 

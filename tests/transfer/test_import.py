@@ -1,5 +1,6 @@
 """Imports again, growing, undone, ended by a kill; archives that mean harm; reading in pieces."""
 
+import asyncio
 import io
 import json
 import random
@@ -13,7 +14,8 @@ from chat.models import Conversation, ConversationImport, Feedback, Message, Ret
 from chat.transfer.formats.json_items import JsonItems, JsonProblem
 from chat.transfer.importing.child import read_export
 from chat.transfer.importing.frames import decode_frame
-from chat.transfer.importing.run import run_import, tidy
+from chat.transfer.importing.run import BUSY_PAUSES, run_import, tidy
+from chat.transfer.importing.store import ImportStore
 from tests.transfer.conftest import SAMPLES, counts, shown
 
 pytestmark = pytest.mark.django_db
@@ -85,6 +87,26 @@ def test_a_killed_import_goes_on_where_it_was(bring, tmp_path):
     ConversationImport.objects.filter(pk=half.pk).update(status="running", finished_at=None)
     assert not async_to_sync(run_import)(InlineWriter(), half.pk)
     assert half.pk not in async_to_sync(tidy)(InlineWriter())
+
+
+@pytest.mark.parametrize(("is_busy", "pauses"), [(False, 1), (True, BUSY_PAUSES)])
+def test_an_import_pauses_longer_while_answers_run(bring, monkeypatch, is_busy, pauses):
+    took, paused = [], []
+    committed, sleep = ImportStore.committed, asyncio.sleep
+
+    def note(self, done):
+        took.append(done.took_s)
+        committed(self, done)
+
+    async def note_pause(seconds):
+        paused.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(ImportStore, "committed", note)
+    monkeypatch.setattr(asyncio, "sleep", note_pause)
+    bring([claude(f"t{n}", "a", "b", conversation=f"c{n}") for n in range(20)], is_busy=lambda: is_busy)
+    assert took
+    assert [each for each in paused if each] == [each * pauses for each in took]
 
 
 def test_a_long_conversation_is_invisible_until_it_is_whole(bring, monkeypatch):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ WAITING_MAX_BYTES = 1024 * 1024
 WAITING_MAX_FRAMES = 16
 # A run that reads for long without finding anything says that it lives.
 ALIVE_EVERY_S = 10.0
+# How often the length of a slice an import pauses after it while answers run.
+BUSY_PAUSES = 10
 _ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -41,8 +44,16 @@ def upload_path(pk: uuid.UUID) -> Path:
     return Path(settings.DATA_DIR) / "imports" / str(pk)
 
 
-async def run_import(writer: Writer, pk: uuid.UUID, path: Path | None = None) -> bool:
-    """Run or continue an import, or the undoing of one; return whether it was free. `path`: of its file."""
+type IsBusy = Callable[[], bool]
+
+
+async def run_import(
+    writer: Writer, pk: uuid.UUID, path: Path | None = None, *, is_busy: IsBusy = lambda: False
+) -> bool:
+    """Run or continue an import, or the undoing of one; return whether it was free.
+
+    `path`: of its file. `is_busy`: whether answers run here, which an import then leaves most of the time.
+    """
     imported = await writer.arun(partial(ConversationImport.claim, pk))
     if imported is None:
         return False
@@ -50,14 +61,14 @@ async def run_import(writer: Writer, pk: uuid.UUID, path: Path | None = None) ->
         if imported.status == Status.UNDOING:
             await undo.run(writer, imported)
         else:
-            problem = await _read_and_store(writer, imported, path or upload_path(pk))
+            problem = await _read_and_store(writer, imported, path or upload_path(pk), is_busy)
             await writer.arun(partial(_end, imported, problem))
             if path is None:
                 upload_path(pk).unlink(missing_ok=True)
     return True
 
 
-async def _read_and_store(writer: Writer, imported: ConversationImport, path: Path) -> str:
+async def _read_and_store(writer: Writer, imported: ConversationImport, path: Path, is_busy: IsBusy) -> str:
     """Store everything that the child reads; return why it ended early, or nothing."""
     if not await asyncio.to_thread(path.exists):
         return "The uploaded file is gone. Upload it again: what was imported is not imported twice."
@@ -73,14 +84,16 @@ async def _read_and_store(writer: Writer, imported: ConversationImport, path: Pa
     )
     assert child.stdout is not None
     try:
-        return await _store_frames(writer, store, child.stdout)
+        return await _store_frames(writer, store, child.stdout, is_busy)
     finally:
         with suppress(ProcessLookupError):
             child.kill()
         await child.wait()
 
 
-async def _store_frames(writer: Writer, store: ImportStore, stream: asyncio.StreamReader) -> str:
+async def _store_frames(
+    writer: Writer, store: ImportStore, stream: asyncio.StreamReader, is_busy: IsBusy
+) -> str:
     waiting: list[ImportFrame] = []
     size = 0
     while True:
@@ -88,18 +101,18 @@ async def _store_frames(writer: Writer, store: ImportStore, stream: asyncio.Stre
             data = await _next_frame(writer, store, stream)
             frame = decode_frame(data)
         except (asyncio.IncompleteReadError, msgspec.MsgspecError, ValueError):
-            await _store_all(writer, store, waiting)
+            await _store_all(writer, store, waiting, is_busy)
             return "Reading the file took too much time or memory. What was read until then is imported."
         if isinstance(frame, BeginFrame):
             await writer.arun(partial(store.begin, frame.total_bytes))
             continue
         if isinstance(frame, EndFrame):
-            await _store_all(writer, store, waiting)
+            await _store_all(writer, store, waiting, is_busy)
             return frame.problem
         waiting.append(frame)
         size += len(data)
         if size > WAITING_MAX_BYTES or len(waiting) >= WAITING_MAX_FRAMES:
-            await _store_all(writer, store, waiting)
+            await _store_all(writer, store, waiting, is_busy)
             size = 0
 
 
@@ -117,13 +130,13 @@ async def _next_frame(writer: Writer, store: ImportStore, stream: asyncio.Stream
         await writer.arun(partial(store.store, ()))
 
 
-async def _store_all(writer: Writer, store: ImportStore, waiting: list[ImportFrame]) -> None:
+async def _store_all(writer: Writer, store: ImportStore, waiting: list[ImportFrame], is_busy: IsBusy) -> None:
     while waiting:
         done: StoredSlice = await writer.arun(partial(store.store, list(waiting)))
         store.committed(done)
         del waiting[: done.frames]
-        # All other work has the writer for as long as this slice took.
-        await asyncio.sleep(done.took_s)
+        # All other work has the writer for as long as this slice took, and for longer while answers run.
+        await asyncio.sleep(done.took_s * (BUSY_PAUSES if is_busy() else 1))
 
 
 def _end(imported: ConversationImport, problem: str) -> None:

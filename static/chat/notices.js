@@ -28,7 +28,8 @@ export function noticeEnd(conversation) {
 
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "visible" || !plainTitle) return;
-  if (document.title === `● ${plainTitle}`) document.title = plainTitle;
+  // The conversation may have got another title meanwhile.
+  document.title = document.title.replace(/^● /, "");
   plainTitle = "";
   icon.href = plainIcon;
   for (const notice of shown) notice.close();

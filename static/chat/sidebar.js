@@ -95,7 +95,8 @@ function afterSwap({ detail }) {
   const title = row.textContent;
   const shown = document.getElementById("title");
   if (shown.textContent === title) return;
-  document.title = document.title.replace(/^.* · /s, `${title} · `);
+  // The mark of an answer that is ready stays.
+  document.title = document.title.replace(/^(● )?.* · /s, (_, mark = "") => `${mark}${title} · `);
   shown.textContent = title;
 }
 

@@ -55,6 +55,14 @@ def may_have_files(messages: list[dict[str, Any]]) -> bool:
     return any(isinstance(message.get("content"), list) for message in messages)
 
 
+def is_remote(url: Any) -> bool:
+    """Return whether a picture is at an address of the web, which goes on to the provider as it is.
+
+    Nothing here ever fetches it.
+    """
+    return isinstance(url, str) and url[:8].lower().startswith(("https://", "http://"))
+
+
 def take_files(messages: list[dict[str, Any]], root: str) -> TakenFiles:
     """Replace the files in these messages by references, and return them. Raises InvalidBody.
 
@@ -69,6 +77,8 @@ def take_files(messages: list[dict[str, Any]], root: str) -> TakenFiles:
             value = part[field] = {"url": value}
         if not isinstance(value, dict):
             raise _invalid(f"{place}.{field}", _("%(place)s: Expected an object."))
+        if field == "image_url" and is_remote(value.get("url")):
+            continue
         found = _taken(value, field, f"{place}.{field}")
         if isinstance(found, str):
             ids[found] = None
@@ -86,6 +96,8 @@ def check_inline(messages: list[dict[str, Any]], root: str) -> None:
         field = part["type"]
         value = part.get(field)
         url = value.get("url" if field == "image_url" else "file_data") if isinstance(value, dict) else value
+        if field == "image_url" and is_remote(url):
+            continue
         if not isinstance(url, str) or url[:5].lower() != "data:":
             raise InvalidBody(
                 "unsupported_parameter",

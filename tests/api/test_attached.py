@@ -85,7 +85,7 @@ def test_what_is_no_file_that_can_be_read_is_refused_and_leaves_nothing(api):
     broken = {"type": "file", "file": {"filename": "a.png", "file_data": data_url(PICTURE[:50])}}
     for part, words in (
         (broken, "damaged"),
-        ({"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}, "fetches no addresses"),
+        ({"type": "image_url", "image_url": {"url": "ftp://example.org/a.png"}}, "fetches no addresses"),
         ({"type": "file", "file": {"file_id": "file-" + "0" * 32}}, "There is no file"),
     ):
         with pytest.raises((openai.BadRequestError, openai.NotFoundError), match=words):

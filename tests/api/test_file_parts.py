@@ -78,7 +78,7 @@ def test_stored_files_are_named_by_their_id():
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.org/a.png", "http://127.0.0.1/", "file:///etc/passwd", "attachment:x", "//x/y"]
+    "url", ["ftp://example.org/a.png", "httpx://example.org", "file:///etc/passwd", "attachment:x", "//x/y"]
 )
 def test_an_address_is_refused_and_never_fetched(url):
     refused = refusal_of(image(url))
@@ -87,6 +87,16 @@ def test_an_address_is_refused_and_never_fetched(url):
     assert "fetches no addresses" in refused.message
     if "://" in url:
         assert refusal_of(file(url)).code == "unsupported_parameter"
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.png", "HTTP://example.org/b.png"])
+def test_a_picture_of_the_web_goes_on_to_the_provider_as_it_is(url):
+    messages = user(image(url, detail="low"), {"type": "image_url", "image_url": url})
+    taken = take_files(messages, "messages")
+    assert (taken.files, taken.ids) == ([], [])
+    assert [part["image_url"]["url"] for part in messages[0]["content"]] == [url, url]
+    check_inline(user(image(url)), "messages")
+    assert refusal_of(file(url)).code == "unsupported_parameter"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +127,7 @@ def test_lines_of_batches_have_their_files_in_them():
     messages = user(image(), file())
     check_inline(messages, "messages")
     assert messages == user(image(), file())
-    for part in (image("https://example.org"), {"type": "file", "file": {"file_id": "file-1"}}, file("AAAA")):
+    for part in (image("ftp://example.org"), {"type": "file", "file": {"file_id": "file-1"}}, file("AAAA")):
         with pytest.raises(InvalidBody) as caught:
             check_inline(user(part), "messages")
         assert caught.value.code == "unsupported_parameter"

@@ -61,6 +61,11 @@ class Record:
     def count(self, kind: str) -> int:
         return sum(frame["type"] == kind for frame in self.events.values())
 
+    def text_of(self, generation: int) -> str:
+        """Return the text of all deltas of an answer, also of calls that were given up."""
+        own = [self.events[key] for key in sorted(self.events) if key[0] == generation]
+        return "".join(frame["text"] for frame in own if frame["type"] == "delta")
+
     def has(self, generation: int, *kinds: str) -> bool:
         return any(
             frame["generation"] == generation and frame["type"] in kinds for frame in self.events.values()

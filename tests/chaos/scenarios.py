@@ -112,7 +112,8 @@ def _check_restarted(record: Record, screen: Screen, sent: dict[str, str]) -> No
     """Check that a restarted answer has a `restarted` event and shows only the text of the last call."""
     if sent["text"] != screen.text or sent["outcome"] != "complete":
         record.fail(f"{screen.generation} does not show the text of the last call")
-    if not record.has(screen.generation, "restarted"):
+    # A reset can destroy what was on its way: if nothing had been shown, there was nothing to restart.
+    if not record.has(screen.generation, "restarted") and record.text_of(screen.generation) != screen.text:
         record.fail(f"{screen.generation} was restarted without an event")
 
 

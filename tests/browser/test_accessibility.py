@@ -5,7 +5,8 @@ from playwright.sync_api import expect
 
 from tests.support.accessibility import TAGS
 from tests.support.accessibility import findings as serious_findings
-from tests.support.chat_page import composer, last_answer, send, wait_until_final
+from tests.support.chat_page import HALF, composer, held_question, last_answer, send, wait_until_final
+from tests.support.provider_control import release
 
 pytestmark = pytest.mark.browser
 
@@ -14,7 +15,16 @@ RICH = (
     r"- [ ] milk\n\n"
     r"| Day | To do |\n|---|--:|\n| Monday | Wash |\n\n```python\nprint(1)  # one\n```\n\n> A quote]]"
 )
-PAGES = ("settings", "organise", "library", "library/prompts/new", "library/presets/new", "keys", "data")
+PAGES = (
+    "settings",
+    "organise",
+    "bookmarks",
+    "library",
+    "library/prompts/new",
+    "library/presets/new",
+    "keys",
+    "data",
+)
 
 
 def findings(page):
@@ -52,4 +62,41 @@ def test_axe_finds_nothing_on_the_pages_of_a_user(chat, theme, width):
     for page in PAGES:
         chat.goto(f"{home}/{page}/")
         found[page] = findings(chat)
+    assert found == {name: [] for name in found}
+
+
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1280), ("light", 390)])
+def test_axe_finds_nothing_in_comparisons_queues_tags_and_from_right_to_left(chat, site, theme, width):
+    chat.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    chat.set_viewport_size({"width": width, "height": 800})
+    chat.click("#models summary")
+    chat.get_by_label("Also ask other").check(force=True)
+    found = {"models to compare": findings(chat)}
+    chat.keyboard.press("Escape")
+    send(chat, "[[deltas=3]] compare")
+    choices = chat.get_by_role("button", name="Go on with this answer")
+    expect(choices).to_have_count(2)
+    found["side by side"] = findings(chat)
+    choices.first.click()
+    expect(chat.locator("[data-compared]")).to_have_count(0)
+
+    question, gate = held_question()
+    send(chat, question)
+    expect(last_answer(chat)).to_contain_text(HALF)
+    send(chat, "and then?")
+    expect(chat.locator(".queued")).to_be_visible()
+    found["queued"] = findings(chat)
+    chat.get_by_role("button", name="Remove").click()
+    release(site.provider, gate)
+    wait_until_final(chat)
+    chat.evaluate("document.documentElement.dir = 'rtl'")
+    found["right to left"] = findings(chat)
+    conversation = chat.url.rstrip("/")
+    home = conversation.split("/c/")[0]
+    for address in (f"{conversation}/tags/", f"{home}/no-such-page/", f"{home}/c/{'0' * 8}/"):
+        chat.goto(address)
+        found[address] = findings(chat)
+    chat.context.clear_cookies()
+    chat.goto(home)
+    found["sign-in"] = findings(chat)
     assert found == {name: [] for name in found}

@@ -19,6 +19,7 @@ NAMES = (
     "hostile_text",
     "hostile_posts",
     "long_conversation",
+    "interaction",
     "durability",
     "exchange",
     "index_share",

@@ -4,10 +4,12 @@ import base64
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import transaction
 
 from chat.generation.attached import PICTURES_MAX, AttachedFile, cut_to, read_files
 from chat.generation.prompt import fit, room_for_prompt, tokens_in
-from chat.models import Attachment, Conversation, Message, Model
+from chat.models import Conversation, Message, Model
 from chat.models.stored_content import storage
 from tests.support.attachments import attach
 
@@ -108,8 +110,7 @@ async def test_files_are_read_with_their_bytes(user, seeing_model):
 
 @pytest.mark.django_db(transaction=True)
 async def test_no_more_pictures_are_sent_than_a_provider_takes(user, seeing_model):
-    from asgiref.sync import sync_to_async
-
+    @transaction.atomic
     def ask():
         ids = []
         for turn in range(3):
@@ -118,7 +119,6 @@ async def test_no_more_pictures_are_sent_than_a_provider_takes(user, seeing_mode
                 user, "and these?", client_id=uuid4().hex, attachments=[f.pk for f in files]
             )
             ids.append(started.user_message_id)
-            Attachment.objects.all()
         return list(Message.objects.filter(pk__in=ids).order_by("pk"))
 
     messages = await sync_to_async(ask)()
@@ -129,8 +129,7 @@ async def test_no_more_pictures_are_sent_than_a_provider_takes(user, seeing_mode
 
 
 async def _asked(user):
-    from asgiref.sync import sync_to_async
-
+    @transaction.atomic
     def ask():
         picture = attach(user)
         return Conversation.ask(user, "look", client_id=uuid4().hex, attachments=[picture.pk]), picture

@@ -17,7 +17,7 @@ from chat.event_log.read import prune
 from chat.event_log.writer import Writer
 from chat.models.api_request import ApiRequest
 from chat.models.attempt import Attempt
-from chat.models.catalog import Model
+from chat.models.catalog import Model, title_writers
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation
 from chat.models.message import Message
@@ -46,7 +46,7 @@ async def follow_up(
     `is_first`: it answered the first question of its conversation. Returns the id of the generation to start.
     """
     is_title = generation.source == Generation.Source.TITLE
-    if not is_title and not is_first:
+    if not is_title and (not is_first or title_writers.is_known_empty):
         return None
     try:
         if not is_title:

@@ -16,6 +16,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from chat.models.presence import Presence
+
 # Amounts are added up as whole numbers: tokens, or millionths of a dollar.
 MICRO_USD = 1_000_000
 # Dollars are shown with so many decimals where less than a cent matters.
@@ -204,31 +206,5 @@ def shown_usd(usd: Decimal) -> str:
     return f"${number_format(usd, digits, force_grouping=True)}"
 
 
-class BudgetPresence:
-    """Whether there are budgets at all, known in this process: without any, no call pays for them.
-
-    The heartbeat reads it at each tick, so that other processes learn of the first budget within a second.
-    """
-
-    def __init__(self) -> None:
-        self._any_exist: bool | None = None
-
-    def note(self, *, any_exist: bool) -> None:
-        self._any_exist = any_exist
-
-    def refresh(self) -> None:
-        """Read it from the database."""
-        self._any_exist = Budget.objects.order_by().exists()
-
-    @property
-    def is_known_empty(self) -> bool:
-        """Whether it is known without a query that there are none."""
-        return self._any_exist is False
-
-    def any_exist(self) -> bool:
-        if self._any_exist is None:
-            self.refresh()
-        return bool(self._any_exist)
-
-
-presence = BudgetPresence()
+# Without any budget, no call pays for them.
+presence = Presence(lambda: Budget.objects.order_by().exists())

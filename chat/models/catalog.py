@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models import key_variable, rows
+from chat.models.presence import Presence
 from chat.models.prices import PricedModel
 from chat.upstream.base_url import ending_of, without_ending
 
@@ -278,6 +279,8 @@ class Model(PricedModel):
                 if getattr(self, name):
                     Model.objects.filter(**{name: True}).exclude(pk=self.pk).update(**{name: False})
             super().save(*args, **kwargs)  # type: ignore[arg-type]  # Django's own untyped pass-through
+        if self.writes_titles:
+            title_writers.note(any_exist=True)
 
     def _date_prices(self) -> None:
         new = [getattr(self, name) for name in self.PRICE_FIELDS]
@@ -321,3 +324,7 @@ class Model(PricedModel):
         offered = Model.objects.offered().filter(endpoint__confidentiality=self.endpoint.confidentiality)
         usable = offered.exclude(pk=self.pk).in_bulk(fallbacks)
         return [self, *(usable[pk] for pk in dict.fromkeys(fallbacks) if pk in usable)]
+
+
+# Without a model that writes titles, the end of a first answer takes no look at the database for it.
+title_writers = Presence(lambda: Model.objects.filter(writes_titles=True).order_by().exists())

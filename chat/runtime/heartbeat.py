@@ -29,6 +29,7 @@ from chat.event_log.writer import Writer
 from chat.generation.runner import GenerationRunner
 from chat.models.batch import Batch
 from chat.models.budget import presence
+from chat.models.catalog import title_writers
 from chat.models.generation import Generation
 from chat.models.process import BreakerOverride, Process
 from chat.models.webhook import Webhook
@@ -247,6 +248,7 @@ class Heartbeat:
         """Increment the counter and read what concerns this process; runs in the writer."""
         self._write_row()
         presence.refresh()
+        title_writers.refresh()
         # A disabled user's answers stop. The row says so, or another process would recover them.
         Generation.objects.active().filter(user__is_active=False, stop_requested_at=None).request_stop()
         owned: dict[str, list[OwnedGeneration]] = {}

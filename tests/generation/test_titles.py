@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 
 from chat.models import Conversation, Generation, LoggedEvent, Message, Model
 from tests.generation.support import ask_once
+from tests.support.query_plans import Recorder
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +53,17 @@ async def test_the_chosen_model_names_a_conversation_after_its_first_answer(titl
 
         await title_after(life, "and the short ones?", conversation_id=named.pk)
         assert await Generation.objects.filter(source="title").acount() == 1
+
+
+async def test_without_a_model_for_titles_the_end_of_an_answer_does_not_look_for_one(living):
+    async with living() as life:
+        await life.runtime.heartbeat.tick()
+        recorder = await sync_to_async(Recorder)()
+        with recorder.recording():
+            await title_after(life, QUESTION)
+    sql = [str(query) for query in recorder.queries]
+    assert any("chat_generation" in each for each in sql)
+    assert not any("writes_titles" in each.partition(" WHERE ")[2] for each in sql)
 
 
 async def test_what_the_call_was_sent_is_not_kept(titling):

@@ -18,6 +18,7 @@ print(use.used, use.reserved, BudgetReservation.objects.count())
 def test_every_interface_shares_a_budget_and_clients_do_not_retry(api):
     api = api()
     api.server.query(SET)
+    api.server.until_ticked()
     sent = []
     client = api.client(max_retries=2, http_client=httpx2.Client(event_hooks={"request": [sent.append]}))
     ask = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}

@@ -93,6 +93,7 @@ def test_a_question_beyond_a_budget_is_refused_with_when_it_renews_and_the_text_
         "Budget.objects.create(user=user, scope='user', amount=300, unit='tokens', period='day')\n"
         "from chat.models import Model\nModel.objects.update(max_output_tokens=120)\n"
     )
+    server.until_ticked()
     send(page, "[[text=A short one.]]")
     wait_until_final(page)
     send(page, "Now a long one " * 100)

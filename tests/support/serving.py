@@ -44,6 +44,8 @@ session.create()
 print(session.session_key)
 """
 
+TICKS = "from chat.models import Process; print(Process.objects.get(kind='server').counter)"
+
 
 def environment_of(data_dir: Path, env: dict[str, str]) -> dict[str, str]:
     """Return a program's environment: a private data folder, no embedded model, and `env`."""
@@ -180,6 +182,11 @@ class Server(Program):
         database = self.env.get("DATABASE_URL") or f"sqlite:///{self.data_dir / 'db.sqlite3'}"
         secret_key = self.env.get("CHATSITE_SECRET_KEY") or secret_key_of(self)
         return database_shell().run(code, database=database, secret_key=secret_key).strip()
+
+    def until_ticked(self) -> None:
+        """Wait until the server has learned by a tick of what was stored before, such as a first budget."""
+        before = int(self.query(TICKS))
+        self.until(lambda: int(self.query(TICKS)) >= before + 2, "two ticks")
 
     def visitor(self) -> Session:
         """Return a session without a signed-in user."""

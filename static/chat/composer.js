@@ -373,11 +373,7 @@ function draftKey(conversation) {
 }
 
 function keptDraft(key) {
-  try {
-    return JSON.parse(storage.get(key)) ?? {};
-  } catch {
-    return {};
-  }
+  return storage.json(key) ?? {};
 }
 
 // Number of code points, as the server counts.

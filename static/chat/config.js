@@ -47,6 +47,8 @@ export function randomId() {
 export const storage = {
   get(key) { try { return localStorage.getItem(key); } catch { return null; } },
   set(key, value) { try { localStorage.setItem(key, value); return true; } catch { return false; } },
+  // What was stored as JSON; null if there is none. What cannot be read is removed.
+  json(key) { try { return JSON.parse(storage.get(key)); } catch { storage.remove(key); return null; } },
   remove(key) { try { localStorage.removeItem(key); } catch { /* nothing is stored */ } },
   keys() { try { return Object.keys(localStorage); } catch { return []; } },
 };

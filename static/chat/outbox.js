@@ -19,7 +19,7 @@ export class Outbox {
   }
 
   take(clientId) {
-    const item = this.#mine.get(clientId) ?? parsed(PREFIX + clientId);
+    const item = this.#mine.get(clientId) ?? storage.json(PREFIX + clientId);
     this.#mine.delete(clientId);
     storage.remove(PREFIX + clientId);
     return item;
@@ -64,15 +64,5 @@ function msUntilOrphan({ at }) {
 }
 
 function stored() {
-  return storage.keys().filter((key) => key.startsWith(PREFIX)).map(parsed).filter(Boolean);
-}
-
-function parsed(key) {
-  try {
-    return JSON.parse(storage.get(key));
-  } catch {
-    // Unreadable: it can never be sent.
-    storage.remove(key);
-    return null;
-  }
+  return storage.keys().filter((key) => key.startsWith(PREFIX)).map(storage.json).filter(Boolean);
 }

@@ -100,7 +100,7 @@ export class Queue {
   }
 
   #items(conversation = current.id) {
-    const own = storage.keys().filter((key) => key.startsWith(PREFIX)).map(parsed).filter(Boolean);
+    const own = storage.keys().filter((key) => key.startsWith(PREFIX)).map(storage.json).filter(Boolean);
     return own.filter((item) => item.conversation === conversation && (conversation || item.tab === tab)).sort((a, b) => a.at - b.at);
   }
 
@@ -128,14 +128,5 @@ export class Queue {
     if (item.tab !== tab) return translate("queuedElsewhere");
     if (this.#reason) return this.#reason;
     return translate(this.#state.isUndecided && !this.#state.isBusy ? "queuedForChoice" : "queuedForAnswer");
-  }
-}
-
-function parsed(key) {
-  try {
-    return JSON.parse(storage.get(key));
-  } catch {
-    storage.remove(key);
-    return null;
   }
 }

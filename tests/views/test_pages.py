@@ -180,7 +180,7 @@ def test_more_messages_take_no_more_queries(client, exchange, django_assert_max_
     for _ in range(15):
         exchange(to=answer.conversation)
     page_of(client, answer.conversation)  # notes the use of the device, once in ten minutes
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(16):
         page_of(client, answer.conversation)
 
 

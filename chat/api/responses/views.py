@@ -10,9 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from chat import events
 from chat.api import requests as completion_requests
-from chat.api import serializers
 from chat.api.auth import authenticate
 from chat.api.errors import ApiError, json_response
 from chat.api.responses import chains, input_items, objects, requests
@@ -144,13 +142,7 @@ async def _stream(
 
 
 async def _whole(key: ApiKey, follower: Follower) -> HttpResponseBase:
-    error: ApiError | None = None
-    async for rows in follower.rows():
-        if rows and rows[-1].is_terminal:
-            error = serializers.error_of(events.decode(rows[-1].payload), follower.generation_id)
-    follower.release()
-    if error is not None:
-        raise error
+    await follower.until_end()
     return await _show(key, follower.generation_id)
 
 

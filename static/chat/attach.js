@@ -2,19 +2,21 @@
 
 const picker = document.getElementById("files");
 
-// `onFiles(files)` is called with those that the user chose.
-export function startAttaching(composer, onFiles) {
+export function startAttaching(composer) {
   document.getElementById("attach").addEventListener("click", () => picker.click());
-  picker.addEventListener("change", () => {
-    onFiles([...picker.files]);
+  const takeChosen = () => {
+    composer.addFiles([...picker.files]);
     picker.value = "";
-  });
+  };
+  picker.addEventListener("change", takeChosen);
+  // They may have been chosen before this script ran.
+  if (picker.files.length) takeChosen();
   composer.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files];
     // Office programs put a picture of a text beside the text itself.
     if (!files.length || event.clipboardData.types.includes("text/plain")) return;
     event.preventDefault();
-    onFiles(files.map(named));
+    composer.addFiles(files.map(named));
   });
   for (const type of ["dragenter", "dragover"]) addEventListener(type, (event) => hasFiles(event) && (event.preventDefault(), mark(composer, true)));
   addEventListener("dragleave", (event) => event.relatedTarget === null && mark(composer, false));
@@ -22,7 +24,7 @@ export function startAttaching(composer, onFiles) {
     if (!hasFiles(event)) return;
     event.preventDefault();
     mark(composer, false);
-    onFiles([...event.dataTransfer.files]);
+    composer.addFiles([...event.dataTransfer.files]);
   });
 }
 

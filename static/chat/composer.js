@@ -23,6 +23,8 @@ class ChatComposer extends HTMLElement {
   // The files of the message (attachments.js); null until the first one.
   files = null;
   #loading = null;
+  // What is to be done with the files when attachments.js is loaded.
+  #pending = [];
 
   connectedCallback() {
     this.#form = this.querySelector("form");
@@ -72,10 +74,40 @@ class ChatComposer extends HTMLElement {
     if (!isUndecided) this.#clearProblem(translate("chooseFirst"));
   }
 
-  // Load what uploads and shows files, and return it.
-  loadFiles() {
-    this.#loading ??= import("./attachments.js").then(({ ComposerFiles }) => { this.files = new ComposerFiles(this); });
-    return this.#loading.then(() => this.files);
+  // Upload files for the message.
+  addFiles(chosen) {
+    this.#withFiles((files) => files.add(chosen));
+  }
+
+  #withFiles(use) {
+    this.#pending.push(use);
+    this.#loadFiles();
+  }
+
+  async #loadFiles() {
+    try {
+      this.#loading ??= import("./attachments.js").then(({ ComposerFiles }) => { this.files = new ComposerFiles(this); });
+      await this.#loading;
+    } catch {
+      this.#loading = null;
+      this.#cancelHold();
+      return this.problem(translate("uploadFailed"));
+    }
+    for (const use of this.#pending.splice(0)) use(this.files);
+    this.#sendHeld();
+  }
+
+  #clearFiles() {
+    this.#pending = [];
+    this.files?.clear();
+  }
+
+  get #hasFiles() {
+    return this.#pending.length > 0 || Boolean(this.files?.isAny);
+  }
+
+  get #areFilesComing() {
+    return this.#pending.length > 0 || Boolean(this.files?.isUploading);
   }
 
   filesChanged() {
@@ -86,7 +118,7 @@ class ChatComposer extends HTMLElement {
   }
 
   #putFiles(attachments) {
-    if (attachments?.length) this.loadFiles().then((files) => files.put(attachments));
+    if (attachments?.length) this.#withFiles((files) => files.put(attachments));
   }
 
   close(isClosed) {
@@ -161,7 +193,7 @@ class ChatComposer extends HTMLElement {
   beginEdit({ id, parent, text, attachments }) {
     const { aside = this.#field.value, asideFiles = this.files?.kept } = this.#edit ?? {};
     this.#edit = { id, parent, aside, asideFiles };
-    this.files?.clear();
+    this.#clearFiles();
     this.#putFiles(attachments);
     this.querySelector(".editing").hidden = false;
     this.problem("");
@@ -175,7 +207,7 @@ class ChatComposer extends HTMLElement {
     if (!this.#edit) return;
     const { aside, asideFiles } = this.#edit;
     this.#edit = null;
-    this.files?.clear();
+    this.#clearFiles();
     this.#putFiles(asideFiles);
     this.querySelector(".editing").hidden = true;
     this.#set(aside);
@@ -185,13 +217,13 @@ class ChatComposer extends HTMLElement {
   // -- sending ----------------------------------------------------------------------------------
 
   send(text = this.#field.value) {
-    if (this.#isClosed || !(text.trim() || this.files?.isAny)) return;
+    if (this.#isClosed || !(text.trim() || this.#hasFiles)) return;
     const length = lengthOf(text);
     if (length > config.maxChars) return this.problem(translate("tooLong", { length, limit: config.maxChars }));
     this.problem("");
     if (!this.#form.reportValidity()) return;
     if (this.files?.problem) return this.problem(this.files.problem);
-    if (this.files?.isUploading) return this.#hold();
+    if (this.#areFilesComing) return this.#hold();
     if (this.#isBusy) return this.#queue(text);
     if (this.#isUndecided && !this.#edit) return this.problem(translate("chooseFirst"));
     const edit = this.#edit;
@@ -210,10 +242,11 @@ class ChatComposer extends HTMLElement {
     return isLater || undefined;
   }
 
-  // Files are uploaded still: the message waits in the field for them.
+  // Files are still being uploaded: the message waits in the field for them.
   #hold() {
     this.#isHeld = true;
     this.#showHeld(translate("heldUploading"));
+    if (this.#pending.length) this.#loadFiles();
   }
 
   #cancelHold() {
@@ -222,7 +255,7 @@ class ChatComposer extends HTMLElement {
   }
 
   #sendHeld = () => {
-    if (this.files?.isUploading || !this.#isHeld) return;
+    if (this.#areFilesComing || !this.#isHeld) return;
     this.#cancelHold();
     this.send();
   };
@@ -315,7 +348,7 @@ class ChatComposer extends HTMLElement {
   #count() {
     const counter = this.querySelector(".counter");
     const { value } = this.#field;
-    this.classList.toggle("is-empty", !value.trim() && !this.files?.isAny);
+    this.classList.toggle("is-empty", !value.trim() && !this.#hasFiles);
     const left = value.length < config.maxChars * COUNTER_FROM ? Infinity : config.maxChars - lengthOf(value);
     counter.hidden = left > config.maxChars * (1 - COUNTER_FROM);
     counter.classList.toggle("danger", left < 0);

@@ -276,9 +276,7 @@ function quote(lines) {
   composer.fill(`${composer.text.trimEnd()}${composer.text.trim() ? "\n\n" : ""}${lines}\n\n`);
 }
 
-startAttaching(composer, (files) => {
-  composer.loadFiles().then((own) => own.add(files)).catch((error) => connection.failed(error));
-});
+startAttaching(composer);
 startSidebar();
 startDialogs();
 startPreferences(document.querySelector("form.theme"), document.getElementById("enter-sends"));

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import pytest
 from PIL import Image
@@ -69,6 +70,33 @@ def test_a_pasted_screenshot_is_asked_about_and_shown(seeing, site):
         expect(shown).to_have_count(1)
         assert shown.evaluate("(each) => each.decode().then(() => each.naturalWidth)") == 320
         seeing.reload()
+
+
+UPLOADING_SCRIPT = re.compile(r"/attachments\.[^/]*js$")
+
+
+def test_a_message_waits_for_its_files_while_what_uploads_them_is_loading(seeing):
+    held = []
+    seeing.route(UPLOADING_SCRIPT, lambda route: held.append(route))
+    with seeing.expect_request(UPLOADING_SCRIPT):
+        give(seeing, "paste", "image.png", "image/png", png())
+    composer(seeing).fill("what is on it [[text=A red field.]]")
+    composer(seeing).press("Enter")
+    expect(seeing.locator("chat-composer .held")).to_be_visible()
+    expect(seeing.locator("article.question")).to_have_count(0)
+    held[0].continue_()
+    expect(last_answer(seeing)).to_have_text("A red field.")
+    expect(seeing.locator("article.question .files img")).to_have_count(1)
+
+
+def test_a_file_is_kept_when_what_uploads_it_cannot_be_loaded(seeing):
+    seeing.route(UPLOADING_SCRIPT, lambda route: route.abort(), times=1)
+    give(seeing, "paste", "image.png", "image/png", png())
+    expect(seeing.locator("chat-composer .problem")).to_contain_text("interrupted")
+    composer(seeing).fill("what is on it [[text=A red field.]]")
+    composer(seeing).press("Enter")
+    expect(last_answer(seeing)).to_have_text("A red field.")
+    expect(seeing.locator("article.question .files img")).to_have_count(1)
 
 
 def test_an_edited_message_keeps_its_file_and_a_removed_one_is_gone(seeing, site):

@@ -26,7 +26,7 @@ from chat.models import Conversation, Erasure, Generation, Message
 @admin.register(Conversation)
 class ConversationAdmin(BulkActions, ConversationList, RecordedAdmin):  # type: ignore[misc]
     class Media:
-        css = {"all": ["chat/highlight.css", "chat/prose.css", "chat/timeline.css", "chat/review.css"]}
+        css = {"all": ["chat/prose.css", "chat/timeline.css", "chat/review.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         found: QuerySet[Conversation] = super().get_queryset(request)

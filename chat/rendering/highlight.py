@@ -1,4 +1,4 @@
-"""Syntax highlighting of code blocks, with classes that static/chat/highlight.css gives colours.
+"""Syntax highlighting of code blocks, with classes that static/chat/prose.css gives colours.
 
 Pygments works by regular expressions. One that runs away holds the interpreter lock where no deadline
 helps (49 kB of ` a` as Java: 112 s), and most take time by the square of the length. So long code is

@@ -4,9 +4,8 @@ import { Answer } from "./answer.js";
 import { addTools, useTool } from "./blocks.js";
 import { copyFormulas, copyMessage } from "./clipboard.js";
 import { announce, current, fragmentOf, request, translate, url, wrapped } from "./config.js";
-import { OlderMessages } from "./older.js";
 import { isInPlace, PendingAsks } from "./pending.js";
-import { Scroller } from "./scroller.js";
+import { OlderMessages, Scroller } from "./scroller.js";
 
 // Nearly every change is at the end. The whole page is fetched only if these few messages are not enough.
 const TAIL_MESSAGES = 4;

@@ -274,7 +274,8 @@ def test_nothing_scrolls_sideways(chat, width):
 
 
 def test_the_first_page_is_small_and_loads_nothing_from_other_sites(page, site):
-    bodies = {}
+    bodies, requests = {}, []
+    page.on("request", lambda request: requests.append(request.url))
     page.on("response", lambda response: bodies.update({response.url: response}))
     next(site.sessions).enter(page.context)
     page.goto(site.server.base_url)
@@ -283,6 +284,7 @@ def test_the_first_page_is_small_and_loads_nothing_from_other_sites(page, site):
     sizes = {url: len(gzip.compress(response.body())) for url, response in bodies.items()}
     assert any(url.endswith(".js") for url in sizes)
     assert sum(sizes.values()) < 100_000
+    assert len(requests) <= 30, requests
 
 
 def test_search_rename_delete_and_undo(chat):

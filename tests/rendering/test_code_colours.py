@@ -13,7 +13,7 @@ DARK_SURFACES = ["#101113", "#212121"]
 
 
 def css() -> str:
-    return (settings.BASE_DIR / "static/chat/highlight.css").read_text()
+    return (settings.BASE_DIR / "static/chat/prose.css").read_text()
 
 
 def luminance(colour: str) -> float:

@@ -94,6 +94,8 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "showKeys": _("Keyboard shortcuts"),
     "answerReady": _("Your answer is ready"),
     "againWith": _("Regenerate with another model"),
+    "messageMenu": _("Message"),
+    "selectText": _("Select text"),
     "quote": _("Quote"),
     "moved": _("Moved to {project}"),
     "moveFailed": _("The conversation could not be moved. Try again."),

@@ -8,14 +8,14 @@ addEventListener("keydown", (event) => {
   if (event.isComposing || event.keyCode === 229) event.stopImmediatePropagation();
 }, { capture: true });
 
-export function startKeyboard({ composer, stop }) {
+export function startKeyboard({ composer, stop, onFailure }) {
   const keys = document.getElementById("keys");
   const showKeys = () => keys.open || keys.showModal();
   document.querySelector("[data-keys]").addEventListener("click", showKeys);
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented) return;
     const isCommand = event.ctrlKey || event.metaKey;
-    if (isCommand && !event.altKey) return command(event, showKeys);
+    if (isCommand && !event.altKey) return command(event, showKeys, onFailure);
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "Escape") return escape(composer, stop);
     if (isTyping(event.target)) return;
@@ -24,9 +24,9 @@ export function startKeyboard({ composer, stop }) {
   });
 }
 
-function command(event, showKeys) {
+function command(event, showKeys, onFailure) {
   const key = event.key.toLowerCase();
-  if (key === "k" && !event.shiftKey) event.preventDefault(), import("./palette.js").then(({ openPalette }) => openPalette({ showKeys }));
+  if (key === "k" && !event.shiftKey) event.preventDefault(), import("./palette.js").then(({ openPalette }) => openPalette({ showKeys })).catch(onFailure);
   else if (key === "o" && event.shiftKey) event.preventDefault(), location.assign(config.home);
 }
 

@@ -272,15 +272,25 @@ function offerQuoting() {
   import("./quote.js").then(({ startQuoting }) => startQuoting(transcript, quote));
 }
 
+// Gestures are for fingers only.
+function loadGestures() {
+  import("./gestures.js").then(({ startGestures }) => startGestures(), () => addEventListener("touchstart", loadGestures, { once: true, passive: true }));
+}
+
+function loadingFailed(error) {
+  connection.failed(error);
+}
+
 function quote(lines) {
   composer.fill(`${composer.text.trimEnd()}${composer.text.trim() ? "\n\n" : ""}${lines}\n\n`);
 }
 
 startAttaching(composer);
-startSidebar();
+startSidebar(loadingFailed);
 startDialogs();
+if (matchMedia("(any-pointer: coarse)").matches) loadGestures();
 startPreferences(document.querySelector("form.theme"), document.getElementById("enter-sends"));
-startKeyboard({ composer, stop });
+startKeyboard({ composer, stop, onFailure: loadingFailed });
 composer.start();
 transcript.start(socket, document.querySelector(".latest"));
 showDue();

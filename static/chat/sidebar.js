@@ -11,11 +11,12 @@ let refreshTimer = 0;
 // Selector of the element that had the focus before the list was replaced.
 let focusedBefore = "";
 
-export function startSidebar() {
+// `onFailure(error)` is called if a part that is loaded on first use does not come.
+export function startSidebar(onFailure) {
   const list = document.getElementById("conversations");
   keepScrollPosition(list);
   startKeys(list);
-  startDragging(list);
+  startDragging(list, onFailure);
   startDrawer();
   startMenus();
   startToasts();
@@ -159,7 +160,7 @@ function setStop(list, stop = list.querySelector(".conversation-item:has(> [aria
 }
 
 // A row that is dragged is offered the projects.
-function startDragging(list) {
+function startDragging(list, onFailure) {
   list.addEventListener("dragstart", ({ target, dataTransfer }) => {
     const row = target.closest?.(".conversation-item");
     if (!row) return;
@@ -167,7 +168,7 @@ function startDragging(list) {
     // A list that is replaced meanwhile would end the drag.
     row.classList.add("is-dragged");
     row.addEventListener("dragend", () => row.classList.remove("is-dragged"), { once: true });
-    import("./move.js").then(({ offerProjects }) => offerProjects(row.dataset.conversation, row, refreshSidebar));
+    import("./move.js").then(({ offerProjects }) => offerProjects(row.dataset.conversation, row, refreshSidebar), onFailure);
   });
   // The list of projects has changed, perhaps from or to none.
   document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
@@ -177,6 +178,11 @@ function startDragging(list) {
 }
 
 // -- the drawer -----------------------------------------------------------------------------------
+
+// Whether the list is a drawer over the page, as on phones.
+export function isDrawer() {
+  return NARROW.matches;
+}
 
 function startDrawer() {
   document.querySelector(".drawer-open").addEventListener("click", (event) => {
@@ -202,14 +208,14 @@ function setWide(isWide) {
   setCookie("sidebar", isWide ? "closed" : "open");
 }
 
-function openSidebar() {
+export function openSidebar() {
   if (!NARROW.matches) return setWide(false);
   document.body.classList.add("is-drawer-open");
   document.querySelector(".main").inert = true;
   document.querySelector(".drawer-close").focus();
 }
 
-function closeSidebar() {
+export function closeSidebar() {
   if (!document.body.classList.contains("is-drawer-open")) return false;
   document.body.classList.remove("is-drawer-open");
   document.querySelector(".main").inert = false;

@@ -294,7 +294,7 @@ class ChatTranscript extends HTMLElement {
 
   #clicked = (event) => {
     const given = event.target.closest("a[data-given]");
-    if (given) import("./feedback.js").then(({ noteAsked }) => noteAsked(given));
+    if (given) import("./feedback.js").then(({ noteAsked }) => noteAsked(given)).catch((error) => this.#emitFailure(error));
     const button = event.target.closest("[data-action], [data-older]");
     if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const article = button.closest("article");
@@ -320,7 +320,16 @@ class ChatTranscript extends HTMLElement {
   };
 
   async #againWith(button) {
-    (await import("./again.js")).chooseForAgain(button, (model) => this.#emit("ask", { regenerate: Number(button.dataset.messageId), model }));
+    const items = [...document.querySelectorAll("#models .model")].map((row) => ({
+      label: row.querySelector(".model-name").textContent,
+      act: () => this.#emit("ask", { regenerate: Number(button.dataset.messageId), model: Number(row.querySelector("input").value) }),
+    }));
+    try {
+      const { openMenu } = await import("./menu.js");
+      openMenu({ place: button.closest(".actions"), label: translate("againWith"), items, opener: button });
+    } catch (error) {
+      this.#emitFailure(error);
+    }
   }
 
   async #choose(button) {

@@ -26,7 +26,7 @@ from tests.support import environment
 from tests.support.programs import Program, find, free_port, is_listening, miss, running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/pgsql-*/bin")
 POSTGRES_SINCE = 15
@@ -172,21 +172,27 @@ def chromium() -> "Iterator[Browser]":
         browser.close()
 
 
-@pytest.fixture
-def page(chromium: "Browser") -> "Iterator[Page]":
-    """Return a page of a new browser profile. Script errors and policy violations fail the test."""
-    context = chromium.new_context()
+@contextlib.contextmanager
+def reporting_errors(context: "BrowserContext") -> "Iterator[None]":
+    """Close the context in the end. Script errors and policy violations on its pages fail the test."""
     context.set_default_timeout(20_000)
-    page = context.new_page()
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
     context.on(
         "console",
         lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None,
     )
-    yield page
+    yield
     context.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(chromium: "Browser") -> "Iterator[Page]":
+    """Return a page of a new browser profile."""
+    context = chromium.new_context()
+    with reporting_errors(context):
+        yield context.new_page()
 
 
 def main() -> int:

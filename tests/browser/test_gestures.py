@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 WIDE_CODE = r"[[rate=0]] [[text=```\n" + "wide " * 60 + r"\n```]]"
 MIDDLE = 400
 RIGHT = "document.getElementById('sidebar').getBoundingClientRect().right"
-# Names and sizes of the controls in view that are smaller than 44 pixels; what a label holds counts as the label.
+# Names and sizes of the controls in view that are smaller than 44 pixels; what a label holds is the label.
 # Links in running text are exempt, as in WCAG 2.5.5.
 SMALL_TARGETS = """() => {
   const all = [...document.querySelectorAll("a[href], button, summary, textarea, input:not([type=hidden])")];

@@ -1,12 +1,14 @@
 """The connections to endpoints, through the OpenAI SDK.
 
-The SDK is responsible for authentication, URLs and connections. Its retries are off: the only retry loop
-of this program is in `stream.py`. The bytes of a stream are decoded by `sse.py`.
+The SDK is responsible for authentication, URLs and connections. It is asked for them once for each endpoint:
+its `post` builds and checks options, URL and headers for each request, which takes longer than sending it.
+The only retry loop of this program is in `stream.py`. The bytes of a stream are decoded by `sse.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,8 +30,8 @@ MAX_CONNECTIONS = 2000
 HEADER_MAX_BYTES = 64 * 1024
 # Lists of models; the longest known ones have one megabyte.
 ANSWER_MAX_BYTES = 8 * 1024 * 1024
-# Makes the SDK return the response unread, as its `with_streaming_response` does.
-STREAM_HEADER = "X-Stainless-Raw-Response"
+# Of an error's body; the rest is not read.
+ERROR_MAX_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Client:
         self._lock = threading.Lock()
         self._is_closed = False
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
+        # By base URL, key and path: where a request goes, and its headers.
+        self._addresses: dict[tuple[str, str, str], tuple[httpx2.URL, list[tuple[str, str]]]] = {}
 
     def prepare(self) -> None:
         """Import the SDK, which takes most of a second, before the first request."""
@@ -99,28 +103,49 @@ class Client:
         Leaving the context closes the connection. Raises UpstreamError, from sending and from reading.
         """
         with translated(request.api_key, on_disconnect=errors.Unreachable):
-            import httpx2
-            import openai
-
-            slices = request.slices()
-            # Not `chat.completions.create`: it checks and encodes every message on the event loop.
-            response: Any = await self.sdk(request.base_url, request.api_key).post(
-                request.path,
-                cast_to=openai.AsyncAPIResponse[bytes],
-                content=_sent(slices),
-                options={
-                    "headers": {STREAM_HEADER: "stream", "Content-Length": str(sum(map(len, slices)))},
-                    "timeout": httpx2.Timeout(None, connect=request.connect_timeout_s),
-                },
-                stream=True,
-                stream_cls=openai.AsyncStream[Any],
-            )
-            if request_id := response.headers.get("x-request-id"):
-                request.ids.append(request_id)
+            response = await self._send(request)
             try:
-                yield _reads(response.iter_bytes(), request.api_key)
+                yield _reads(response.aiter_bytes(), request.api_key)
             finally:
-                await response.close()
+                await response.aclose()
+
+    async def _send(self, request: UpstreamRequest) -> httpx2.Response:
+        """Return the response, whose body is not read yet. Raises openai.APIStatusError if it is an error."""
+        import httpx2
+
+        url, headers = self._address(request)
+        assert self._http is not None, "the client is closed"
+        slices = request.slices()
+        # Not every server reads a body of unknown length.
+        length = {"Content-Length": str(sum(map(len, slices)))}
+        sent = httpx2.Request(
+            "POST",
+            url,
+            headers=[*headers, *length.items()],
+            content=_sent(slices),
+            extensions={"timeout": {"connect": request.connect_timeout_s}},
+        )
+        response = await self._http.send(sent, stream=True)
+        if request_id := response.headers.get("x-request-id"):
+            request.ids.append(request_id)
+        if not response.is_success:
+            raise await _status_error(response)
+        return response
+
+    def _address(self, request: UpstreamRequest) -> tuple[httpx2.URL, list[tuple[str, str]]]:
+        import httpx2
+
+        key = (request.base_url, request.api_key, request.path)
+        if key not in self._addresses:
+            sdk = self.sdk(request.base_url, request.api_key)
+            assert self._http is not None
+            headers = httpx2.Headers(self._http.headers)
+            # Some values are markers of the SDK for headers that are not sent.
+            given = {**sdk.default_headers, **sdk.auth_headers}
+            headers.update({name: value for name, value in given.items() if isinstance(value, str)})
+            path = sdk.base_url.raw_path + request.path.removeprefix("/").encode()
+            self._addresses[key] = (sdk.base_url.copy_with(raw_path=path), [*headers.items()])
+        return self._addresses[key]
 
     async def read(self, url: str, api_key: str, *, timeout_s: float) -> HttpAnswer:
         """Send a GET request, without the key if there is none. Raises UpstreamError."""
@@ -161,6 +186,7 @@ class Client:
     async def close(self) -> None:
         """Close all connections; the client makes no further ones."""
         self._clients.clear()
+        self._addresses.clear()
         with self._lock:
             http, self._http, self._is_closed = self._http, None, True
         if http is not None:
@@ -192,6 +218,26 @@ def _accept_long_headers(http: httpx2.AsyncClient) -> None:
 async def _sent(slices: Sequence[bytes]) -> AsyncIterator[bytes]:
     for data in slices:
         yield data
+
+
+async def _status_error(response: httpx2.Response) -> openai.APIStatusError:
+    """Read the body of an error and close the response."""
+    import openai
+
+    try:
+        text = bytearray()
+        async for data in response.aiter_bytes():
+            text += data
+            if len(text) >= ERROR_MAX_BYTES:
+                break
+    finally:
+        await response.aclose()
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = text.decode(errors="replace").strip()
+    error = body.get("error", body) if isinstance(body, dict) else body
+    return openai.APIStatusError(f"HTTP {response.status_code}", response=response, body=error)
 
 
 async def _reads(reads: AsyncIterator[bytes], api_key: str) -> AsyncIterator[bytes]:

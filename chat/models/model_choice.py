@@ -8,6 +8,11 @@ from chat.errors import RequestRefused
 from chat.models import rows
 from chat.models.catalog import Endpoint, Model
 
+FIRST_OFFERED = """
+is_enabled = %s AND endpoint_id IN (SELECT id FROM chat_endpoint WHERE is_enabled = %s)
+ORDER BY is_default DESC, label, name LIMIT 1
+"""
+
 
 def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
     """Return the chosen model, else the one with `default_id`, else the site's default.
@@ -21,7 +26,7 @@ def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
                 "no_model", gettext("This model is no longer available. Choose another one.")
             )
         return model
-    model = (None if default_id is None else _offered(default_id)) or Model.objects.offered().first()
+    model = (None if default_id is None else _offered(default_id)) or _first_offered()
     if model is None:
         raise RequestRefused(
             "no_model",
@@ -43,3 +48,12 @@ def _offered(model_id: int) -> Model | None:
         return None
     model.endpoint = endpoint
     return model
+
+
+def _first_offered() -> Model | None:
+    """Return the site's default with its endpoint: the first one of `offered`."""
+    found = rows.select(Model, FIRST_OFFERED, [True, True])
+    if not found:
+        return None
+    found[0].endpoint = rows.get(Endpoint, id=found[0].endpoint_id)
+    return found[0]

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 from chat.upstream import errors
-from chat.upstream.queue import INTERACTIVE_SHARE, FairQueue, QueuePriority, program_slots
+from chat.upstream.queue import INTERACTIVE_SHARE, PRIORITIES, FairQueue, QueuePriority, program_slots
 from chat.upstream.shared_slots import Counts, SharedSlots, SharedSlotsUnavailable
 
 # Bounds of the Retry-After that a full queue gives.
@@ -118,6 +117,7 @@ class Admission:
         self._interactive_share = interactive_share
         self._clock = clock
         self._running: set[Ticket] = set()
+        self._running_by_priority = dict.fromkeys(PRIORITIES, 0)
         self._queue: FairQueue[Ticket] = FairQueue()
         self._paused_until_s = 0.0
         self._pause_timer: asyncio.TimerHandle | None = None
@@ -207,6 +207,7 @@ class Admission:
     def release(self, ticket: Ticket) -> None:
         if ticket in self._running:
             self._running.remove(ticket)
+            self._running_by_priority[ticket.priority] -= 1
             held_s = self._clock() - (ticket.granted_at_s or 0.0)
             self._average_held_s += AVERAGE_WEIGHT * (held_s - self._average_held_s)
         else:
@@ -257,6 +258,7 @@ class Admission:
 
     def _start(self, ticket: Ticket) -> None:
         self._running.add(ticket)
+        self._running_by_priority[ticket.priority] += 1
         ticket.grant(self._clock())
 
     # -- slots shared with other processes -----------------------------------------------------------
@@ -298,7 +300,7 @@ class Admission:
                 await self._has_changed.wait()
 
     def _start_granted(self, granted: Counts) -> None:
-        for priority, count in zip(QueuePriority, granted, strict=True):
+        for priority, count in zip(PRIORITIES, granted, strict=True):
             for _ in range(count):
                 ticket = None if self.paused_s else self._queue.pop_first(priority)
                 if ticket is None:
@@ -307,8 +309,7 @@ class Admission:
                     self._start(ticket)
 
     def _running_counts(self) -> Counts:
-        running = Counter(ticket.priority for ticket in self._running)
-        return tuple(running[priority] for priority in QueuePriority)
+        return tuple(self._running_by_priority.values())
 
     def _waiting_counts(self) -> Counts:
-        return tuple(0 if self.paused_s else self.waiting(priority) for priority in QueuePriority)
+        return tuple(0 if self.paused_s else self.waiting(priority) for priority in PRIORITIES)

@@ -58,7 +58,8 @@ class UpstreamRequest:
         messages = b",".join(map(msgspec.json.encode, self.body["messages"]))
         comma = b"," if self.encoded_messages and messages else b""
         head = msgspec.json.encode(rest)[:-1] + b',"messages":['
-        return [head, *self.encoded_messages, comma + messages + b"]}"]
+        slices = [head, *self.encoded_messages, comma + messages + b"]}"]
+        return slices if self.encoded_messages else [b"".join(slices)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Client:
             "POST",
             url,
             headers=[*headers, *length.items()],
-            content=_sent(slices),
+            content=slices[0] if len(slices) == 1 else _sent(slices),
             extensions={"timeout": {"connect": request.connect_timeout_s}},
         )
         response = await self._http.send(sent, stream=True)

@@ -3,7 +3,9 @@
 import pytest
 from django.core.exceptions import ValidationError
 
+from chat.errors import RequestRefused
 from chat.models import Endpoint, Fallback, Model
+from chat.models.model_choice import choose_model
 
 pytestmark = pytest.mark.django_db
 
@@ -50,3 +52,19 @@ def test_a_form_refuses_a_fallback_of_a_different_confidentiality_class(model, o
 def test_a_form_refuses_a_model_as_its_own_fallback(model):
     with pytest.raises(ValidationError, match="its own fallback"):
         Fallback(model=model, fallback=model).clean()
+
+
+def test_without_a_choice_the_first_offered_model_answers(model, other):
+    other.is_default = True
+    other.save()
+    chosen = choose_model(None)
+    assert chosen == other == Model.objects.offered().first()
+    assert chosen.endpoint == other.endpoint
+    other.endpoint.is_enabled = False
+    other.endpoint.save()
+    assert choose_model(None) == model == Model.objects.offered().first()
+    model.endpoint.is_enabled = False
+    model.endpoint.save()
+    with pytest.raises(RequestRefused) as refused:
+        choose_model(None)
+    assert refused.value.code == "no_model"

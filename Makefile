@@ -64,7 +64,8 @@ lock: ## Resolve pyproject.toml into the lock files (ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv, or pip install uv" >&2; exit 1; }
 	$(compile) pyproject.toml -o requirements/base.txt
 	$(compile) pyproject.toml --extra scale -o requirements/scale.txt
-	$(compile) pyproject.toml --extra scale --extra dev -o requirements/dev.txt
+	$(compile) pyproject.toml --extra scale --extra bucket -o requirements/bucket.txt
+	$(compile) pyproject.toml --extra scale --extra bucket --extra dev -o requirements/dev.txt
 	$(compile) requirements/model.in --no-deps -o requirements/model.txt
 	$(compile) requirements/clients.in --override requirements/clients.override -o requirements/clients.txt
 

@@ -1,12 +1,18 @@
-"""System check: warn about CHATSITE_ variables that nothing reads. `serve` and `manage.py check` print it."""
+"""System checks of the environment, which `serve` and `manage.py check` print.
+
+They find variables that nothing reads, and settings whose packages are not installed.
+"""
 
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from chatsite.file_storage import BUCKET
 
 TAG = "environment"
 PREFIX = "CHATSITE_"
@@ -41,6 +47,16 @@ def unread_variables(app_configs: object = None, **_: Any) -> list[CheckMessage]
     return [
         Warning(text, id="chatsite.W001") for text in messages(os.environ, settings.ENVIRONMENT_VARIABLES)
     ]
+
+
+@register(TAG)
+def packages_of_bucket(app_configs: object = None, **_: Any) -> list[CheckMessage]:
+    """Report that the package for a bucket is not installed."""
+    if settings.STORAGES["attachments"]["BACKEND"] != BUCKET or find_spec("boto3") is not None:
+        return []
+    text = "CHATSITE_ATTACHMENTS needs packages that are not installed."
+    hint = "Run: pip install --require-hashes -r requirements/bucket.txt"
+    return [Error(text, hint=hint, id="chatsite.E001")]
 
 
 def messages(environ: Iterable[str], known: Iterable[str]) -> list[str]:

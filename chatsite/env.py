@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from chat.upstream.base_url import ending_of, without_ending
+from chatsite.file_storage import EXAMPLE, bucket_options
 
 YES = {"1", "true", "yes", "on"}
 NO = {"0", "false", "no", "off"}
@@ -87,6 +88,14 @@ class Environment:
                 f"{name} must not end with {ending}, which is added for each request.{right}"
             )
         return value
+
+    def bucket(self, name: str) -> dict[str, str]:
+        """Return the options of a bucket; none if there is no value."""
+        value = self.text(name)
+        try:
+            return bucket_options(value) if value else {}
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"{name} {exc}. Use an address such as {EXAMPLE}.") from None
 
     def names_or_prefixes(self, name: str) -> list[str]:
         """Return names of environment variables. A name may end with `*`, after three characters or more."""

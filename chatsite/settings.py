@@ -19,6 +19,7 @@ from django.utils.csp import CSP
 from dotenv import load_dotenv
 
 from chatsite.env import Environment
+from chatsite.file_storage import attachments_storage
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(BASE_DIR / ".env")
@@ -206,15 +207,7 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
-    # Outside the web root: a view checks each access. Folders and files that only this user can read.
-    "attachments": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {
-            "location": DATA_DIR / "attachments",
-            "file_permissions_mode": 0o600,
-            "directory_permissions_mode": 0o700,
-        },
-    },
+    "attachments": attachments_storage(env.bucket("CHATSITE_ATTACHMENTS"), DATA_DIR),
     "staticfiles": {"BACKEND": "chatsite.static.ModuleManifestStorage"},
 }
 SERVESTATIC_KEEP_ONLY_HASHED_FILES = True

@@ -20,7 +20,12 @@ from pytest_django.plugin import DjangoDbBlocker
 from chat.models import Endpoint, Model
 from tests.support import environment, programs
 
-pytest_plugins = ["tests.support.services", "tests.support.serving", "tests.support.chat_page"]
+pytest_plugins = [
+    "tests.support.services",
+    "tests.support.bucket",
+    "tests.support.serving",
+    "tests.support.chat_page",
+]
 
 # A coroutine test that hangs fails after this long; the longest honest one takes a few seconds.
 COROUTINE_TIMEOUT_S = 60

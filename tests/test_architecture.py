@@ -76,6 +76,8 @@ def test_there_are_no_circles():
         ("openai", {"chat.upstream.client", "chat.upstream.translate"}),
         # Imported only where a scale switch is on.
         ("redis", {"chat.runtime.redis_slots"}),
+        ("boto3", {"chat.attachments.bucket"}),
+        ("botocore", {"chat.attachments.bucket"}),
         ("celery", {"chat.runtime.task_backends.celery", "chatsite.celery"}),
     ],
 )

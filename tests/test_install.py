@@ -84,6 +84,17 @@ def test_a_scale_switch_brings_its_packages(checkout, switch):
     assert checkout.installed() == ["scale.txt", "model.txt"]
 
 
+def test_a_bucket_for_attachments_brings_its_packages(checkout):
+    checkout.install("run")
+    checkout.install("run", CHATSITE_ATTACHMENTS="s3://files", DATABASE_URL="set")
+    assert checkout.installed() == ["bucket.txt", "model.txt"]
+    checkout.install("run", DATABASE_URL="set")
+    assert checkout.installed() == []
+    (checkout.folder / ".env").write_text("CHATSITE_ATTACHMENTS=s3://files\n")
+    checkout.install("run")
+    assert checkout.installed() == []
+
+
 def test_a_scale_switch_in_the_env_file_counts_too(checkout):
     (checkout.folder / ".env").write_text("# REDIS_URL=no\nDATABASE_URL=postgres://here\n")
     checkout.install("run")

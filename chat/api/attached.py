@@ -69,11 +69,16 @@ async def store_files(key: ApiKey, received: ReceivedFiles, param: str) -> dict[
 
 
 def store(key: ApiKey, file: Readable, name: str, declared_type: str, param: str) -> Attachment:
-    """Store a file as an attachment of the key's user. Raises ApiError `invalid_file`, with the reason."""
+    """Store a file as an attachment of the key's user.
+
+    Raises ApiError `invalid_file`, with the reason, and `storage_unavailable`.
+    """
     writer = current_runtime().writer
     try:
         return store_upload(writer, key.user, file, name=name, declared_type=declared_type)
     except RequestRefused as refused:
+        if refused.code == "storage_unavailable":
+            raise ApiError(refused.code, refused.message) from refused
         text = _("“%(name)s”: %(reason)s") % {"name": name, "reason": refused.message}
         raise ApiError("invalid_file", text, param=param) from refused
 

@@ -20,6 +20,8 @@ from django.utils.translation import gettext as _
 from chat.api import attached, batch_results
 from chat.api.auth import authenticate
 from chat.api.errors import ApiError, json_response
+from chat.attachments.serving import pieces_of
+from chat.errors import RequestRefused
 from chat.models import ApiKey, Batch, StoredFile
 from chat.models.attachment import UNUSED_KEPT, Attachment
 from chat.models.stored_file import KEPT, SLICE_BYTES
@@ -183,7 +185,7 @@ async def content(request: HttpRequest, wire_id: str) -> HttpResponseBase:
         parts = batch_results.lines(batch, is_error_file=result.is_error_file)
     else:
         file = await database_sync_to_async(find_any)(key, wire_id)
-        parts = _pieces(file)
+        parts = await database_sync_to_async(_pieces)(file)
     return StreamingHttpResponse(_stream(parts), content_type="application/octet-stream")
 
 
@@ -191,7 +193,10 @@ def _pieces(file: StoredFile | Attachment) -> Iterator[bytes]:
     if isinstance(file, StoredFile):
         return file.slices()
     assert file.content is not None
-    return file.content.pieces()
+    try:
+        return pieces_of(file.content)
+    except RequestRefused as refused:
+        raise ApiError.of(refused) from refused
 
 
 async def _stream(parts: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from chat.generation.usage import estimate_tokens
 from chat.models.attachment import Attachment, AttachmentPage
 from chat.models.limits import lock_user
 from chat.models.stored_content import PIECE_BYTES, LooseFile, NewContent, StoredContent
+
+logger = logging.getLogger(__name__)
 
 # About what providers count for a picture: pixels divided by this number, and some for the smallest.
 PIXELS_PER_TOKEN = 750
@@ -59,7 +62,7 @@ def store_upload(
 ) -> Attachment:
     """Store a file of the user, or return the attachment that the same upload made before.
 
-    Raises RequestRefused: `too_large`, `quota`, or a code of ExtractionRefused.
+    Raises RequestRefused: `too_large`, `quota`, `storage_unavailable`, or a code of ExtractionRefused.
     """
     with _received(source) as received:
         known = Attachment.objects.of(user).filter(upload_sha256=received.sha256, name=name).first()
@@ -70,7 +73,12 @@ def store_upload(
             extracted = async_to_sync(extract)(received.path, name, declared_type)
         except ExtractionRefused as refused:
             raise RequestRefused(refused.code, refused.message) from refused
-        files = _write_contents(writer, received.path, extracted)
+        try:
+            files = _write_contents(writer, received.path, extracted)
+        except OSError as exc:
+            logger.error("an uploaded file cannot be stored: %s", exc)
+            text = _("The file could not be stored. Try again in a moment.")
+            raise RequestRefused("storage_unavailable", text) from exc
     row = _row(user, name, received.sha256, extracted)
     operation = partial(_insert, row, files)
     try:

@@ -7,6 +7,7 @@ user in the details of the answer.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from chat.models.attachment import Attachment
 from chat.models.catalog import Model
 from chat.models.message import Message
 from chat.models.project_file import ProjectFile
+from chat.models.stored_content import StoredContent
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,9 @@ class AttachedFile:
     is_lost: bool = False
 
 
+# The pictures of a file for a model, each with its type.
+type Shown = Sequence[tuple[str, StoredContent]]
+type _FoundFiles = dict[int, list[tuple[Attachment, Shown]]]
 type AttachedFiles = Mapping[int, Sequence[AttachedFile]]
 
 NO_FILES: AttachedFiles = {}
@@ -60,22 +65,38 @@ async def read_files(history: Sequence[Message], max_tokens: int) -> AttachedFil
     """
     if not any(message.attachment_tokens for message in history):
         return NO_FILES
-    files: AttachedFiles = await database_sync_to_async(_read)(history, max_tokens)
-    return files
+    found: _FoundFiles = await database_sync_to_async(_find)(history, max_tokens)
+    # On another thread: all generations share the one of the database, and a bucket may take its time.
+    return await asyncio.to_thread(_read, found)
 
 
-def _read(history: Sequence[Message], max_tokens: int) -> AttachedFiles:
+def _find(history: Sequence[Message], max_tokens: int) -> _FoundFiles:
     needed: list[Message] = []
     for message in reversed(history):
         if message.attachment_tokens and (max_tokens > 0 or not needed):
             needed.append(message)
         max_tokens -= message.attachment_tokens
     attachments = Attachment.by_message(needed, with_text=True)
-    budget = _PictureBudget()
     return {
-        message.pk: [_file_of(attachment, budget) for attachment in attachments[message.pk]]
+        message.pk: [(attachment, shown_of(attachment)) for attachment in attachments[message.pk]]
         for message in needed
     }
+
+
+def shown_of(attachment: Attachment) -> Shown:
+    """Return the pictures of a file; none if it has text."""
+    if attachment.content is None:
+        return []
+    if attachment.is_image:
+        return [(attachment.media_type, attachment.content)]
+    if attachment.text:
+        return []
+    return [(page.media_type, page.content) for page in attachment.pages.select_related("content")]
+
+
+def _read(found: _FoundFiles) -> AttachedFiles:
+    budget = _PictureBudget()
+    return {pk: [_file_of(*each, budget) for each in files] for pk, files in found.items()}
 
 
 class _PictureBudget:
@@ -91,12 +112,9 @@ class _PictureBudget:
         return fits
 
 
-def _file_of(attachment: Attachment, budget: _PictureBudget) -> AttachedFile:
+def _file_of(attachment: Attachment, shown: Shown, budget: _PictureBudget) -> AttachedFile:
     if attachment.content is None:
         return AttachedFile(attachment.name, 0, attachment.text, is_lost=not attachment.text)
-    shown = [(attachment.media_type, attachment.content)] if attachment.is_image else []
-    if not attachment.is_image and not attachment.text:
-        shown = [(page.media_type, page.content) for page in attachment.pages.select_related("content")]
     file = AttachedFile(attachment.name, attachment.tokens, attachment.text, is_image=bool(shown))
     try:
         pictures = [

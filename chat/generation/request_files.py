@@ -6,6 +6,7 @@ text, or as pictures of its pages if it has none.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -15,25 +16,36 @@ from uuid import UUID
 import msgspec
 from channels.db import database_sync_to_async
 
-from chat.generation.attached import document_text
+from chat.generation.attached import Shown, document_text, shown_of
 from chat.models.api_request import ATTACHMENT_ADDRESS, ApiRequest
 from chat.models.attachment import Attachment
 
 logger = logging.getLogger(__name__)
 
 type Part = dict[str, Any]
+type _FoundFiles = dict[str, tuple[Attachment | None, Shown]]
 
 
 async def with_files(request: ApiRequest, stored: Sequence[bytes]) -> tuple[ApiRequest, Sequence[bytes]]:
     """Return a request and its stored messages (those of a large one), with the files of both."""
     if not request.attachments:
         return request, stored
-    filled: tuple[ApiRequest, Sequence[bytes]] = await database_sync_to_async(_filled)(request, stored)
-    return filled
+    found: _FoundFiles = await database_sync_to_async(_find)(request.attachments)
+    return await asyncio.to_thread(_filled, request, stored, found)
 
 
-def _filled(request: ApiRequest, stored: Sequence[bytes]) -> tuple[ApiRequest, Sequence[bytes]]:
-    parts = _parts_of_all(request.attachments)
+def _find(attachments: Mapping[str, str]) -> _FoundFiles:
+    """Return the attachment of each reference, if it is still there, and its pictures."""
+    ids = [UUID(pk) for pk in attachments.values()]
+    found = Attachment.objects.select_related("content").in_bulk(ids)
+    stored = {reference: found.get(UUID(pk)) for reference, pk in attachments.items()}
+    return {reference: (each, shown_of(each) if each else []) for reference, each in stored.items()}
+
+
+def _filled(
+    request: ApiRequest, stored: Sequence[bytes], found: _FoundFiles
+) -> tuple[ApiRequest, Sequence[bytes]]:
+    parts = {ATTACHMENT_ADDRESS + reference: _parts_of(*each) for reference, each in found.items()}
     messages = [_with_parts(message, parts) for message in request.messages]
     if stored:
         large = [_with_parts(each, parts) for each in msgspec.json.decode(b"[" + b"".join(stored) + b"]")]
@@ -41,24 +53,12 @@ def _filled(request: ApiRequest, stored: Sequence[bytes]) -> tuple[ApiRequest, S
     return msgspec.structs.replace(request, messages=messages), stored
 
 
-def _parts_of_all(attachments: Mapping[str, str]) -> dict[str, list[Part]]:
-    """Return what stands for each reference."""
-    ids = [UUID(pk) for pk in attachments.values()]
-    found = Attachment.objects.select_related("content").in_bulk(ids)
-    return {
-        ATTACHMENT_ADDRESS + reference: _parts_of(found.get(UUID(pk)))
-        for reference, pk in attachments.items()
-    }
-
-
-def _parts_of(attachment: Attachment | None) -> list[Part]:
+def _parts_of(attachment: Attachment | None, shown: Shown) -> list[Part]:
+    """Return what stands for a reference."""
     if attachment is None or attachment.content is None:
         return [{"type": "text", "text": "[A file was here that is no longer stored.]"}]
     if attachment.text:
         return [{"type": "text", "text": document_text(attachment.name, attachment.text)}]
-    shown = [(attachment.media_type, attachment.content)]
-    if not attachment.is_image:
-        shown = [(page.media_type, page.content) for page in attachment.pages.select_related("content")]
     try:
         urls = [f"data:{kind};base64,{b64encode(content.read()).decode()}" for kind, content in shown]
     except OSError:

@@ -63,17 +63,20 @@ class Cleanup:
     """The cleanup of one process; at most one runs at a time."""
 
     def __init__(self) -> None:
-        self._is_running = False
+        self._is_running = self._is_wanted = False
 
     async def run(self, writer: Writer) -> None:
-        """Run all steps, slice by slice. Do nothing if one is running already."""
+        """Run all steps, slice by slice. If a run is going on, it is repeated for what was erased since."""
+        self._is_wanted = True
         if self._is_running:
             return
         self._is_running = True
         try:
-            for step in STEPS:
-                await _in_slices(writer, step)
-            await delete_loose_files(writer)
+            while self._is_wanted:
+                self._is_wanted = False
+                for step in STEPS:
+                    await _in_slices(writer, step)
+                await delete_loose_files(writer)
         finally:
             self._is_running = False
 

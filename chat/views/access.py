@@ -37,6 +37,7 @@ STATUS_OF = {
     "too_many_asks": HTTPStatus.TOO_MANY_REQUESTS,
     "too_many_running": HTTPStatus.TOO_MANY_REQUESTS,
     "budget_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "storage_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

@@ -100,8 +100,8 @@ export class ComposerFiles {
     if (call.status === 201) return this.#ready(entry, JSON.parse(call.responseText));
     const words = { 401: "signedOut", 413: "fileTooLarge" }[call.status];
     const isSentence = call.getResponseHeader("Content-Type")?.startsWith("text/plain");
-    // What the server says about the file will not change.
-    if (isSentence) entry.file = null;
+    // What the server says about the file will not change; what it says about itself can.
+    if (isSentence && call.status < 500) entry.file = null;
     this.#failed(entry, words ? translate(words) : isSentence ? call.responseText : translate("uploadFailed"));
   }
 

@@ -19,6 +19,7 @@ from chat.models import Attachment, Conversation, LooseFile, Project, ProjectFil
 from chat.models.stored_content import LOOSE_KEPT, storage
 from chat.review import own_data
 from chat.transfer.export import ConversationFile
+from chatsite.file_storage import attachments_storage
 from tests.support.attachments import attach, stored_files
 
 # A scanned document: itself, and two pages.
@@ -51,20 +52,15 @@ class DyingWriter(InlineWriter):
         return done
 
 
-@pytest.fixture
-def _extracted(monkeypatch, settings, tmp_path):
+@pytest.fixture(params=["folder", "bucket"])
+def _extracted(monkeypatch, settings, tmp_path, request):
     async def extract(path, name, declared_type):
         return SCAN
 
     monkeypatch.setattr(upload, "extract", extract)
     settings.DATA_DIR = tmp_path
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "attachments": {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": tmp_path / "attachments"},
-        },
-    }
+    options = request.getfixturevalue("bucket").options if request.param == "bucket" else {}
+    settings.STORAGES = settings.STORAGES | {"attachments": attachments_storage(options, tmp_path)}
 
 
 def store(user, writer, data=b"a scan"):

@@ -51,6 +51,18 @@ INVALID = {
     "CHATSITE_TIME_ZONE": ["Nowhere/Else"],
 }
 BY_KIND = {
+    "bucket": [
+        "attachments",
+        "https://s3.example.org/bucket",
+        "s3://",
+        "s3://key:secret@bucket",
+        "s3://[",
+        "s3://bucket?endpoint=s3.example.org",
+        "s3://bucket?endpoint=https://key:secret@s3.example.org",
+        "s3://bucket?zone=1",
+        "s3://bucket?style=old",
+        "s3://bucket?region",
+    ],
     "names_or_prefixes": ["*", "A*", "groq_key", "A_*_KEY", "GROQ KEY", "sk-123"],
     "boolean": ["perhaps", "2"],
     "origins": ["*", "app.example.org", "https://a/b", "ftp://a"],

@@ -4,6 +4,7 @@ import hashlib
 from io import BytesIO
 from pathlib import Path
 
+from chat.attachments.bucket import BucketStorage
 from chat.models import Attachment, LooseFile, StoredContent
 from chat.models.stored_content import NewContent, storage
 
@@ -27,5 +28,10 @@ def attach(user, name="picture.png", *, data=b"not really a picture", kind="imag
 
 def stored_files():
     """Return the paths of all files in the storage."""
-    root = Path(storage().location)
+    found = storage()
+    if isinstance(found, BucketStorage):
+        pages = found.client.get_paginator("list_objects_v2").paginate(Bucket=found.bucket)
+        names = (each["Key"] for page in pages for each in page.get("Contents", ()))
+        return {name.removeprefix(found.prefix) for name in names}
+    root = Path(found.location)
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}

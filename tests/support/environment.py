@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-_OURS = ("CHATSITE_", "OPENAI_", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
+_OURS = ("CHATSITE_", "OPENAI_", "AWS_", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
 # A developer sets these variables on purpose: to run everything on this PostgreSQL server, and to run what is
 # random or repeated as often as the figures in the docs say.
 KEPT = {"CHATSITE_TEST_DATABASE_URL", "CHATSITE_TEST_FULL"}

@@ -16,10 +16,12 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from chat.attachments.bucket import BucketStorage
 from chat.local_model.supervisor import LocalModel
 from chat.management import listening, owner, static_files
 from chat.management.server_lock import AlreadyRunning, ServerLock
 from chat.model_check.at_start import warn_of_wrong_address
+from chat.models import stored_content
 from chat.models.catalog import Endpoint
 from chat.models.environment import seed_from_environment
 from chat.models.process import Process
@@ -129,12 +131,21 @@ class Command(BaseCommand):
             owner.owner()
         except DatabaseError as error:
             raise CannotStart(f"The database cannot be used: {str(error).strip()}") from error
+        self._check_files()
         if not static_files.are_collected():
             self._write("Collecting static files…")
             try:
                 static_files.collect()
             except subprocess.CalledProcessError as error:
                 raise CannotStart("Static files could not be collected. See the messages above.") from error
+
+    def _check_files(self) -> None:
+        """Refuse to start with a bucket that cannot work; warn of one that does not answer."""
+        storage = stored_content.storage()
+        if isinstance(storage, BucketStorage) and (problem := storage.problem()) is not None:
+            if not problem.can_pass:
+                raise CannotStart(problem.message)
+            self.stderr.write(f"{problem.message} Until it can, files are neither stored nor read.")
 
     def _migrate(self, is_migrating: bool) -> None:
         """Run missing migrations on SQLite, which has one server. Operators migrate other databases."""

@@ -16,6 +16,7 @@ from typing import Any
 from tests.chaos import scenarios
 from tests.chaos.bulk import bulk
 from tests.chaos.environment import Environment, Report
+from tests.chaos.files import files
 from tests.support import environment as process_environment
 from tests.support.services import run_postgres, run_redis
 from tests.support.serving import prepare, providing, serving
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, tuple[Callable[[Environment, int], Coroutine[Any, Any, Repo
     "kill": (scenarios.kill, 100, "kill -9"),
     "term": (scenarios.term, 20, "SIGTERM"),
     "freeze": (scenarios.freeze, 30, "seconds of SIGSTOP"),
+    "files": (files, 100, "kill -9 during uploads and imports"),
     "bulk": (bulk, 1000, "rows of a batch beside chats"),
     "bulk_workers": (bulk, 1000, "rows of a batch beside chats, with a worker"),
 }

@@ -236,6 +236,8 @@ class Client:
 
 def _ask(question: Question) -> str:
     frame = {"client_id": question.client_id, "text": question.text, "model": question.model}
+    if question.attachments:
+        frame["attachments"] = question.attachments
     return json.dumps({"type": "ask", **frame})
 
 

@@ -32,6 +32,8 @@ class Question:
     expected: str | None = None
     # The code with which the server must refuse it, if it must.
     refusal: str = ""
+    # The ids of its files.
+    attachments: list[str] = field(default_factory=list)
 
 
 @dataclass

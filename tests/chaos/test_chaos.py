@@ -8,6 +8,7 @@ import pytest
 from tests.chaos import scenarios
 from tests.chaos.bulk import bulk
 from tests.chaos.environment import Environment
+from tests.chaos.files import files
 from tests.support.serving import providing, serving
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -66,6 +67,10 @@ def test_a_killed_server_loses_nothing_it_acknowledged_or_showed(environment):
 
 def test_a_terminated_server_closes_its_sockets_and_hands_its_answers_over(environment):
     run(scenarios.term(environment, terms=1))
+
+
+def test_a_killed_server_loses_no_file_that_it_acknowledged_and_imports_nothing_twice(environment):
+    run(files(environment, kills=3))
 
 
 @pytest.mark.thorough

@@ -11,6 +11,7 @@ from tests.support.serving import BASE_DIR
 NAMES = (
     "review",
     "first_text",
+    "attachments",
     "crowd",
     "weight",
     "memory",

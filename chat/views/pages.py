@@ -81,6 +81,7 @@ def page(
         "projects": Project.objects.of(request.user),
         "examples": example_prompts(),
         "max_chars": settings.MESSAGE_MAX_CHARS,
+        "max_file_bytes": settings.ATTACHMENT_MAX_BYTES,
         "known_addresses": known_addresses(request),
         "js_messages": JS_MESSAGES,
         "is_access_visible": settings.ACCESS_VISIBLE_TO_USERS,

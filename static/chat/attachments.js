@@ -44,7 +44,7 @@ export class ComposerFiles {
   add(chosen) {
     const room = FILES_MAX - this.#files.length;
     if (chosen.length > room) this.#composer.problem(translate("filesTooMany", { limit: FILES_MAX }));
-    for (const file of chosen.slice(0, room)) this.#upload(this.#show({ name: file.name || translate("file"), file }));
+    for (const file of chosen.slice(0, room)) this.#begin(file);
   }
 
   // Show files that are uploaded already; those of a draft whose upload did not end can only be removed.
@@ -77,6 +77,12 @@ export class ComposerFiles {
 
   // -- uploads ----------------------------------------------------------------------------------
 
+  #begin(file) {
+    const entry = this.#show({ name: file.name || translate("file"), file });
+    if (file.size <= config.maxFileBytes) return this.#upload(entry);
+    this.#refuse(entry, translate("fileTooLarge", { limit: config.maxFile }));
+  }
+
   #upload(entry) {
     const call = new XMLHttpRequest();
     Object.assign(entry, { upload: call, state: "uploading" });
@@ -98,11 +104,18 @@ export class ComposerFiles {
 
   #answered(entry, call) {
     if (call.status === 201) return this.#ready(entry, JSON.parse(call.responseText));
-    const words = { 401: "signedOut", 413: "fileTooLarge" }[call.status];
+    const words = { 401: "signedOut", 413: "fileNotAccepted" }[call.status];
     const isSentence = call.getResponseHeader("Content-Type")?.startsWith("text/plain");
+    const text = words ? translate(words) : isSentence ? call.responseText : translate("uploadFailed");
     // What the server says about the file will not change; what it says about itself can.
-    if (isSentence && call.status < 500) entry.file = null;
-    this.#failed(entry, words ? translate(words) : isSentence ? call.responseText : translate("uploadFailed"));
+    if (call.status === 413 || (isSentence && call.status < 500)) return this.#refuse(entry, text);
+    this.#failed(entry, text);
+  }
+
+  // Show why a file cannot be attached. Another try would not help.
+  #refuse(entry, text) {
+    entry.file = null;
+    this.#failed(entry, text);
   }
 
   #ready(entry, answer) {

@@ -8,6 +8,9 @@ export const config = Object.freeze({
   user: body.dataset.user,
   home: body.dataset.home,
   maxChars: Number(body.dataset.maxChars),
+  // The largest file, and the same for people.
+  maxFileBytes: Number(body.dataset.maxFileBytes),
+  maxFile: body.dataset.maxFile,
   csrf: body.dataset.csrf,
   // Whether the server accepts forms and sockets from the address in this browser, and whom to tell if not.
   isAddressKnown: body.dataset.addresses.split(" ").some((address) => new URL(address).origin === location.origin),

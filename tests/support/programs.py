@@ -145,6 +145,15 @@ class Program:
         print(f"--- log of {' '.join(self.argv[:4])} …\n{self.log}")
 
 
+def nameless_files(program: Program) -> list[Path]:
+    """Return the files without a name that a program has open, such as large bodies of requests (Linux)."""
+    links = []
+    for link in Path(f"/proc/{program.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            links += [link] if "(deleted)" in str(link.readlink()) else []
+    return links
+
+
 @contextlib.contextmanager
 def running(program: Program) -> Iterator[Program]:
     program.start()

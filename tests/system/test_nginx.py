@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.support.chat_page import HALF, WORDS, composer, last_answer, send
-from tests.support.programs import Program, free_port, until
+from tests.support.programs import Program, free_port, nameless_files, until
 from tests.support.provider_control import provider_text, release
 from tests.support.serving import BASE_DIR, SOCKET_PATH, Provider, Server, Session
 from tests.support.socket_client import ask, read, whole
@@ -148,6 +148,49 @@ def test_a_body_that_is_too_large_is_refused_with_an_explanation(site):
     reply = site.visitor().request("POST", "/v1/chat/completions", body=body)
     assert reply.status == 413
     assert reply.json()["error"]["code"] == "request_too_large"
+    assert "32 MB" in reply.json()["error"]["message"]
+    reply = site.visitor().request("POST", "/v1/files", body=b"x" * (51 * 1024 * 1024 + 1))
+    assert reply.status == 413
+    assert "A file may have at most 50 MB" in reply.json()["error"]["message"]
+
+
+def test_the_limits_of_nginx_let_the_ones_of_the_server_explain_themselves(site):
+    site = site()
+    user = site.sign_in()
+    key = site.server.manage("api_key", "--user", "ada", "--name", "test").strip()
+    form = {"Authorization": f"Bearer {key}", "Content-Type": "multipart/form-data; boundary=x"}
+    octets = {"Content-Type": "application/octet-stream"}
+    # A byte more than the server accepts.
+    for path, size, headers in (
+        ("/attachments/?name=a.txt", 20 * 1024 * 1024 + 1, octets),
+        ("/v1/files", 50 * 1024 * 1024 + 64 * 1024 + 1, form),
+        ("/v1/chat/completions", 20 * 1024 * 1024 + 1, form),
+    ):
+        reply = user.request("POST", path, body=b"x" * size, headers=headers)
+        assert reply.status == 413, path
+        is_page = reply.headers["Content-Type"].startswith("text/html")
+        assert ("that are accepted here", "choose a smaller file")[is_page] in reply.text, path
+        assert is_page == path.startswith("/attachments/")
+
+
+def test_an_upload_that_ends_in_the_middle_leaves_nothing_behind(site):
+    site = site()
+    user = site.sign_in()
+    head = "".join(f"{name}: {value}\r\n" for name, value in user.headers.items())
+    size = 4 * 1024 * 1024
+    for port in (int(site.url.rpartition(":")[2]), site.server.port):
+        lines = f"POST /attachments/?name=a.txt HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{head}"
+        with socket.create_connection(("127.0.0.1", port)) as cut:
+            cut.sendall(f"{lines}Content-Length: {size}\r\n\r\n".encode() + b"x" * (size // 2))
+            if port == site.server.port:
+                until(lambda: nameless_files(site.server), "the server to receive half of it")
+        until(lambda: not nameless_files(site.server), "the server to give up what it received")
+    for name in ("attachments", "incoming"):
+        folder = site.server.data_dir / name
+        assert not folder.exists() or not [path for path in folder.rglob("*") if path.is_file()]
+    code = "from chat.models import *; print(Attachment.objects.count(), LooseFile.objects.count())"
+    assert site.server.query(code) == "0 0"
+    assert user.request("POST", "/attachments/?name=a.txt", body=b"words").status == 201
 
 
 def test_only_the_configured_network_may_read_readyz(site):
@@ -277,3 +320,30 @@ def test_a_restart_shows_a_page_that_reloads_itself_and_no_text_is_lost(site, pa
     site.server.start()
     expect(last_answer(page)).to_have_text(WORDS)
     expect(composer(other)).to_be_visible()
+
+
+@pytest.mark.browser
+def test_a_file_that_nginx_refuses_is_said_in_words_and_can_be_removed(site, page):
+    # A proxy whose limit is smaller than the one that the page knows.
+    site = site(("client_max_body_size 21m;", "client_max_body_size 1m;"))
+    site.sign_in().enter(page.context)
+    page.goto(site.url)
+    composer(page).fill("what is in it [[text=Nothing now.]]")
+    for size, words in (
+        (3 * 1024 * 1024, "The server does not accept a file of this size."),
+        (20 * 1024 * 1024 + 1, "Files may have up to 20.0\u00a0MB."),
+    ):
+        file = {"name": "large.txt", "mimeType": "text/plain", "buffer": b"x" * size}
+        page.set_input_files("#files", file)
+        failed = page.locator(".file-chip[data-state=failed]")
+        expect(failed).to_contain_text(words)
+        expect(page.get_by_role("button", name="Try large.txt again")).to_have_count(0)
+        page.get_by_role("button", name="Remove large.txt").click()
+        expect(failed).to_have_count(0)
+    page.set_input_files("#files", {"name": "small.txt", "mimeType": "text/plain", "buffer": b"words"})
+    expect(page.locator(".file-chip[data-state=ready]")).to_have_count(1)
+    composer(page).press("Enter")
+    expect(last_answer(page)).to_have_text("Nothing now.")
+    shown = page.locator("article.question")
+    expect(shown).to_contain_text("what is in it")
+    expect(shown).to_contain_text("small.txt")

@@ -201,7 +201,7 @@ def _views(messages: list[Message], latest: dict[int, Generation]) -> list[Messa
     # What was imported has no generation, and can be rated all the same.
     feedback = _feedback([*latest, *imported])
     batches = _batches(latest.values())
-    bookmarked = set(Bookmark.objects.filter(message__in=by_pk).values_list("message_id", flat=True))
+    bookmarked = _bookmarked(by_pk)
     return [
         MessageView(
             message,
@@ -259,8 +259,10 @@ def _imported(messages: Iterable[Message], latest: Mapping[int, Generation]) -> 
 def _batches(latest: Iterable[Generation]) -> dict[int, Batch]:
     """Return the batches that bring answers later, by their messages. No query if there are none."""
     waiting = [generation for generation in latest if generation.is_at_provider]
+    if not waiting:
+        return {}
     lines = BatchLine.objects.filter(generation__in=waiting).select_related("batch__model", "generation")
-    return {line.generation.message_id: line.batch for line in lines if line.generation} if waiting else {}
+    return {line.generation.message_id: line.batch for line in lines if line.generation}
 
 
 def _feedback(answers: Iterable[int]) -> dict[int, Feedback]:
@@ -268,6 +270,13 @@ def _feedback(answers: Iterable[int]) -> dict[int, Feedback]:
     ids = list(answers)
     found = rows.select(Feedback, f"message_id IN {rows.one_of(ids)}", ids) if ids else []
     return {each.message_id: each for each in found}
+
+
+def _bookmarked(messages: Iterable[int]) -> set[int]:
+    """Return which of these messages, all of one user, are bookmarked."""
+    ids = list(messages)
+    found = rows.select(Bookmark, f"message_id IN {rows.one_of(ids)}", ids) if ids else []
+    return {each.message_id for each in found}
 
 
 def _replayed(generation: Generation | None) -> ReplayedText | None:

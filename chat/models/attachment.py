@@ -137,13 +137,18 @@ class Attachment(models.Model):
         if len(found) < len(wanted):
             text = _("One of the files is no longer stored here. Remove it, and attach it again.")
             raise RequestRefused("attachment_gone", text)
-        only_seen = cls.objects.filter(
-            Q(kind=cls.Kind.IMAGE) | Q(text=""), pk__in=wanted, content__isnull=False
-        )
-        if not model.sees_images and (picture := only_seen.only("name").first()) is not None:
+        cls.check_seen(wanted, model)
+        return [found[pk] for pk in wanted]
+
+    @classmethod
+    def check_seen(cls, ids: Collection[uuid.UUID], model: Model) -> None:
+        """Check that a model can read these. No query if it sees. Raises RequestRefused `cannot_see`."""
+        if model.sees_images or not ids:
+            return
+        only_seen = cls.objects.filter(Q(kind=cls.Kind.IMAGE) | Q(text=""), pk__in=ids, content__isnull=False)
+        if (picture := only_seen.only("name").first()) is not None:
             text = _("%(model)s cannot see pictures. Choose another model, or remove “%(name)s”.")
             raise RequestRefused("cannot_see", text % {"model": model, "name": picture.name})
-        return [found[pk] for pk in wanted]
 
     @classmethod
     def attach(cls, message: Message, attachments: Sequence[Attachment]) -> None:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.errors import RequestRefused
+from chat.models.attachment import Attachment
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.message import Message
@@ -92,9 +93,11 @@ class Comparison(models.Model):
         question = Message.objects.select_related("conversation").get(pk=started.user_message_id)
         source = where.get("source", Generation.Source.WEBSOCKET)
         add = partial(question.conversation.add_version, user, question, source=source)
+        models = [choose_model(model_id) for model_id in further]
+        for model in models:
+            Attachment.check_seen(where.get("attachments", ()), model)
         others = tuple(
-            add(choose_model(model_id), client_id=f"compared-{question.pk}-{number}")
-            for number, model_id in enumerate(further, 2)
+            add(model, client_id=f"compared-{question.pk}-{number}") for number, model in enumerate(models, 2)
         )
         answers = [started.message_id, *(other.message_id for other in others)]
         cls.objects.create(question=question, user=user, answers=answers)

@@ -1,7 +1,7 @@
 // The files of the next message: uploads with progress, and the chips that show them. Loaded with the first file.
 
 import { config, translate } from "./config.js";
-import { modelName, seesPictures } from "./models.js";
+import { blindModel } from "./models.js";
 
 const FILES_MAX = 10;
 
@@ -68,11 +68,11 @@ export class ComposerFiles {
     for (const file of [...this.#files]) this.#remove(file);
   }
 
-  // Say at once if the chosen model will not see the pictures.
+  // Say at once if a model that is asked will not see the pictures.
   modelChosen() {
-    const isBlind = !seesPictures() && this.#files.some(({ kind, seen, state }) => (seen || kind === "image") && state === "ready");
-    this.#note.hidden = !isBlind;
-    this.#note.textContent = isBlind ? translate("cannotSee", { model: modelName() }) : "";
+    const blind = this.#files.some(({ kind, seen, state }) => (seen || kind === "image") && state === "ready") ? blindModel() : "";
+    this.#note.hidden = !blind;
+    this.#note.textContent = blind ? translate("cannotSee", { model: blind }) : "";
   }
 
   // -- uploads ----------------------------------------------------------------------------------

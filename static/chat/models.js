@@ -38,7 +38,7 @@ export function startModels({ onChosen, onFailure }) {
   if (!menu) return;
   menu.addEventListener("change", ({ target }) => {
     if (target.name === "model") showChosen(), onChosen();
-    if (target.name === "compare") showChosen();
+    if (target.name === "compare") showChosen(), onChosen();
   });
   menu.addEventListener("input", ({ target }) => target.type === "search" && search(target.value));
   menu.addEventListener("toggle", opened);
@@ -71,14 +71,13 @@ function showLater({ later: percent }) {
   document.querySelector("#later-note [data-percent]").textContent = percent ?? "";
 }
 
-// Whether the chosen model takes pictures.
-export function seesPictures() {
-  const chosen = menu?.querySelector("input:checked") ?? document.getElementById("only-model");
-  return Boolean(chosen?.hasAttribute("data-sees"));
-}
-
-export function modelName() {
-  return (menu?.querySelector("summary") ?? document.getElementById("only-model"))?.textContent.trim() ?? "";
+// The name of a model that is asked and does not take pictures; "" if all of them do.
+export function blindModel() {
+  const only = document.getElementById("only-model");
+  if (only && !only.hasAttribute("data-sees")) return only.textContent.trim();
+  const asked = menu ? [chosenModel(), ...comparedModels()].map((id) => menu.querySelector(`[name=model][value="${id}"]`)) : [];
+  const blind = asked.find((radio) => radio && !radio.hasAttribute("data-sees"));
+  return blind?.parentElement.querySelector(".model-name").textContent ?? "";
 }
 
 function showChosen() {

@@ -12,6 +12,7 @@ from chat.models import Comparison, Conversation, Generation, Message, Model
 from chat.review import export
 from chat.transcript.messages import message_page, message_view
 from tests.review.conftest import staff_with
+from tests.support.attachments import attach
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +54,18 @@ def test_each_model_gets_an_answer_of_its_own_with_a_generation(compare, models)
     assert len(answers) == 4
     assert Comparison.objects.get().answers == [answer.pk for answer in answers]
     assert [other.message_id for other in started.others] == [answer.pk for answer in answers[1:]]
+
+
+def test_each_model_that_is_asked_must_see_the_pictures(user, compare, models):
+    picture = attach(user)
+    Model.objects.filter(pk=models[0].pk).update(sees_images=True)
+    with pytest.raises(RequestRefused, match="other-0 cannot see pictures") as refused:
+        compare(2, attachments=[picture.pk])
+    assert refused.value.code == "cannot_see"
+    assert not Message.objects.exists()
+    Model.objects.update(sees_images=True)
+    compare(2, attachments=[picture.pk])
+    assert Generation.objects.count() == 2
 
 
 def test_a_repeat_stores_nothing_more(compare):

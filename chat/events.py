@@ -74,6 +74,21 @@ class ToolCall(_Event, frozen=True, tag="tool_call"):
     arguments: str = ""
 
 
+class Image(_Event, frozen=True, tag="image"):
+    """A picture of the answer. `attachment`: the id of what is kept of it.
+
+    `problem`: why there is nothing to show; empty: there is. `address`: where on the web it is, if the model
+    sent only that; nothing loads it.
+    """
+
+    attachment: str
+    name: str
+    width: int = 0
+    height: int = 0
+    problem: str = ""
+    address: str = ""
+
+
 class WholeToolCall(msgspec.Struct, frozen=True):
     """A tool call in one piece. Of an answer that did not complete, `arguments` may end early."""
 
@@ -137,7 +152,7 @@ BECAME_REASONING = "reasoning"
 
 
 class Restarted(_Event, frozen=True, tag="restarted"):
-    """Text, thinking and tool calls of this generation start again, empty, after this event."""
+    """Text, thinking, tool calls and pictures of this generation start again, empty, after this event."""
 
     reason: str
 
@@ -183,6 +198,7 @@ class Snapshot(_Event, frozen=True, tag="snapshot"):
     message: str = ""
     tool_calls: list[WholeToolCall] = []
     is_refusal: bool = False
+    images: list[Image] = []
 
 
 type Event = (
@@ -194,6 +210,7 @@ type Event = (
     | Delta
     | ToolCall
     | Choices
+    | Image
     | Continued
     | Restarted
     | Completed

@@ -7,8 +7,8 @@ from django.utils.translation import gettext as _
 from msgspec import UNSET, UnsetType
 
 from chat import events
+from chat.api import answer_images, serializers
 from chat.api import schemas as wire
-from chat.api import serializers
 from chat.api.errors import ApiError
 from chat.api.streaming import Follower
 from chat.event_log.lease import LogRow
@@ -50,6 +50,8 @@ class ChunkFormat:
             case events.ToolCall():
                 self._has_answer = True
                 return self._tool_call(event)
+            case events.Image():
+                return await self._image(event)
             case events.Thinking(text):
                 return self._delta(wire.ChunkDelta(reasoning_content=text))
             case events.Restarted(reason) if self._has_answer and reason != events.BECAME_REASONING:
@@ -83,7 +85,16 @@ class ChunkFormat:
             chunks += self._delta(_text_delta(event.text, is_refusal=event.is_refusal))
         for index, call in enumerate(event.tool_calls):
             chunks += self._tool_call(events.ToolCall(index, call.id, call.name, call.arguments))
+        for image in event.images:
+            chunks += await self._image(image)
         return [*chunks, *await self._end(event.finish_reason)]
+
+    async def _image(self, image: events.Image) -> list[bytes]:
+        url = await database_sync_to_async(answer_images.url_of)(image)
+        if not url:
+            return []
+        self._has_answer = True
+        return self._delta(wire.ChunkDelta(images=[wire.MessageImage(wire.ImageUrl(url))]))
 
     def _tool_call(self, piece: events.ToolCall) -> list[bytes]:
         return [chunk for delta in _call_deltas(piece) for chunk in self._delta(delta)]

@@ -8,7 +8,7 @@ from channels.db import database_sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from chat.api import requests, serializers
+from chat.api import answer_images, requests, serializers
 from chat.api import schemas as wire
 from chat.api.auth import authenticate
 from chat.api.chunks import format_for
@@ -46,7 +46,8 @@ async def create(request: HttpRequest) -> HttpResponseBase:
 
 async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
     generation = await database_sync_to_async(serializers.find)(key, generation_id)
-    response = json_response(serializers.as_wire(generation), status=202)
+    state = await answer_images.read(generation, partial(serializers.as_wire, generation))
+    response = json_response(state, status=202)
     response["Location"] = f"/v1/generations/{generation.wire_id}"
     return response
 
@@ -54,7 +55,7 @@ async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
 async def _whole(key: ApiKey, follower: Follower) -> HttpResponseBase:
     await follower.until_end()
     generation = await database_sync_to_async(serializers.find)(key, follower.generation_id)
-    completion = serializers.completion(generation)
+    completion = await answer_images.read(generation, partial(serializers.completion, generation))
     assert completion is not None
     response = json_response(completion)
     response["x-generation-id"] = generation.wire_id

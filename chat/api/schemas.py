@@ -149,6 +149,19 @@ class MessageToolCall(msgspec.Struct, frozen=True):
     type: Literal["function"] = "function"
 
 
+class ImageUrl(msgspec.Struct, frozen=True):
+    """A `data:` URL, or the address of the web that the model sent."""
+
+    url: str
+
+
+class MessageImage(msgspec.Struct, frozen=True):
+    """A picture of the answer, as OpenRouter and LiteLLM send it."""
+
+    image_url: ImageUrl
+    type: Literal["image_url"] = "image_url"
+
+
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The answer. `reasoning_content`: the reasoning text, if the model sends it.
 
@@ -160,6 +173,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_content: str | None = None
     refusal: str | None = None
     tool_calls: list[MessageToolCall] | msgspec.UnsetType = msgspec.UNSET
+    images: list[MessageImage] | msgspec.UnsetType = msgspec.UNSET
     # Citations of web searches, which are not supported; some clients need the field.
     annotations: list[dict[str, Any]] = []
 
@@ -204,6 +218,7 @@ class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_content: str | None = None
     refusal: str | None = None
     tool_calls: list[ChunkToolCall] | None = None
+    images: list[MessageImage] | None = None
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):

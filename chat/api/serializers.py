@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db.models import OuterRef, Subquery
 from django.utils.translation import gettext as _
 
 from chat import events
+from chat.api import answer_images
 from chat.api import schemas as wire
 from chat.api.errors import ApiError, not_found
 from chat.models import ApiKey, Attempt, Generation
@@ -72,7 +74,7 @@ def usage(generation: Generation) -> wire.CompletionUsage | None:
 
 
 def completion(generation: Generation) -> wire.Completion | None:
-    """Return the answer in OpenAI's format; None if it is not complete."""
+    """Return the answer in OpenAI's format; None if it is not complete. Reads the pictures, if it has any."""
     if generation.status != Generation.Status.COMPLETED:
         return None
     return wire.Completion(
@@ -86,17 +88,20 @@ def completion(generation: Generation) -> wire.Completion | None:
 
 def _choices(generation: Generation) -> list[wire.Choice]:
     message = generation.message
+    images = answer_images.urls_of(generation)
     if message.choices is None:
         calls = msgspec.convert(message.tool_calls or [], list[events.WholeToolCall])
         text = message.text
         refusal = text if message.is_refusal else ""
-        answer = _assistant_message("" if refusal else text, message.thinking, refusal, calls)
+        answer = _assistant_message("" if refusal else text, message.thinking, refusal, calls, images)
         return [wire.Choice(0, answer, generation.finish_reason)]
     choices = msgspec.convert(message.choices, list[events.WholeChoice])
     return [
         wire.Choice(
             each.index,
-            _assistant_message(each.text, each.thinking, each.refusal, each.tool_calls),
+            _assistant_message(
+                each.text, each.thinking, each.refusal, each.tool_calls, () if each.index else images
+            ),
             each.finish_reason or generation.finish_reason,
             each.logprobs,
         )
@@ -105,16 +110,21 @@ def _choices(generation: Generation) -> list[wire.Choice]:
 
 
 def _assistant_message(
-    text: str, thinking: str, refusal: str, calls: list[events.WholeToolCall]
+    text: str,
+    thinking: str,
+    refusal: str,
+    calls: list[events.WholeToolCall],
+    images: Sequence[str],
 ) -> wire.AssistantMessage:
     tool_calls = [
         wire.MessageToolCall(call.id, wire.FunctionCall(call.name, call.arguments)) for call in calls
     ]
     return wire.AssistantMessage(
-        content=None if not text and (refusal or calls) else text,
+        content=None if not text and (refusal or calls or images) else text,
         refusal=refusal or None,
         reasoning_content=thinking or None,
         tool_calls=tool_calls or msgspec.UNSET,
+        images=[wire.MessageImage(wire.ImageUrl(url)) for url in images] or msgspec.UNSET,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -138,6 +139,40 @@ def _write(writer: Writer, file: IO[bytes], media_type: str) -> _WrittenFile:
     writer.run(LooseFile(path=new.path).save)
     new.write(file)
     return _WrittenFile(new, media_type)
+
+
+async def store_picture(writer: Writer, user: AbstractUser, data: bytes, name: str) -> Attachment:
+    """Store a picture that a model made for the user, as a new attachment. `name`: without its ending.
+
+    Raises RequestRefused: `quota`, `unsupported`, or a code of ExtractionRefused.
+    """
+    await writer.arun(partial(check_quota, user, len(data)))
+    path = incoming_folder() / token_hex(16)
+    try:
+        await asyncio.to_thread(_write_incoming, path, data)
+        extracted = await extract(path, name, "")
+    except ExtractionRefused as refused:
+        raise RequestRefused(refused.code, refused.message) from refused
+    finally:
+        path.unlink(missing_ok=True)
+    if extracted.kind != "image":
+        raise RequestRefused("unsupported", _("It is in no format of pictures that is known here."))
+    image = extracted.images[0]
+    content = await asyncio.to_thread(NewContent.of, BytesIO(image.data))
+    await writer.arun(LooseFile(path=content.path).save)
+    await asyncio.to_thread(content.write, BytesIO(image.data))
+    name = f"{name}.{'jpg' if image.media_type == 'image/jpeg' else 'png'}"
+    row = _row(user, name, hashlib.sha256(data).hexdigest(), extracted)
+    operation = partial(_insert, row, [_WrittenFile(content, image.media_type)])
+    try:
+        return await writer.arun(operation, user_id=user.pk)
+    except IntegrityError:  # as in `store_upload`
+        return await writer.arun(operation, user_id=user.pk)
+
+
+def _write_incoming(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_bytes(data)
 
 
 def _row(user: AbstractUser, name: str, sha256: str, extracted: Extracted) -> Attachment:

@@ -12,6 +12,7 @@ from django.db.models.functions import Length
 
 from chat import events
 from chat.event_log.lease import LogRow
+from chat.models.attachment import Attachment
 from chat.models.generation import Generation
 from chat.models.logged_event import LoggedEvent
 
@@ -23,7 +24,7 @@ READ_CHARS = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReplayedText:
-    """Text, thinking and tool calls of a running generation up to `seq`."""
+    """Text, thinking, tool calls and pictures of a running generation up to `seq`."""
 
     seq: int = 0
     text: str = ""
@@ -32,6 +33,7 @@ class ReplayedText:
     is_refusal: bool = False
     # Of a request with `n` above 1 or `logprobs`.
     choices: Sequence[events.ChoicePiece] = ()
+    images: Sequence[events.Image] = ()
 
 
 def replay(generation_id: int, *, prefix: str = "") -> ReplayedText:
@@ -46,11 +48,12 @@ async def areplay(generation_id: int, *, prefix: str = "") -> ReplayedText:
 
 
 def fold(rows: Iterable[LogRow], prefix: str = "") -> ReplayedText:
-    """Return the text and the tool calls that a reader of these rows sees."""
+    """Return the text, the tool calls and the pictures that a reader of these rows sees."""
     seq = 0
     text, thinking = [prefix], [""]
     calls: list[events.ToolCall] = []
     choices: list[events.ChoicePiece] = []
+    images: list[events.Image] = []
     is_refusal = False
     for row in rows:
         seq = row.seq
@@ -64,10 +67,13 @@ def fold(rows: Iterable[LogRow], prefix: str = "") -> ReplayedText:
             calls.append(event)
         elif isinstance(event, events.Choices):
             choices += event.pieces
+        elif isinstance(event, events.Image):
+            images.append(event)
         elif isinstance(event, events.Restarted):
-            text, thinking, calls, is_refusal = [prefix], [""], [], False
+            text, thinking, calls, images, is_refusal = [prefix], [""], [], [], False
     whole_calls = tuple(events.whole_tool_calls(calls))
-    return ReplayedText(seq, "".join(text), "".join(thinking), whole_calls, is_refusal, tuple(choices))
+    whole = ("".join(text), "".join(thinking), whole_calls, is_refusal, tuple(choices), tuple(images))
+    return ReplayedText(seq, *whole)
 
 
 def rows_after(generation_id: int, seq: int) -> list[LogRow]:
@@ -102,15 +108,41 @@ def snapshot_after(generation_id: int, seq: int) -> tuple[LogRow | None, bool]:
             "error_message",
             "message__tool_calls",
             "message__is_refusal",
+            "message_id",
+            "message__attachment_tokens",
         )
         .first()
     )
     if generation is None:  # deleted in between
         return None, False
-    status, text, thinking, finish_reason, code, message, calls, is_refusal = generation
+    status, text, thinking, finish_reason, code, message, calls, is_refusal, pk, attachment_tokens = (
+        generation
+    )
     tool_calls = msgspec.convert(calls or [], list[events.WholeToolCall])
-    snapshot = events.Snapshot(status, text, thinking, finish_reason, code, message, tool_calls, is_refusal)
+    images = images_of(pk) if attachment_tokens else []
+    ended = (status, text, thinking, finish_reason, code, message)
+    snapshot = events.Snapshot(*ended, tool_calls, is_refusal, images)
     return LogRow(seq + 1, events.encode(snapshot)), True
+
+
+def images_of(message_id: int) -> list[events.Image]:
+    """Return the pictures of an answer that is final."""
+    found = Attachment.objects.filter(uses__message=message_id).order_by("uses__position")
+    return [image_of(each) for each in found]
+
+
+def image_of(attachment: Attachment) -> events.Image:
+    """Return an attachment of an answer as its event told it."""
+    is_kept = attachment.content_id is not None
+    problem = "" if is_kept else " ".join(attachment.notes)
+    return events.Image(
+        str(attachment.pk),
+        attachment.name,
+        attachment.width or 0,
+        attachment.height or 0,
+        problem,
+        "" if is_kept else attachment.text,
+    )
 
 
 def last_restart(generation_id: int) -> int:

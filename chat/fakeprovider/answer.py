@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
-from chat.fakeprovider import capable, choices, sample_text
+from chat.fakeprovider import capable, choices, pictures, sample_text
 from chat.fakeprovider.behaviours import Behaviour
 from chat.fakeprovider.chat_request import ChatRequest
 
@@ -22,6 +22,8 @@ _ODD_USAGE = {
 }
 # The values of `usage` with which it is sent inside the finish event.
 _INSIDE = {"inline", *_ODD_USAGE}
+# The keys of parts that are JSON already.
+_JSON_KEYS = ("tool_calls", "images", "image_parts")
 _FIRST_VALUE = re.compile(r'\{"\w+":(.*)\}', re.DOTALL)
 
 
@@ -87,7 +89,7 @@ def prepare(id: str, behaviour: Behaviour, request: ChatRequest, attempt: int) -
     if is_used and is_echoed and prefill:
         rest = prefill + rest
     calls = _calls(behaviour, request, id)
-    parts = _parts(behaviour, rest, calls)
+    parts = _with_pictures(behaviour, _parts(behaviour, rest, calls), text, attempt)
     finish = behaviour.finish or ("tool_calls" if calls else "stop")
     if request.max_deltas and request.max_deltas < len(parts):
         parts, finish = parts[: request.max_deltas], "length"
@@ -96,6 +98,14 @@ def prepare(id: str, behaviour: Behaviour, request: ChatRequest, attempt: int) -
         for index in range(1, choices.count_in(request))
     ]
     return ScriptedAnswer(id, request.model, behaviour, request, text, parts, finish, matched, further)
+
+
+def _with_pictures(
+    behaviour: Behaviour, parts: list[tuple[str, str]], text: str, attempt: int
+) -> list[tuple[str, str]]:
+    seed = sample_text.seed_of(text) + (attempt if behaviour.vary else 0)
+    made = pictures.parts_of(behaviour.image_shape, behaviour.images, seed)
+    return made + parts if behaviour.images_first else parts + made
 
 
 def _further_text(text: str, index: int) -> str:
@@ -204,10 +214,10 @@ class EventEncoder:
         if choices.are_special(self._answer.request):
             yield from self._pieces_of_choices()
             return
-        around = {key: self._around(key) for key in ("content", "refusal", "reasoning", "tool_calls")}
+        around = {key: self._around(key) for key in ("content", "refusal", "reasoning", *_JSON_KEYS)}
         for number, (key, piece) in enumerate(self._answer.parts):
-            encode = str if key == "tool_calls" else self._dumps
-            if behaviour.stamp:
+            encode = str if key in _JSON_KEYS else self._dumps
+            if behaviour.stamp and key not in _JSON_KEYS:
                 piece = f"{time.monotonic():.6f} "
             try:
                 event = _fill(around[key], encode(piece))
@@ -241,6 +251,7 @@ class EventEncoder:
         if self._behaviour.shape == "parts" and key == "reasoning":
             return '{"content":[{"type":"thinking","thinking":[{"type":"text","text":\0}]}]}'
         names = _reasoning_names(self._behaviour) if key == "reasoning" else (key,)
+        names = ("content",) if key == "image_parts" else names
         return "{" + ",".join(f'"{name}":\0' for name in names) + "}"
 
     def data(self, payload: str) -> bytes:
@@ -308,6 +319,10 @@ def document(answer: ScriptedAnswer) -> bytes:
         message["refusal"] = answer.text_of(count, "refusal")
     if calls := _joined_calls(answer):
         message["tool_calls"] = calls
+    if images := [each for key, piece in answer.parts if key == "images" for each in json.loads(piece)]:
+        message["images"] = images
+    if made := [each for key, piece in answer.parts if key == "image_parts" for each in json.loads(piece)]:
+        message["content"] = [{"type": "text", "text": message["content"] or ""}, *made]
     finish = None if answer.finish == "none" else answer.finish
     listed = [choices.whole(0, message, answer.parts, finish, answer.request)]
     for index, parts in enumerate(answer.further, 1):

@@ -115,6 +115,14 @@ class Behaviour:
         False, "call the tools that are offered, write JSON that fits a schema, reason if asked to"
     )
     text_first: bool = _word(False, "with tool_calls: the text comes before the calls")
+    images: int = _word(0, "N pictures after the text", "N")
+    images_first: bool = _word(False, "with images: they come before the text")
+    image_shape: str = _word(
+        "images",
+        "how pictures are sent: in `images` as OpenRouter and LiteLLM do (or there twice), as parts of the "
+        "content in one of five forms, as an address of the web, or as something that is no usable picture",
+        choices="images twice parts output call source inline address broken bomb svg garbage",
+    )
     nul: bool = _word(False, "a NUL character in every tenth delta")
     lone: bool = _word(False, "half a surrogate pair in every tenth delta")
     role_only: bool = _word(False, "role, content null and empty, finish: no text at all")

@@ -27,8 +27,8 @@ def are_special(request: ChatRequest) -> bool:
 def piece_of(index: int, part: Part, request: ChatRequest) -> dict[str, Any]:
     """Return a piece of a choice as it stands in an event."""
     key, piece = part
-    value = json.loads(piece) if key == "tool_calls" else piece
-    name = "reasoning_content" if key == "reasoning" else key
+    value = json.loads(piece) if key in ("tool_calls", "images", "image_parts") else piece
+    name = {"reasoning": "reasoning_content", "image_parts": "content"}.get(key, key)
     logprobs = _logprobs([piece], request) if key == "content" else None
     return {"index": index, "delta": {name: value}, "logprobs": logprobs, "finish_reason": None}
 

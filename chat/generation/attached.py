@@ -1,5 +1,7 @@
 """The files of a prompt's messages: documents as text before the question, pictures as parts after it.
 
+The pictures of an answer go with the question that follows it: providers refuse pictures in answers.
+
 Files are read before the first call, newest message first, and no more of them than any model of the route
 could be sent. What a model cannot see, or what does not fit, is said: to the model in the prompt, and to the
 user in the details of the answer.
@@ -166,6 +168,45 @@ def content_of(message: Message, files: Sequence[AttachedFile], model: Model) ->
     pictures = (url for file in files for url in file.pictures) if model.sees_images else ()
     parts = tuple({"type": "image_url", "image_url": {"url": url}} for url in pictures)
     return Content("\n\n".join(text for text in (*texts, message.text) if text.strip()), parts)
+
+
+def contents_of(
+    question: Message,
+    asked: Sequence[AttachedFile],
+    earlier: Sequence[Message],
+    files: AttachedFiles,
+    model: Model,
+) -> dict[int, Content]:
+    """Return what is sent of messages with files. `asked`: those of the question; `earlier`: newest first."""
+    contents = {question.pk: content_of(question, asked, model)}
+    following = question
+    for each in earlier:
+        own = files.get(each.pk, ())
+        if each.role == Message.Role.USER:
+            contents[each.pk] = content_of(each, own, model)
+            following = each
+        elif own:
+            contents[each.pk] = answer_of(each, own)
+            contents[following.pk] = with_answer(contents[following.pk], own, model)
+    return contents
+
+
+def answer_of(message: Message, files: Sequence[AttachedFile]) -> Content:
+    """Return what is sent of an answer with pictures: words in their place."""
+    notes = (f'[You answered with the picture "{file.name}".]' for file in files)
+    return Content("\n\n".join(text for text in (message.text, *notes) if text.strip()))
+
+
+def with_answer(content: Content, files: Sequence[AttachedFile], model: Model) -> Content:
+    """Return the content of a question, and after it the pictures of the answer before it."""
+    if not model.sees_images or not any(file.pictures for file in files):
+        return content
+    parts = list(content.pictures)
+    for file in files:
+        if file.pictures:
+            parts.append({"type": "text", "text": f'[The picture "{file.name}" of your answer above:]'})
+            parts += ({"type": "image_url", "image_url": {"url": url}} for url in file.pictures)
+    return replace(content, pictures=tuple(parts))
 
 
 def document_text(name: str, text: str) -> str:

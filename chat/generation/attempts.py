@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from time import monotonic
 
@@ -47,6 +48,15 @@ QUEUED_MIN_S = 0.05
 CHARS_PER_TOKEN = 3
 
 
+@dataclass(frozen=True, slots=True)
+class RunningGeneration:
+    """A generation that runs here; `model`: the one that is being called now."""
+
+    id: int
+    model: str
+    since: datetime | None
+
+
 class AttemptRecorder:
     """The attempts of one run.
 
@@ -82,6 +92,10 @@ class AttemptRecorder:
         """The name of the model that is being called, or was called last."""
         return self._current.model_name if self._current else self._generation.model_name
 
+    def as_running(self) -> RunningGeneration:
+        generation = self._generation
+        return RunningGeneration(generation.pk, self.model_name, generation.started_at)
+
     @property
     def pending_calls(self) -> int:
         """How many calls are counted already that have not been made: 0 or 1."""
@@ -90,6 +104,13 @@ class AttemptRecorder:
     def waited(self, seconds: float) -> None:
         """Note how long the run waited for its API key. A moment does not count."""
         self._queued_s = seconds if seconds >= QUEUED_MIN_S else 0.0
+
+    async def note_context(self, model: Model | None, error: errors.UpstreamError) -> None:
+        """Store the size of a model's context that was unknown until its endpoint named it."""
+        if not isinstance(error, errors.ContextTooLong) or error.limit_tokens is None:
+            return
+        if model is not None and model.context_tokens is None:
+            await self._writer.arun(partial(model.note_context, error.limit_tokens))
 
     async def begin(
         self, step: upstream.StartedStep, model: Model | None, *, shown_chars: int, recoveries: int

@@ -108,7 +108,7 @@ def claim(generation_id: int, owner: str, from_owner: str) -> Claimed | None:
     )
     lost = _end_lost(claimed, previous)
     claimed = _within_budgets(claimed, lost)
-    has_answer = replayed.text or replayed.tool_calls or replayed.choices
+    has_answer = replayed.text or replayed.tool_calls or replayed.choices or replayed.images
     first_attempt = None if has_answer or claimed.refused_by else _first_attempt(generation)
     if first_attempt is not None:
         rows.insert(first_attempt)

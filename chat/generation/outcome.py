@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from chat import events, search
 from chat.event_log.lease import LeaseLost
 from chat.generation.attempts import AttemptRecorder
 from chat.models import rows
+from chat.models.attachment import Attachment
 from chat.models.attempt import Attempt
 from chat.models.conversation_summary import ConversationSummary
 from chat.models.generation import Generation
@@ -52,7 +54,7 @@ _FINAL_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class FinalText:
-    """What a message says in the end: Markdown with the prefix, thinking, rendered HTML, calls, choices."""
+    """What a message says in the end: Markdown with the prefix, thinking, rendered HTML, and the rest."""
 
     text: str
     thinking: str
@@ -60,6 +62,13 @@ class FinalText:
     tool_calls: Sequence[events.WholeToolCall] = ()
     is_refusal: bool = False
     choices: Sequence[events.ChoicePiece] = ()
+    images: Sequence[events.Image] = ()
+
+
+def not_stored() -> events.Interrupted:
+    """Return the end of an answer whose events could not be committed."""
+    message = _("The answer could not be saved. Try again. If this happens again, contact an administrator.")
+    return events.Interrupted(NOT_STORED, message)
 
 
 def save_outcome(
@@ -82,6 +91,7 @@ def save_outcome(
     if not rows.update(Generation, generation.pk, values, guards=guards):
         raise LeaseLost
     store_text(generation.message_id, final)
+    Attachment.attach_to_answer(generation.message_id, [image.attachment for image in final.images])
     search.store([_document(generation, final.text)] if final.text else [])
     ConversationSummary.add(generation, final.text)
     attempts.finish(_ATTEMPT_OUTCOME[type(terminal)])

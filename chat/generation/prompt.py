@@ -245,10 +245,7 @@ def _contents(
     question, *earlier = kept
     room -= sum(tokens_in(each.text) + each.attachment_tokens for each in earlier) + tokens_in(question.text)
     asked, notes = attached.cut_to(files.get(question.pk, ()), room, model)
-    contents = {
-        each.pk: attached.content_of(each, files[each.pk], model) for each in earlier if each.pk in files
-    }
-    contents[question.pk] = attached.content_of(question, asked, model)
+    contents = attached.contents_of(question, asked, earlier, files, model)
     return contents, [*notes, *attached.notes_on(asked, model)]
 
 

@@ -10,8 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from django.conf import settings
@@ -22,10 +20,11 @@ from chat.errors import RequestRefused
 from chat.event_log.lease import LeaseLost
 from chat.event_log.log import EventLog
 from chat.generation import routing
-from chat.generation.attempts import AttemptRecorder
+from chat.generation.attempts import AttemptRecorder, RunningGeneration
 from chat.generation.claim import Claimed
 from chat.generation.concurrency import ConcurrencyGate, limits_of
-from chat.generation.outcome import NOT_STORED, FinalText, save_outcome, store_text
+from chat.generation.images import KeepImage, erase_images
+from chat.generation.outcome import NOT_STORED, FinalText, not_stored, save_outcome, store_text
 from chat.generation.prompt import prompt_fitter
 from chat.generation.text_buffer import TextBuffer, release_memory_soon
 from chat.local_model.supervisor import LocalModel
@@ -34,15 +33,6 @@ from chat.notifications import Notifications
 from chat.upstream import errors
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunningGeneration:
-    """A generation that runs here; `model`: the one that is being called now."""
-
-    id: int
-    model: str
-    since: datetime | None
 
 
 class Run:
@@ -58,6 +48,7 @@ class Run:
         notifications: Notifications,
         local_model: LocalModel | None,
         gate: ConcurrencyGate,
+        keep_image: KeepImage,
     ) -> None:
         """Open the log of the claimed generation. On the event loop, by the task that runs it."""
         generation = claimed.generation
@@ -69,6 +60,7 @@ class Run:
         self._notifications = notifications
         self._local_model = local_model
         self._gate = gate
+        self._keep_image = keep_image
         self._lease = log.open_lease(
             generation.pk,
             owner=generation.owner,
@@ -92,7 +84,7 @@ class Run:
         self.task = asyncio.current_task()
 
     def as_running(self) -> RunningGeneration:
-        return RunningGeneration(self._generation.pk, self._attempts.model_name, self._generation.started_at)
+        return self._attempts.as_running()
 
     def stop(self) -> None:
         """End the run and keep its text."""
@@ -140,10 +132,7 @@ class Run:
     def _log_failed(self, failure: Exception) -> events.Terminal:
         if isinstance(failure, LeaseLost):
             raise failure
-        message = gettext(
-            "The answer could not be saved. Try again. If this happens again, contact an administrator."
-        )
-        return events.Interrupted(NOT_STORED, message)
+        return not_stored()
 
     def _result_of(self, producer: asyncio.Task[events.Terminal]) -> events.Terminal:
         try:
@@ -190,7 +179,7 @@ class Run:
             raise self._claimed.refused_by
         if replayed.choices:
             raise errors.ProcessLost  # choices are not recovered
-        if replayed.thinking and not (replayed.text or replayed.tool_calls):
+        if replayed.thinking and not (replayed.text or replayed.tool_calls or replayed.images):
             await self._restart(events.Restarted(errors.ProcessLost.code))
         self._route = await routing.find(self._claimed.models, self._local_model)
         if self._route.problem is not None:
@@ -203,6 +192,7 @@ class Run:
             budget=self._budget,
             text_so_far=self._text.text,
             tool_calls=replayed.tool_calls,
+            images=len(replayed.images),
             policy=routing.policy(self._generation.api_request),
             priority=routing.PRIORITY[self._generation.source],
             user=self._generation.user_id,
@@ -212,11 +202,14 @@ class Run:
             try:
                 return await self._log_steps(steps)
             except errors.ContextTooLong as exc:
-                await self._note_context(exc)
+                await self._attempts.note_context(self._model_of(exc.target_key), exc)
                 raise
 
     async def _log_steps(self, steps: AsyncIterator[upstream.Step]) -> events.Terminal:
         async for step in steps:
+            if isinstance(step, upstream.ReceivedImage):
+                await self._add_image(step)
+                continue
             match step:
                 case events.Delta() | events.ToolCall() | events.Choices():
                     self._attempts.first_delta()
@@ -239,6 +232,13 @@ class Run:
                     await self._log_call(step)
         raise AssertionError("a stream ends with Finished or raises an error")
 
+    async def _add_image(self, received: upstream.ReceivedImage) -> None:
+        number = len(self._text.images) + 1
+        image = await self._keep_image(self._generation.user_id, received, number)
+        self._attempts.first_delta()
+        self._text.add_step(image)
+        await self._append(image)
+
     async def _log_call(self, step: upstream.Step) -> None:
         """Log a step that concerns calls, not text."""
         if isinstance(step, upstream.RetryingStep | upstream.SwitchedStep):
@@ -250,7 +250,7 @@ class Run:
                 await self._append(events.Started(model=step.target.model, attempt=step.attempt))
             case upstream.RetryingStep():
                 self._attempts.failed(step.error)
-                await self._note_context(step.error)
+                await self._attempts.note_context(self._model_of(step.error.target_key), step.error)
                 message = self._describe(step.error)
                 await self._append(
                     events.Retrying(step.attempt, step.of, step.wait_s, step.error.code, message)
@@ -262,18 +262,10 @@ class Run:
                     await self._log.writer.arun(note)
             case upstream.SwitchedStep():
                 self._attempts.failed(step.error)
-                await self._note_context(step.error)
+                await self._attempts.note_context(self._model_of(step.error.target_key), step.error)
                 await self._log_switch(step.target, step.error)
             case upstream.ContinuedStep():
                 await self._log_continuation(step.target, step.error)
-
-    async def _note_context(self, error: errors.UpstreamError) -> None:
-        """Store the size of a context that was unknown until the endpoint named it."""
-        if not isinstance(error, errors.ContextTooLong) or error.limit_tokens is None:
-            return
-        model = self._model_of(error.target_key)
-        if model is not None and model.context_tokens is None:
-            await self._log.writer.arun(partial(model.note_context, error.limit_tokens))
 
     async def _append(self, event: events.Event) -> None:
         await self._log.append(self._lease, event)
@@ -297,6 +289,8 @@ class Run:
         if self._text.is_displayed and event.reason != events.BECAME_REASONING:
             await self._attempts.abandon(await self._text.text(), self._text.tool_calls)
         self._count_call()
+        if self._text.images:
+            await self._log.writer.arun(partial(erase_images, self._text.images))
         self._text.reset()
         await self._append(event)
 
@@ -331,13 +325,14 @@ class Run:
         self._attempts.store_total()
         text = self._generation.prefix + answer.text
         html = await rendering.arender(text)
-        final = FinalText(text, answer.thinking, html, answer.tool_calls, answer.is_refusal, answer.choices)
+        beside = (answer.tool_calls, answer.is_refusal, answer.choices, answer.images)
+        final = FinalText(text, answer.thinking, html, *beside)
         save = partial(save_outcome, self._generation, terminal, final, self._attempts)
         if is_stored:
             await self._log.finish(self._lease, terminal, save)
         else:
             await self._log.writer.arun(save)
-        del text, answer, final, save
+        del text, answer, beside, final, save
         if self._text.is_long:
             # SQLite's module keeps the values bound to a statement until that is used again.
             await self._log.writer.arun(partial(store_text, 0, FinalText("", "", "")))

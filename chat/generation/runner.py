@@ -12,9 +12,11 @@ from chat import upstream
 from chat.background import BackgroundTasks
 from chat.event_log.log import EventLog
 from chat.generation import titles
+from chat.generation.attempts import RunningGeneration
 from chat.generation.claim import Claimed, claim
 from chat.generation.concurrency import ConcurrencyGate
-from chat.generation.run import Run, RunningGeneration
+from chat.generation.images import KeepImage
+from chat.generation.run import Run
 from chat.local_model.supervisor import LocalModel
 from chat.models.budget_use import BudgetExceeded
 from chat.models.catalog import Model
@@ -36,6 +38,7 @@ class GenerationRunner:
         upstream_state: upstream.UpstreamState,
         notifications: Notifications,
         background: BackgroundTasks,
+        keep_image: KeepImage,
         local_model: LocalModel | None = None,
     ) -> None:
         """`process_id`: the owner in claimed rows. `local_model`: the embedded model, if it runs here."""
@@ -50,6 +53,7 @@ class GenerationRunner:
         self.is_draining = False
         self.has_drained = False
         self.background = background
+        self.keep_image = keep_image
         self.gate = ConcurrencyGate(lambda: upstream_state.processes)
         # What `start` and `run_claimed` began: runs, and claims that come before them.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,6 +148,7 @@ class GenerationRunner:
             notifications=self.notifications,
             local_model=self.local_model,
             gate=self.gate,
+            keep_image=self.keep_image,
         )
         self._running[generation_id] = run
         try:

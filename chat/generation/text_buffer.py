@@ -1,4 +1,4 @@
-"""Text and tool calls of one running answer, in memory. A very long text is read from its log instead."""
+"""Text, tool calls and pictures of one running answer, in memory. A very long text is read from its log."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class TextBuffer:
             events.ToolCall(index, call.id, call.name, call.arguments)
             for index, call in enumerate(replayed.tool_calls)
         ]
+        self._images = [*replayed.images]
         self._is_refusal = replayed.is_refusal
         # How many pieces of text, thinking and tool calls there were when the call in progress began.
         self._call_start = (1, 1, len(self._call_pieces))
@@ -72,14 +73,16 @@ class TextBuffer:
         self._thinking_chars += len(text)
         self._keep(self._thinking, text)
 
-    def add_step(self, step: events.Delta | events.ToolCall | events.Choices) -> None:
-        """Add text, a piece of a tool call, or pieces of choices, as they are appended to the log."""
+    def add_step(self, step: events.Delta | events.ToolCall | events.Choices | events.Image) -> None:
+        """Add text, a piece of a tool call, pieces of choices, or a picture, as appended to the log."""
         match step:
             case events.Delta(text, is_refusal):
                 self.add(text, is_refusal=is_refusal)
             case events.ToolCall():
                 self._call_chars += len(step.arguments)
                 self._call_pieces.append(step)
+            case events.Image():
+                self._images.append(step)
             case events.Choices(pieces):
                 self._choices += pieces
                 self._choice_chars += sum(len(piece.written) for piece in pieces)
@@ -115,12 +118,16 @@ class TextBuffer:
 
     @property
     def is_displayed(self) -> bool:
-        """Whether readers see some text, a tool call, or a choice."""
-        return bool(self.chars or self._call_pieces or self._choices)
+        """Whether readers see some text, a tool call, a choice, or a picture."""
+        return bool(self.chars or self._call_pieces or self._choices or self._images)
 
     @property
     def tool_calls(self) -> list[events.WholeToolCall]:
         return events.whole_tool_calls(self._call_pieces)
+
+    @property
+    def images(self) -> list[events.Image]:
+        return [*self._images]
 
     def _keep(self, pieces: list[str], piece: str) -> None:
         if self._is_in_memory and self.chars + self._thinking_chars > self._kept_max_chars:
@@ -135,7 +142,7 @@ class TextBuffer:
         Choices stay: an answer with them restarts only because its text turned out to be reasoning.
         """
         self._text, self._thinking = [], []
-        self._call_pieces, self._call_chars = [], 0
+        self._call_pieces, self._call_chars, self._images = [], 0, []
         self._call_start = (0, 0, 0)
         self._is_refusal = False
         self.chars = self._thinking_chars = 0
@@ -150,7 +157,8 @@ class TextBuffer:
         """Return the answer; a long one from its log, once that is committed."""
         if self._is_in_memory:
             text, thinking = "".join(self._text), "".join(self._thinking)
-            return ReplayedText(0, text, thinking, self.tool_calls, self._is_refusal, self._choices)
+            beside = (self.tool_calls, self._is_refusal, self._choices, self._images)
+            return ReplayedText(0, text, thinking, *beside)
         await self._writer.arun(lambda: None)
         return await self.committed()
 

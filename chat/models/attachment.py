@@ -1,4 +1,4 @@
-"""Attachments: files that people add to messages, as a model can read them.
+"""Attachments: files that people add to messages, as a model can read them, and pictures of answers.
 
 One attachment can belong to several messages: a question that is edited keeps it in both versions.
 """
@@ -57,7 +57,11 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
 
 class Attachment(models.Model):
-    """A file of one user. `content`: a picture that was encoded again, or a document as it was uploaded."""
+    """A file of one user. `content`: a picture that was encoded again, or a document as it was uploaded.
+
+    The picture of an answer that could not be kept has no content: `notes` say why, and `text` is its address
+    on the web, if the model sent only that.
+    """
 
     class Kind(models.TextChoices):
         IMAGE = "image", gettext_lazy("picture")
@@ -70,7 +74,7 @@ class Attachment(models.Model):
     name = models.CharField(gettext_lazy("name"), max_length=NAME_MAX_CHARS)
     kind = models.CharField(gettext_lazy("kind"), max_length=10, choices=Kind)
     media_type = models.CharField(gettext_lazy("type"), max_length=120)
-    # Null: a redaction has removed it.
+    # Null: a redaction has removed it, or it could not be kept.
     content = models.ForeignKey(StoredContent, models.PROTECT, null=True, related_name="attachments")
     # Of the file as it was uploaded, to know it when it is sent again.
     upload_sha256 = models.CharField(max_length=64, editable=False)
@@ -174,6 +178,24 @@ class Attachment(models.Model):
         message = Message(pk=message_id)
         cls.attach(message, [found[pk] for pk in sorted(found)])
         Message.objects.filter(pk=message_id).update(attachment_tokens=cls.tokens_of(found.values()))
+
+    @classmethod
+    def attach_to_answer(cls, message_id: int, ids: Collection[str]) -> None:
+        """Add these pictures to an answer, after those that it has. In the transaction of its end."""
+        if not ids:
+            return
+        uses = MessageAttachment.objects.filter(message=message_id)
+        before = set(uses.values_list("attachment_id", flat=True))
+        new = [pk for each in ids if (pk := uuid.UUID(each)) not in before]
+        found = cls.objects.select_for_update().defer("text").in_bulk(new)
+        MessageAttachment.objects.bulk_create(
+            MessageAttachment(message_id=message_id, attachment_id=pk, position=len(before) + number)
+            for number, pk in enumerate(dict.fromkeys(new))
+            if pk in found
+        )
+        cls.objects.filter(pk__in=new).update(unused_since=None)
+        all_tokens = cls.tokens_of(cls.objects.filter(uses__message=message_id).only("tokens"))
+        Message.objects.filter(pk=message_id).update(attachment_tokens=all_tokens)
 
     @classmethod
     def by_message(

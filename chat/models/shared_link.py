@@ -104,8 +104,11 @@ class SharedLink(models.Model):
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def files(self, messages: Sequence[Message]) -> dict[int, list[Attachment]]:
-        """Return the files of these of its messages, if it shows any."""
-        return Attachment.by_message(messages) if self.with_files else {}
+        """Return the files of these of its messages, if it shows any, without later pictures of an answer."""
+        found = Attachment.by_message(messages) if self.with_files else {}
+        return {
+            pk: [file for file in files if file.created_at <= self.created_at] for pk, files in found.items()
+        }
 
     def file(self, pk: UUID) -> Attachment | None:
         """Return a file that the page shows, or None."""

@@ -15,6 +15,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from django.conf import settings
 from django.db import connection
 
 from chat import upstream
+from chat.attachments.received import keep_image
 from chat.background import BackgroundTasks
 from chat.event_log.log import EventLog
 from chat.event_log.writer import InlineWriter, ThreadWriter, Writer
@@ -102,6 +104,7 @@ class Runtime:
             upstream_state=self.upstream_state,
             notifications=self.notifications,
             background=self.background,
+            keep_image=partial(keep_image, self.writer),
             local_model=self.local_model,
         )
 

@@ -11,7 +11,8 @@ from django.contrib.auth.models import AbstractUser
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from chat.event_log.read import ReplayedText, replay
+from chat import events
+from chat.event_log.read import ReplayedText, image_of, replay
 from chat.models import (
     Attachment,
     Batch,
@@ -58,6 +59,12 @@ class MessageView:
     day: date | None = None
 
     @property
+    def pictures(self) -> Sequence[events.Image]:
+        """The pictures of an answer."""
+        so_far = self.replayed.images if self.replayed else ()
+        return [*map(image_of, self.attachments), *so_far]
+
+    @property
     def is_user(self) -> bool:
         return self.message.role == Message.Role.USER
 
@@ -82,8 +89,9 @@ class MessageView:
         """
         if self.replayed is None or self.generation is None:
             return 0
-        has_text = self.replayed.thinking or self.replayed.text != self.generation.prefix
-        return self.replayed.seq if has_text else 0
+        replayed = self.replayed
+        has_some = replayed.thinking or replayed.images or replayed.text != self.generation.prefix
+        return replayed.seq if has_some else 0
 
     @property
     def is_first_compared(self) -> bool:

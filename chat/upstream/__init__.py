@@ -7,6 +7,7 @@ from chat.upstream.breaker import BreakerPolicy, BreakerState
 from chat.upstream.client import Client
 from chat.upstream.embeddings import Embeddings, embed
 from chat.upstream.errors import UpstreamError
+from chat.upstream.images import ReceivedImage
 from chat.upstream.policy import CallBudget, Policy
 from chat.upstream.queue import QueuePriority
 from chat.upstream.shared_slots import SharedSlots
@@ -33,6 +34,7 @@ __all__ = [
     "PromptBuilder",
     "ProviderBatches",
     "QueuePriority",
+    "ReceivedImage",
     "Recovery",
     "RefusedStep",
     "RetryingStep",

@@ -15,6 +15,7 @@ from chat.upstream import errors, lenient, translate
 from chat.upstream.choices import ChoicesReader
 from chat.upstream.client import Client, UpstreamRequest
 from chat.upstream.finish_reasons import Ending, ending_of, reason_in
+from chat.upstream.images import ImageReader, ReceivedImage
 from chat.upstream.reasoning_tags import ReasoningTags
 from chat.upstream.request_body import request_body
 from chat.upstream.sse import Decoder
@@ -28,7 +29,9 @@ UNOFFERED_CALLS = "The model called tools that the request does not offer. The c
 # A finish reason is a word.
 FINISH_REASON_MAX_CHARS = 40
 
-type Text = events.Thinking | events.Delta | events.ToolCall | events.Choices | events.Restarted
+type Text = (
+    events.Thinking | events.Delta | events.ToolCall | events.Choices | events.Restarted | ReceivedImage
+)
 
 
 async def call_target(
@@ -40,7 +43,7 @@ async def call_target(
     first_token_s: float,
     total_deadline_s: float,
 ) -> AsyncGenerator[Text | Finished]:
-    """Make one call and yield its text and tool calls.
+    """Make one call and yield its text, tool calls and pictures.
 
     Yields few steps for a network read; the last step is `Finished`. `Restarted` comes before text that was
     displayed as the answer and turned out to be reasoning. Raises UpstreamError.
@@ -88,6 +91,7 @@ class _AnswerReader:
         # None: no tools were offered.
         self._calls = ToolCallReader() if prompt.has_tools else None
         self._has_unoffered_calls = False
+        self._images = ImageReader()
         self._has_text = False
         # The number of the choice that is read: the first one, if the endpoint sends several.
         self._index: int | None = 0 if prompt.choices else None
@@ -124,6 +128,8 @@ class _AnswerReader:
             chunks = self._decoder.feed(data) if data else self._decoder.end()
             for step in self._process(chunks):
                 yield step
+                if isinstance(step, ReceivedImage):  # the caller may have taken its time to store it
+                    self._progress_deadline_s = self._loop.time() + self._target.timeouts.stall_s
             failure = self._failure or self._decoder.failure
             if failure is not None:
                 raise failure
@@ -152,16 +158,12 @@ class _AnswerReader:
             new_thinking = delta.reasoning_content or delta.reasoning or ""
             text.append(new_text)
             thinking.append(new_thinking)
-            has_news = bool(new_text or new_thinking or delta.refusal)
-            if delta.refusal:
+            has_news = bool(new_text or new_thinking or delta.refusal or delta.images)
+            has_news = has_news or bool(delta.tool_calls and self._calls is not None)
+            if delta.refusal or delta.tool_calls or delta.images:
                 steps += self._steps_of("".join(thinking), "".join(text))
-                steps += self._steps_of_refusal(delta.refusal)
+                steps += self._steps_beside_text(delta)
                 thinking, text = [], []
-            if delta.tool_calls:
-                steps += self._steps_of("".join(thinking), "".join(text))
-                steps += self._steps_of_calls(delta.tool_calls)
-                thinking, text = [], []
-                has_news = has_news or self._calls is not None
             if has_news or delta.tool_calls or choice.finish_reason or self._has_progress:
                 self._note_progress(choice.finish_reason, has_text=has_news)
         steps += self._steps_of("".join(thinking), "".join(text))
@@ -181,6 +183,21 @@ class _AnswerReader:
         if pieces:
             self._note_progress(None, has_text=False)
         return [events.Choices(pieces)] if pieces else []
+
+    def _steps_beside_text(self, delta: StreamDelta) -> list[Text]:
+        steps = self._steps_of_refusal(delta.refusal) if delta.refusal else []
+        steps += self._steps_of_calls(delta.tool_calls) if delta.tool_calls else []
+        return steps + (self._steps_of_images(delta.images) if delta.images else [])
+
+    def _steps_of_images(self, value: Any) -> list[Text]:
+        """Return the pictures in an `images` field, after the text that was held back."""
+        images = self._images.feed(value)
+        steps: list[Text] = [] if self._tags is None or not images else [*self._tags.end()]
+        self._note_steps(steps)
+        if images:
+            self._has_text = True
+            self._tags = None  # what follows cannot make reasoning of a picture
+        return [*steps, *images]
 
     def _steps_of_refusal(self, text: str) -> list[Text]:
         text = clean(text)

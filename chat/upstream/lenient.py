@@ -12,6 +12,7 @@ from typing import Any
 
 from chat.upstream.errors import Malformed
 from chat.upstream.finish_reasons import reason_in
+from chat.upstream.images import images_in_parts
 from chat.upstream.types import StreamChoice, StreamChunk, StreamDelta, Usage
 
 # The largest count that the database stores.
@@ -78,6 +79,7 @@ def _delta_of(value: Any) -> StreamDelta | None:
         reasoning_content="".join(thinking),
         refusal=refusal if isinstance(refusal, str) else None,
         tool_calls=value.get("tool_calls"),
+        images=value.get("images") or images_in_parts(_parts_of(content)),
     )
 
 

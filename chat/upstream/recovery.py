@@ -1,7 +1,8 @@
 """How an answer that was interrupted after its first delta is completed.
 
 The next call either continues the text or restarts the answer. An answer that was interrupted within or after
-a tool call always restarts: a model can be asked to continue a text, but not half of a call. A recovery stays
+a tool call, or after a picture, always restarts: a model can be asked to continue a text, but not half of a
+call, nor a picture that it cannot see. A recovery stays
 with its model, except that it moves along the route if that model stalled, if another one can continue the
 text and this one cannot, or if it is the last recovery of the budget.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from chat import events
 from chat.upstream import errors
 from chat.upstream.fallback import Candidates
+from chat.upstream.images import ReceivedImage
 from chat.upstream.policy import CallBudget, Policy
 from chat.upstream.splice import CONTINUE_MIN_CHARS, Splice
 from chat.upstream.steps import Step
@@ -24,18 +26,21 @@ from chat.upstream.types import Prompt, PromptBuilder, Recovery, Target
 class CallPlan:
     """What one call sends, and how its answer joins the text that is displayed.
 
-    `recovery`: None if nothing is displayed. `text_before`, `calls_before`: what is displayed.
+    `recovery`: None if nothing is displayed. `text_before`, `calls_before`, `images_before`: what is; of
+    pictures, how many.
     """
 
     prompt: Prompt
     recovery: Recovery | None = None
     text_before: str = ""
     calls_before: Sequence[events.WholeToolCall] = ()
+    images_before: int = 0
 
     def splice(self, interrupted_by: errors.UpstreamError | None) -> Splice | None:
         """Return the splice to the text that the call joins; None if there is none."""
         if self.recovery is Recovery.RESTART and interrupted_by is not None:
-            return Splice(self.text_before, Recovery.RESTART, interrupted_by.code, self.calls_before)
+            reason = interrupted_by.code
+            return Splice(self.text_before, Recovery.RESTART, reason, self.calls_before, self.images_before)
         if len(self.prompt.prefill) >= CONTINUE_MIN_CHARS:
             return Splice(self.prompt.prefill, Recovery.CONTINUE)
         return None
@@ -52,7 +57,8 @@ class RecoveryPlanner:
     text_so_far: Callable[[], Awaitable[str]]
     # The tool calls that a lost process has left.
     left_calls: Sequence[events.WholeToolCall] = ()
-    # What is displayed.
+    # What is displayed; of pictures, how many.
+    images: int = 0
     has_text: bool = False
     has_thinking: bool = False
     call_pieces: list[events.ToolCall] = field(default_factory=list)
@@ -76,13 +82,13 @@ class RecoveryPlanner:
 
     @property
     def is_displayed(self) -> bool:
-        """Whether text or tool calls are displayed."""
-        return self.has_text or bool(self.call_pieces)
+        """Whether text, tool calls or pictures are displayed."""
+        return self.has_text or bool(self.call_pieces or self.images)
 
     @property
     def may_continue(self) -> bool:
         """Whether there is text that a model could continue."""
-        return self.has_text and not self.call_pieces
+        return self.has_text and not self.call_pieces and not self.images
 
     @property
     def has_only_thinking(self) -> bool:
@@ -97,9 +103,11 @@ class RecoveryPlanner:
                 self.has_thinking = True
             case events.ToolCall():
                 self.call_pieces.append(step)
+            case ReceivedImage():
+                self.images += 1
             case events.Restarted():
                 self.has_text = self.has_thinking = False
-                self.call_pieces = []
+                self.call_pieces, self.images = [], 0
         return step
 
     def begin(self, error: errors.UpstreamError) -> None:
@@ -121,7 +129,7 @@ class RecoveryPlanner:
         allowed = self.policy.recoveries
         may_restart = Recovery.RESTART in allowed
         is_long_enough = chars >= CONTINUE_MIN_CHARS or not may_restart
-        can_continue = self.candidates.can_continue(target) and not self.call_pieces
+        can_continue = self.candidates.can_continue(target) and not (self.call_pieces or self.images)
         if Recovery.CONTINUE in allowed and can_continue and is_long_enough:
             return Recovery.CONTINUE
         return Recovery.RESTART if may_restart else None
@@ -141,12 +149,12 @@ class RecoveryPlanner:
         """
         text_before = await self.text_so_far() if self.has_text else ""
         calls_before = events.whole_tool_calls(self.call_pieces)
-        is_displayed = bool(text_before or calls_before)
+        is_displayed = bool(text_before or calls_before or self.images)
         recovery = self.method(target, len(text_before)) if is_displayed else None
         if is_displayed and recovery is None:
             assert self.interrupted_by is not None
             raise self.interrupted_by
-        plan = CallPlan(Prompt([]), recovery, text_before, calls_before)
+        plan = CallPlan(Prompt([]), recovery, text_before, calls_before, self.images)
         prompt = self._prompt(target, plan)
         assert prompt is not None
         return replace(plan, prompt=prompt)

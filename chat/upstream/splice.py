@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from chat import events
+from chat.upstream.images import ReceivedImage
 from chat.upstream.types import Finished, Recovery
 
 # A shorter text is restarted: the new answer may begin like it by chance, and little is lost.
 CONTINUE_MIN_CHARS = 8
 
-type Spliced = events.Thinking | events.Delta | events.ToolCall | events.Choices | events.Restarted | Finished
+type Spliced = (
+    events.Thinking
+    | events.Delta
+    | events.ToolCall
+    | events.Choices
+    | ReceivedImage
+    | events.Restarted
+    | Finished
+)
 
 
 class Splice:
@@ -18,8 +27,9 @@ class Splice:
 
     A call that continues may repeat the partial text first: the repetition is dropped. A call that restarts
     may produce the same text and the same tool calls again: what follows is then appended, without a visible
-    splice, and the tool calls keep their first ids. If it produces anything else, a `restarted` event comes
-    first. The new answer is held back until that is decided.
+    splice, and the tool calls keep their first ids. Its first pictures count as those that are displayed,
+    which stay: no two are equal. If it produces anything else, a `restarted` event comes first. The new
+    answer is held back until that is decided.
     """
 
     def __init__(
@@ -28,8 +38,12 @@ class Splice:
         recovery: Recovery,
         reason: str = "",
         calls_before: Sequence[events.WholeToolCall] = (),
+        images_before: int = 0,
     ) -> None:
-        """`text_before`, `calls_before`: what to join to. `reason`: why the answer restarts, if it does."""
+        """`text_before`, `calls_before`, `images_before`: what to join to.
+
+        `reason`: why the answer restarts, if it does.
+        """
         self._text_before = text_before
         self._calls_before = calls_before
         self._recovery = recovery
@@ -38,6 +52,9 @@ class Splice:
         self._thinking: list[events.Thinking] = []
         self._repeated = 0
         self._pieces: list[events.ToolCall] = []
+        self._images: list[ReceivedImage] = []
+        # How many pictures are still to come that are displayed already.
+        self._repeated_images = images_before
         # By the index of a call: characters of its arguments, repeated.
         self._repeated_arguments: dict[int, int] = {}
         self._is_undecided = True
@@ -58,6 +75,10 @@ class Splice:
         match step:
             case events.Thinking() if self._is_undecided and self._recovery is Recovery.RESTART:
                 self._thinking.append(step)
+            case ReceivedImage() if self._recovery is Recovery.RESTART:
+                self._images.append(step)
+                if not self._is_undecided or (self._has_repeated_text and not self._calls_before):
+                    yield from self._new_images()
             case events.Delta() if self._is_undecided:
                 self._is_refusal = step.is_refusal
                 yield from self._compare(step.text)
@@ -65,6 +86,7 @@ class Splice:
                 yield from self._compare_call(step)
             case events.Restarted():
                 self._is_undecided = False
+                self._repeated_images = 0
                 yield step
             case Finished():
                 if self._is_undecided:
@@ -80,9 +102,17 @@ class Splice:
         elif text.startswith(rest) and not self._calls_before:
             self._is_undecided, self._dropped = False, self._text_before
             yield events.Delta(text.removeprefix(rest), self._is_refusal)
+            yield from self._new_images()
         else:
             yield from self.flush()
             yield events.Delta(text, self._is_refusal)
+
+    def _new_images(self) -> Iterator[Spliced]:
+        """Yield the pictures that are not displayed already."""
+        images, self._images = self._images, []
+        repeated = min(self._repeated_images, len(images))
+        self._repeated_images -= repeated
+        yield from images[repeated:]
 
     def _compare_call(self, piece: events.ToolCall) -> Iterator[Spliced]:
         if self._recovery is Recovery.CONTINUE or not self._calls_before:
@@ -131,10 +161,13 @@ class Splice:
         self._is_undecided = False
         if self._has_repeated_text and not self._calls_before:
             self._dropped = self._text_before
+            yield from self._new_images()
             return
         if self._recovery is Recovery.RESTART:
             yield events.Restarted(self._reason)
             yield from self._thinking
+            self._repeated_images = 0
         if self._repeated:
             yield events.Delta(self._text_before[: self._repeated], self._is_refusal)
         yield from self._pieces
+        yield from self._new_images()

@@ -2,7 +2,7 @@
 
 Events that are stored as they are (`Queued`, `Thinking`, `Delta`, `ToolCall`, `Choices`, `Restarted`) are
 shared with the event log. The steps defined here carry a target or an error, which the caller turns into a
-text for people.
+text for people, and a `ReceivedImage` is a picture that the caller stores.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from chat import events
 from chat.upstream import errors
+from chat.upstream.images import ReceivedImage
 from chat.upstream.types import Finished, Recovery, Target
 
 
@@ -80,6 +81,7 @@ type Step = (
     | events.Delta
     | events.ToolCall
     | events.Choices
+    | ReceivedImage
     | events.Restarted
     | Finished
 )

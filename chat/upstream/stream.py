@@ -38,6 +38,7 @@ from chat.upstream.breaker import Breaker, Permit
 from chat.upstream.call import call_target
 from chat.upstream.client import Client
 from chat.upstream.fallback import Candidates
+from chat.upstream.images import ReceivedImage
 from chat.upstream.policy import DEFAULT_POLICY, AnswerDeadline, CallBudget, Policy
 from chat.upstream.queue import QueuePriority
 from chat.upstream.recovery import CallPlan, RecoveryPlanner
@@ -52,7 +53,7 @@ logger = logging.getLogger(__name__)
 # How long after its own timeouts a probe counts as lost.
 PROBE_GRACE_S = 5.0
 # The steps after which a call cannot be repeated as if nothing had been shown.
-SHOWN = events.Delta | events.ToolCall | events.Choices
+SHOWN = events.Delta | events.ToolCall | events.Choices | ReceivedImage
 # How often a changed queue position is reported.
 POSITION_INTERVAL_S = 1.0
 
@@ -70,6 +71,7 @@ async def stream(
     budget: CallBudget,
     text_so_far: Callable[[], Awaitable[str]] = _no_text,
     tool_calls: Sequence[events.WholeToolCall] = (),
+    images: int = 0,
     policy: Policy = DEFAULT_POLICY,
     priority: QueuePriority = QueuePriority.INTERACTIVE,
     user: Hashable = None,
@@ -80,8 +82,8 @@ async def stream(
 
     `route`: the model to call and its fallbacks, in order. `user`: users take turns in the queue.
     `text_so_far`: returns the text of the answer up to the last step that was yielded. If it returns text
-    before the first step, or if there are `tool_calls`, a lost process has left these, and the answer is
-    recovered.
+    before the first step, or if there are `tool_calls` or `images` (how many pictures), a lost process has
+    left these, and the answer is recovered.
     `StartedStep` is yielded before each call is made, so that the caller can store it first.
     Closing the iterator, or cancelling the task that reads it, closes the connection to the endpoint and
     gives back slots, permits and queue positions. Raises UpstreamError if the answer fails.
@@ -97,7 +99,7 @@ async def stream(
         user=user,
         candidates=candidates,
         retries=Retries(policy, budget, deadline, candidates, sleep, uniform),
-        recovery=RecoveryPlanner(policy, budget, candidates, prompt, text_so_far, tool_calls),
+        recovery=RecoveryPlanner(policy, budget, candidates, prompt, text_so_far, tool_calls, images),
         current=route[0],
     )
     async with aclosing(run.steps()) as steps:

@@ -112,6 +112,7 @@ class StreamDelta(msgspec.Struct, frozen=True):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: Any = None
+    images: Any = None
 
 
 class StreamChoice(msgspec.Struct, frozen=True):

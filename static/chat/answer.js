@@ -47,6 +47,8 @@ export class Answer {
   // The highest seq that arrived after a gap.
   #missedSeq = 0;
   #fetchTimer = 0;
+  // Those that arrived and are not void.
+  #images = [];
   #isContinuing = false;
   #isOver = false;
 
@@ -133,6 +135,8 @@ export class Answer {
         this.#text += event.text;
         this.#undrawn += event.text;
         return this.#schedule();
+      case "image":
+        return this.#addImages([event]);
       case "restarted":
         return this.#restarted(event);
       case "completed":
@@ -197,6 +201,7 @@ export class Answer {
     this.#text = this.#prefix;
     this.#thinking = "";
     this.#thoughtSince = 0;
+    this.#clearImages();
     this.#redraw();
   }
 
@@ -205,9 +210,26 @@ export class Answer {
     this.#seq = event.seq;
     this.#text = event.text;
     this.#thinking = event.thinking ?? "";
+    this.#clearImages();
+    this.#addImages(event.images ?? []);
     this.#redraw();
     this.#scheduleAck();
     if (event.status !== "queued" && event.status !== "running") this.#ended({ ...event, type: event.status });
+  }
+
+  #addImages(images) {
+    if (!images.length) return;
+    this.#images.push(...images);
+    this.#showWriting("image");
+    import("./pictures.js").then(({ showPicture }) => {
+      for (const image of images) if (this.#images.includes(image)) showPicture(this.#pictures, image);
+    });
+  }
+
+  #clearImages() {
+    this.#images = [];
+    this.#pictures.replaceChildren();
+    this.#pictures.hidden = true;
   }
 
   #ended(event) {
@@ -339,6 +361,7 @@ export class Answer {
   }
 
   get #body() { return this.#article.querySelector(".streaming"); }
+  get #pictures() { return this.#article.querySelector(".pictures"); }
   get #state() { return this.#article.querySelector(".state"); }
   get #status() { return this.#article.querySelector(".status"); }
   get #thinkingBox() { return this.#article.querySelector(".thinking"); }

@@ -36,6 +36,7 @@ export const url = {
   transcript: (id, limit) => `${config.home}c/${id}/transcript/?limit=${limit}`,
   edit: (id) => `${config.home}m/${id}/edit/`,
   message: (id) => `${config.home}m/${id}/`,
+  attachment: (id) => `${config.home}attachments/${id}/`,
   stop: (id) => `${config.home}g/${id}/stop/`,
   // Names the user, because another user may have signed in on this browser in the meantime.
   socket: () => new URL(`${config.home}ws/?user=${config.user}`, location.href).href.replace(/^http/, "ws"),

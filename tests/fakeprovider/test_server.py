@@ -139,6 +139,20 @@ CASES = {
             and r.events[2]["choices"][0]["delta"]["content"][1]["text"] == "hell"
         ),
     ),
+    "images": (
+        "[[images=2 deltas=3]]",
+        lambda r, text: (
+            [len(each["choices"][0]["delta"].get("images", ())) for each in r.events[4:6]] == [1, 1]
+        ),
+    ),
+    "images_first": (
+        "[[images=1 images_first deltas=3]]",
+        lambda r, text: "images" in r.events[1]["choices"][0]["delta"] and len(r.text) == 12,
+    ),
+    "image_shape": (
+        "[[images=1 images_first image_shape=output deltas=3]]",
+        lambda r, text: r.events[1]["choices"][0]["delta"]["content"][0]["type"] == "output_image",
+    ),
     "early_finish": (
         "[[early_finish deltas=3]]",
         lambda r, text: [each["choices"][0]["finish_reason"] for each in r.events[1:4]] == ["stop"] * 3,

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 import chat
 from chat.background import BackgroundTasks
-from chat.generation.run import RunningGeneration
+from chat.generation.attempts import RunningGeneration
 from chat.models import BreakerOverride, Generation, Process
 from chat.runtime import heartbeat as heartbeat_module
 from chat.upstream import Target

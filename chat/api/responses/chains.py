@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from chat.api.errors import ApiError
 from chat.api.responses.ids import generation_id_of
+from chat.api.responses.input import ANSWERED_WITH_PICTURE
 from chat.models import ApiKey, Attempt, Generation, LargeRequest
 from chat.models.api_request import ApiRequest, ResponseRequest
 
@@ -111,7 +112,9 @@ def own_messages(found: StoredResponse) -> list[dict[str, Any]]:
 def answer_of(generation: Generation) -> dict[str, Any]:
     """Return the answer as a message of a prompt."""
     message = generation.message
-    answer: dict[str, Any] = {"role": "assistant", "content": message.text or None}
+    words = [message.text, *([ANSWERED_WITH_PICTURE] if message.attachment_tokens else ())]
+    text = "\n\n".join(each for each in words if each)
+    answer: dict[str, Any] = {"role": "assistant", "content": text or None}
     if message.tool_calls:
         answer["tool_calls"] = [
             {

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from chat import events
 from chat.api.responses import schemas as wire
 from chat.api.responses.ids import item_id
-from chat.api.responses.output import INCOMPLETE, function_call, reasoning, text_message
+from chat.api.responses.output import INCOMPLETE, function_call, image, reasoning, text_message
 from chat.api.responses.schemas import OutputItem
 
 RESTARTED = "restarted"
@@ -74,6 +74,8 @@ class ResponseEvents:
         self._places = 0
         self._dropped: set[int] = set()
         self.output: dict[int, OutputItem] = {}
+        # In base64, by attachment; None: it was not kept. The caller reads each before its event.
+        self.pictures: dict[str, str | None] = {}
         # The number of the first event that says something of the answer.
         self.first_item_number: int | None = None
 
@@ -105,6 +107,8 @@ class ResponseEvents:
                 return list(self._piece("refusal" if is_refusal else "message", text))
             case events.ToolCall():
                 return list(self._call(event))
+            case events.Image():
+                return list(self._image(event))
             case events.Restarted(reason):
                 return self._restart(reason)
             case events.Completed(finish_reason):
@@ -128,6 +132,8 @@ class ResponseEvents:
             made += self.of(events.Delta(snapshot.text, snapshot.is_refusal))
         for index, call in enumerate(snapshot.tool_calls):
             made += self.of(events.ToolCall(index, call.id, call.name, call.arguments))
+        for picture in snapshot.images:
+            made += self.of(picture)
         is_whole = snapshot.status == "completed"
         return made + self.of(events.Completed(snapshot.finish_reason) if is_whole else events.Stopped())
 
@@ -176,6 +182,22 @@ class ResponseEvents:
                 output_index=item.place,
                 delta=piece.arguments,
             )
+
+    def _image(self, event: events.Image) -> Iterator[ResponseEvent]:
+        """Yield the events of a picture, which comes in one piece."""
+        yield from self._close_all(is_whole=True)
+        if self.first_item_number is None:
+            self.first_item_number = self._next_number
+        place, number = self._places, self._counts["ig"]
+        self._places += 1
+        self._counts["ig"] += 1
+        done = self.output[place] = image(self._generation_id, number, self.pictures.get(event.attachment))
+        about = {"item_id": done.id, "output_index": place}
+        begun = wire.ImageItem(id=done.id, status="in_progress", result=None)
+        yield self._event("response.output_item.added", output_index=place, item=begun)
+        yield self._event("response.image_generation_call.in_progress", **about)
+        yield self._event("response.image_generation_call.completed", **about)
+        yield self._event("response.output_item.done", output_index=place, item=done)
 
     def _begin(self, kind: Kind, key: int = 0) -> _OpenItem:
         if self.first_item_number is None:

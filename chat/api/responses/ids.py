@@ -1,7 +1,7 @@
 """The ids of responses and their items: made from the id of the generation, so that they need no storage.
 
 A response is `resp_123`. Its items are numbered by kind: `rs_123_0` (reasoning), `msg_123_0` (message),
-`fc_123_0` (function call). Items of the input have `in` between: `msg_123_in0`.
+`fc_123_0` (function call), `ig_123_0` (picture). Items of the input have `in` between: `msg_123_in0`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 RESPONSE_PREFIX = "resp_"
 _DIGITS_MAX = 18
-_ITEM = re.compile(r"(?P<kind>rs|msg|fc|fco)_(?P<response>[0-9]{1,18})_(?P<input>in)?(?P<number>[0-9]{1,9})")
+_ITEM = re.compile(
+    r"(?P<kind>rs|msg|fc|fco|ig)_(?P<response>[0-9]{1,18})_(?P<input>in)?(?P<number>[0-9]{1,9})"
+)
 
 
 class ItemId(NamedTuple):
-    """The parts of an item's id: its kind (`rs`, `msg`, `fc`, `fco`), its generation, and its place."""
+    """The parts of an item's id: its kind (`rs`, `msg`, `fc`, `fco`, `ig`), its generation, and its place."""
 
     kind: str
     generation_id: int

@@ -12,6 +12,9 @@ import msgspec
 from chat.api.invalid_body import InvalidBody
 from chat.api.json_body import convert
 
+# What a model is sent for a picture that it made.
+ANSWERED_WITH_PICTURE = "[You answered with a picture.]"
+
 type Items = list[dict[str, Any]]
 
 
@@ -149,6 +152,7 @@ class _Reader:
             "message": self._message,
             "function_call": self._call,
             "function_call_output": self._output,
+            "image_generation_call": lambda _item, _place: self._picture(),
             # Providers of chat completions take no reasoning back.
             "reasoning": lambda _item, _place: None,
         }
@@ -159,6 +163,10 @@ class _Reader:
         if not isinstance(content, str):
             content = _content(content, f"{place}.content")
         self.parsed.messages.append({"role": message.role, "content": content})
+
+    def _picture(self) -> None:
+        """Add words for a picture of an answer: providers of chat completions take none back."""
+        self.parsed.messages.append({"role": "assistant", "content": ANSWERED_WITH_PICTURE})
 
     def _call(self, item: dict[str, Any], place: str) -> None:
         call = convert(item, InputFunctionCall, place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from chat.api.responses import schemas as wire
@@ -47,6 +49,11 @@ def function_call(
         arguments=arguments,
         status=status,
     )
+
+
+def image(generation_id: int, number: int, result: str | None) -> wire.ImageItem:
+    status: Literal["completed", "failed"] = "failed" if result is None else "completed"
+    return wire.ImageItem(id=item_id("ig", generation_id, number), status=status, result=result)
 
 
 def with_status(item: wire.OutputItem, status: wire.ItemStatus) -> wire.OutputItem:

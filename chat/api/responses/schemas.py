@@ -165,7 +165,15 @@ class FunctionCallItem(msgspec.Struct, frozen=True, kw_only=True, tag_field="typ
     status: ItemStatus
 
 
-type OutputItem = ReasoningOutput | MessageOutput | FunctionCallItem
+class ImageItem(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="image_generation_call"):
+    """A picture that the model made, in base64. `failed`: it sent one that could not be kept."""
+
+    id: str
+    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    result: str | None
+
+
+type OutputItem = ReasoningOutput | MessageOutput | FunctionCallItem | ImageItem
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from channels.db import database_sync_to_async
 from django.utils.translation import gettext as _
 
 from chat import events
+from chat.api import answer_images
 from chat.api.errors import ApiError
 from chat.api.responses import chains, objects
 from chat.api.responses import schemas as wire
@@ -56,6 +59,7 @@ class ResponseReader:
         """Return the events of a row. Raises ApiError `restarted` if what the client has is void."""
         event = events.decode(row.payload)
         first_item = self._fold.first_item_number
+        await self._read_images(event)
         if isinstance(event, events.Snapshot):
             made = self._fold.short_form(event) if not self._has_rows and self._after < 0 else []
         else:
@@ -67,6 +71,13 @@ class ResponseReader:
         if row.is_terminal:
             told += await self._last(is_pruned=isinstance(event, events.Snapshot))
         return told
+
+    async def _read_images(self, event: events.Event) -> None:
+        images = event.images if isinstance(event, events.Snapshot) else [event]
+        for image in images:
+            if isinstance(image, events.Image):
+                found = await database_sync_to_async(answer_images.base64_of)(image)
+                self._fold.pictures[image.attachment] = None if found is None else found[1]
 
     def _behind(self, made: list[ResponseEvent], seq: int) -> list[ResponseEvent]:
         """Return the events that the client lacks, and note that it has them now."""
@@ -100,7 +111,8 @@ class ResponseReader:
             raise chains.not_found()
         self.is_complete = found.generation.status == Generation.Status.COMPLETED
         items = None if is_pruned else self._fold.items
-        response = objects.current(found.generation, found.response, items)
+        make = partial(objects.current, found.generation, found.response, items)
+        response = await answer_images.read(found.generation, make)
         after = self.position if is_pruned else FROM_START
         return self._behind([self._fold.last(response, after=after)], self._restarted_at)
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
+from chat.api import answer_images
 from chat.api import requests as completion_requests
 from chat.api.auth import authenticate
 from chat.api.errors import ApiError, json_response
@@ -68,7 +69,8 @@ async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
     """Return a response as it is now, or with `stream=true` its events behind `starting_after`."""
     key, found = await _find(request, wire_id)
     if not _flag(request, "stream"):
-        return json_response(objects.current(found.generation, found.response))
+        response = partial(objects.current, found.generation, found.response)
+        return json_response(await answer_images.read(found.generation, response))
     after = _number(request, "starting_after", FROM_START, at_least=FROM_START, at_most=NUMBER_MAX)
     follower = Follower(key, found.generation.pk)
     try:
@@ -131,7 +133,8 @@ async def look_up(key: ApiKey, generation_id: int) -> StoredResponse:
 
 async def _show(key: ApiKey, generation_id: int) -> HttpResponseBase:
     found = await look_up(key, generation_id)
-    return json_response(objects.current(found.generation, found.response))
+    response = partial(objects.current, found.generation, found.response)
+    return json_response(await answer_images.read(found.generation, response))
 
 
 async def _stream(

@@ -7,11 +7,13 @@ process, the heartbeat of this or another process finds the row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import AbstractUser
 from django.tasks import task
 
+from chat.attachments.imported import keep_imported
 from chat.batches import local
 from chat.batches.progress import BatchProgress
 from chat.models.api_request import ApiRequest
@@ -44,7 +46,10 @@ async def run_imports() -> None:
     """Run the imports whose files are here, and the undoing of imports, one by one."""
     runtime = current_runtime()
     for pk in await tidy(runtime.writer):
-        await run_import(runtime.writer, pk, is_busy=lambda: bool(runtime.runner.running()))
+        keep_file = partial(keep_imported, runtime.writer)
+        await run_import(
+            runtime.writer, pk, keep_file=keep_file, is_busy=lambda: bool(runtime.runner.running())
+        )
 
 
 @task(priority=TaskPriority.API)

@@ -158,16 +158,52 @@ async def store_picture(writer: Writer, user: AbstractUser, data: bytes, name: s
     if extracted.kind != "image":
         raise RequestRefused("unsupported", _("It is in no format of pictures that is known here."))
     image = extracted.images[0]
-    content = await asyncio.to_thread(NewContent.of, BytesIO(image.data))
-    await writer.arun(LooseFile(path=content.path).save)
-    await asyncio.to_thread(content.write, BytesIO(image.data))
+    file = await _write_piece(writer, image.data, image.media_type)
     name = f"{name}.{'jpg' if image.media_type == 'image/jpeg' else 'png'}"
     row = _row(user, name, hashlib.sha256(data).hexdigest(), extracted)
-    operation = partial(_insert, row, [_WrittenFile(content, image.media_type)])
+    return await _inserted(writer, row, [file])
+
+
+async def store_again(writer: Writer, user: AbstractUser, path: Path, name: str) -> Attachment:
+    """Store a file that was an attachment before, as a new one. A picture stays as it is if that is safe.
+
+    Raises RequestRefused: `quota`, or a code of ExtractionRefused.
+    """
+    await writer.arun(partial(check_quota, user, (await asyncio.to_thread(path.stat)).st_size))
     try:
-        return await writer.arun(operation, user_id=user.pk)
+        extracted = await extract(path, name, "", keeps_stored=True)
+    except ExtractionRefused as refused:
+        raise RequestRefused(refused.code, refused.message) from refused
+    files = [
+        await _write_piece(writer, *each) for each in await asyncio.to_thread(_contents, path, extracted)
+    ]
+    row = _row(user, name, await asyncio.to_thread(_sha256, path), extracted)
+    return await _inserted(writer, row, files)
+
+
+def _contents(path: Path, extracted: Extracted) -> list[tuple[bytes, str]]:
+    pictures: list[tuple[bytes, str]] = [(image.data, image.media_type) for image in extracted.images]
+    return pictures if extracted.kind == "image" else [(path.read_bytes(), extracted.media_type), *pictures]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def _write_piece(writer: Writer, data: bytes, media_type: str) -> _WrittenFile:
+    content = await asyncio.to_thread(NewContent.of, BytesIO(data))
+    await writer.arun(LooseFile(path=content.path).save)
+    await asyncio.to_thread(content.write, BytesIO(data))
+    return _WrittenFile(content, media_type)
+
+
+async def _inserted(writer: Writer, row: Attachment, files: Sequence[_WrittenFile]) -> Attachment:
+    operation = partial(_insert, row, files)
+    try:
+        return await writer.arun(operation, user_id=row.user_id)
     except IntegrityError:  # as in `store_upload`
-        return await writer.arun(operation, user_id=user.pk)
+        return await writer.arun(operation, user_id=row.user_id)
 
 
 def _write_incoming(path: Path, data: bytes) -> None:

@@ -39,9 +39,12 @@ _TOO_SLOW = "This file took too long to read. A smaller or simpler version of it
 _ENDED = "This file could not be read: it needs too much memory, or is damaged."
 
 
-async def extract(path: Path, name: str, declared_type: str, *, limits: Limits = DEFAULT) -> Extracted:
+async def extract(
+    path: Path, name: str, declared_type: str, *, limits: Limits = DEFAULT, keeps_stored: bool = False
+) -> Extracted:
     """Return the picture or the text of a file. Raises ExtractionRefused, and OSError if there is no file.
 
+    `keeps_stored`: a picture that was stored before is not encoded again if that is safe.
     The type is recognised by content; `name` and `declared_type` only choose between kinds of text.
     """
     size = (await asyncio.to_thread(path.stat)).st_size
@@ -51,7 +54,9 @@ async def extract(path: Path, name: str, declared_type: str, *, limits: Limits =
     if size > limits.file_max_bytes:
         most = limits.file_max_bytes // (1024 * 1024)
         raise ExtractionRefused("too_large", f"This file is too large. Files may have up to {most} MB.")
-    request = ExtractionRequest(str(path), clean(name)[-255:], clean(declared_type)[:255], limits)
+    request = ExtractionRequest(
+        str(path), clean(name)[-255:], clean(declared_type)[:255], limits, keeps_stored
+    )
     async with _gate():
         data, code = await _run_child(request)
     return _result_of(data, code)

@@ -22,6 +22,7 @@ class SourceFile:
         self.extension = PurePath(request.name.strip()).suffix[1:].lower()
         self.declared_type = request.declared_type.partition(";")[0].strip().lower()
         self.path = request.path
+        self.keeps_stored = request.keeps_stored
         self.file = Path(request.path).open("rb")  # noqa: SIM115
         self.head = self.file.read(HEAD_BYTES)
         self.file.seek(0)

@@ -88,6 +88,8 @@ class ExtractionRequest(msgspec.Struct, frozen=True):
     name: str
     declared_type: str
     limits: Limits
+    # Whether a picture stays as it is if it is just as it would be encoded here: one that was stored before.
+    keeps_stored: bool = False
 
 
 # Built while one thread imports this: two threads that use a struct first, at once, crash msgspec.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
+from chat.attachments.imported import keep_imported
 from chat.models import ConversationImport
 from chat.runtime.process import current_runtime
 from chat.transfer.importing.run import run_import
@@ -32,7 +34,9 @@ class Command(BaseCommand):
         imported = ConversationImport.objects.create(
             user=user, file_name=path.name[:200], status=ConversationImport.Status.WAITING
         )
-        async_to_sync(run_import)(current_runtime().writer, imported.pk, path.resolve())
+        writer = current_runtime().writer
+        keep_file = partial(keep_imported, writer)
+        async_to_sync(run_import)(writer, imported.pk, path.resolve(), keep_file=keep_file)
         imported.refresh_from_db()
         for row in imported.report.filter(outcome="skipped")[:1_000]:
             times = f" × {row.count}" if row.count > 1 else ""

@@ -10,10 +10,12 @@ import msgspec
 from chat.events import WholeChoice, WholeToolCall
 from chat.text import clean, clean_json
 from chat.transfer.formats.parsed import (
+    NAME_MAX_CHARS,
     TITLE_MAX_CHARS,
     Counter,
     NotImportable,
     ParsedConversation,
+    ParsedFile,
     ParsedMessage,
     ParsedNode,
     arranged,
@@ -29,6 +31,12 @@ SOURCE = "chatsite"
 FORMAT = "chatsite.conversation"
 # Of what we write; it grows when a reader has to know of a change. The newest version that is read.
 VERSION = 1
+# Of one message, and of one file; an honest export never has more.
+FILES_MAX = 50
+NOTES_MAX = 20
+NOTE_MAX_CHARS = 2_000
+FILE_TEXT_MAX_CHARS = 500_000
+PAGES_MAX = 1_000_000
 
 
 def is_own(value: Mapping[str, Any]) -> bool:
@@ -87,6 +95,28 @@ def _feedback(value: Any) -> dict[str, Any] | None:
     return given | {"created_s": seconds_of(given.get("created"))} if given else None
 
 
+def _files(value: Any) -> list[ParsedFile]:
+    """Return the files of a message; one of another shape is only a name."""
+    found: dict[str, ParsedFile] = {}
+    for each in map(dict_of, list_of(value)[:FILES_MAX]):
+        kind, sha256, size = each.get("kind"), each.get("sha256"), each.get("size_bytes")
+        file_id, pages = line_of(each.get("id"), 40), each.get("pages")
+        if kind not in ("image", "text") or not file_id:
+            continue
+        notes = (line_of(note, NOTE_MAX_CHARS) for note in list_of(each.get("notes"))[:NOTES_MAX])
+        found[file_id] = ParsedFile(
+            id=file_id,
+            name=line_of(each.get("name"), NAME_MAX_CHARS) or "file",
+            kind=kind,
+            sha256=sha256 if sha256 is None or isinstance(sha256, str) else "",
+            size_bytes=size if isinstance(size, int) else 0,
+            notes=[note for note in notes if note],
+            text=clean(text_of_value(each.get("text")))[:FILE_TEXT_MAX_CHARS],
+            pages=pages if isinstance(pages, int) and 0 <= pages <= PAGES_MAX else None,
+        )
+    return list(found.values())
+
+
 def _own_message(value: dict[str, Any], runs: Mapping[str, list[Any]]) -> ParsedMessage | None:
     message_id, role = id_of(value.get("id")), value.get("role")
     if message_id is None or role not in {"user", "assistant"}:
@@ -112,4 +142,5 @@ def _own_message(value: dict[str, Any], runs: Mapping[str, list[Any]]) -> Parsed
         files=[each for each in list_of(imported.get("files")) if isinstance(each, str)],
         problem=line_of(imported.get("problem"), 500),
         own=own,
+        attachments=_files(value.get("attachments")),
     )

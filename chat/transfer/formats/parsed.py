@@ -25,6 +25,19 @@ class NotImportable(Exception):
     """A conversation cannot be imported. The text says why, for the report."""
 
 
+class ParsedFile(msgspec.Struct):
+    """A file of a message in our own format, as its export tells it. `sha256` None: it had no content."""
+
+    id: str
+    name: str
+    kind: Literal["image", "text"]
+    sha256: str | None
+    size_bytes: int = 0
+    notes: list[str] = []
+    text: str = ""
+    pages: int | None = None
+
+
 class ParsedMessage(msgspec.Struct):
     """One message. `created`: seconds since 1970; None: not known. `files`: names of what it refers to."""
 
@@ -41,8 +54,11 @@ class ParsedMessage(msgspec.Struct):
     # Why an answer is not complete; empty: it is.
     problem: str = ""
     html: str = ""
-    # What only our own format has: columns of the message, runs, feedback.
+    # What only our own format has: columns of the message, runs, feedback, files.
     own: dict[str, Any] | None = None
+    attachments: list[ParsedFile] = []
+    # The ids of those that are stored here, once they are.
+    kept: list[str] = []
 
 
 class ParsedConversation(msgspec.Struct):

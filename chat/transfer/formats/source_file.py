@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -21,6 +22,8 @@ OTHER_FILES = {
     *("user_settings.json", "memories.json", "shopping.json", "group_chats.json", "sora.json"),
     "batch.json",
 }
+# Files of messages, in the ZIP of another Chatsite. Their names are never used as paths.
+_ATTACHMENT = re.compile(r"attachments/(?P<id>[0-9a-f-]{36})-[^/\\]*")
 ASSET_NAMES = "conversation_asset_file_names.json"
 
 
@@ -57,6 +60,7 @@ class SourceFiles:
         self.read_bytes = 0
         self._path = path
         self._archive: zipfile.ZipFile | None = None
+        self._attachments: dict[str, zipfile.ZipInfo] | None = None
         if path.is_dir() or not zipfile.is_zipfile(path):
             return
         try:
@@ -84,11 +88,25 @@ class SourceFiles:
     def total_bytes(self) -> int:
         """Return how many bytes the files have together, as they claim."""
         if self._archive is not None:
-            found = (info for info in self._archive.infolist() if _may_hold_conversations(info.filename))
+            found = (info for info in self._archive.infolist() if _is_read(info.filename))
             return sum(info.file_size for info in found)
         if self._path.is_dir():
             return sum(path.stat().st_size for path in self._path.rglob("*.json"))
         return self._path.stat().st_size
+
+    def attachment(self, file_id: str) -> BinaryIO | None:
+        """Open a file of messages in the ZIP of another Chatsite, by its id there; None: there is none."""
+        if self._attachments is None:
+            infos = self._archive.infolist() if self._archive is not None else []
+            found = ((match, info) for info in infos if (match := _ATTACHMENT.fullmatch(info.filename)))
+            self._attachments = {match["id"]: info for match, info in found}
+        info = self._attachments.get(file_id)
+        return None if info is None else self._open(info)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether more was read than may be."""
+        return self.read_bytes > INFLATED_MAX_BYTES
 
     def asset_names(self) -> Mapping[str, str]:
         """Return the names that people gave to files, by the stored names, with and without their endings."""
@@ -123,6 +141,10 @@ class SourceFiles:
             raise UnreadableFile("The archive is encrypted. Unpack it, and import what is in it.") from exc
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as exc:
             raise UnreadableFile("The archive is damaged.") from exc
+
+
+def _is_read(name: str) -> bool:
+    return _may_hold_conversations(name) or _ATTACHMENT.fullmatch(name) is not None
 
 
 def _may_hold_conversations(name: str) -> bool:

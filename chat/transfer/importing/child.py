@@ -18,6 +18,7 @@ from chat.transfer.formats.json_items import JsonItems, JsonProblem
 from chat.transfer.formats.parsed import NotImportable, ParsedConversation, line_of
 from chat.transfer.formats.recognise import is_conversation, parse
 from chat.transfer.formats.source_file import SourceFiles, UnreadableFile
+from chat.transfer.importing.file_pieces import file_pieces, users_of_files
 from chat.transfer.importing.frames import (
     BeginFrame,
     ConversationHead,
@@ -97,14 +98,18 @@ class ImportReader:
             for frame in frames:
                 self._out.write(frame)
 
-    def _frames(self, conversation: ParsedConversation) -> list[bytes]:
+    def _frames(self, conversation: ParsedConversation) -> Iterator[bytes]:
         messages, conversation.messages = conversation.messages, []
         for message in messages:
             if message.role == "assistant" and message.text:
                 message.html = rendering.render(message.text)
         batches = list(batches_of(messages))
-        head = ConversationHead(self._number, conversation, len(batches), self._source.read_bytes)
-        return [encode_frame(head), *(encode_frame(MessageBatch(batch)) for batch in batches)]
+        users = users_of_files(messages)
+        done = self._source.read_bytes
+        head = ConversationHead(self._number, conversation, len(batches), done, has_files=bool(users))
+        frames = [encode_frame(head), *(encode_frame(MessageBatch(batch)) for batch in batches)]
+        pieces = (piece for file_id, by in users.items() for piece in file_pieces(self._source, file_id, by))
+        return chain(frames[:1], map(encode_frame, pieces), frames[1:])
 
     def _skipped(self, title: str, reason: str) -> None:
         self._skips += 1

@@ -32,6 +32,20 @@ class ConversationHead(_Frame):
     conversation: ParsedConversation
     frames: int
     done_bytes: int
+    has_files: bool = False
+
+
+class FilePiece(_Frame):
+    """A piece of a file of the conversation that began last, before its messages.
+
+    `messages`: those that have it. `problem`: why it is not whole, with the last piece.
+    """
+
+    file_id: str
+    messages: list[str]
+    data: bytes = b""
+    is_last: bool = False
+    problem: str = ""
 
 
 class MessageBatch(_Frame):
@@ -55,11 +69,11 @@ class EndFrame(_Frame):
     done_bytes: int = 0
 
 
-type ImportFrame = BeginFrame | ConversationHead | MessageBatch | SkippedItem | EndFrame
+type ImportFrame = BeginFrame | ConversationHead | FilePiece | MessageBatch | SkippedItem | EndFrame
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[ImportFrame] = msgspec.msgpack.Decoder(
-    BeginFrame | ConversationHead | MessageBatch | SkippedItem | EndFrame
+    BeginFrame | ConversationHead | FilePiece | MessageBatch | SkippedItem | EndFrame
 )
 
 
@@ -77,7 +91,7 @@ def batches_of(messages: list[ParsedMessage]) -> Iterator[list[ParsedMessage]]:
     batch: list[ParsedMessage] = []
     chars = 0
     for message in messages:
-        size = len(message.text) + len(message.thinking)
+        size = len(message.text) + len(message.thinking) + sum(len(file.text) for file in message.attachments)
         if batch and (len(batch) == MESSAGES_PER_FRAME or chars + size > CHARS_PER_FRAME):
             yield batch
             batch, chars = [], 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
@@ -12,6 +13,7 @@ from django.utils import timezone
 from chat import search
 from chat.errors import RequestRefused
 from chat.models import (
+    Attachment,
     Conversation,
     ConversationImport,
     Feedback,
@@ -96,6 +98,7 @@ class MessageWriter:
             fresh[parsed.id] = message.pk
             if message.text:
                 documents.append(message.document())
+            self._attach(message, parsed)
             details.append(self._details(message, parsed))
             self._rate(message, parsed)
         search.store(documents)
@@ -121,6 +124,18 @@ class MessageWriter:
             created_at=_moment(parsed.created, conversation.created_at),
         )
         return rows.insert(message)
+
+    def _attach(self, message: Message, parsed: ParsedMessage) -> None:
+        """Give a message its files, which are stored already."""
+        if not parsed.kept:
+            return
+        ids = [UUID(pk) for pk in parsed.kept]
+        own = Attachment.objects.filter(user=self._import.user_id).select_for_update().defer("text")
+        found = own.in_bulk(ids)
+        files = [found[pk] for pk in ids if pk in found]
+        Attachment.attach(message, files)
+        message.attachment_tokens = Attachment.tokens_of(files)
+        rows.update(Message, message.pk, {"attachment_tokens": message.attachment_tokens})
 
     def _details(self, message: Message, parsed: ParsedMessage) -> ImportedMessage:
         return ImportedMessage(

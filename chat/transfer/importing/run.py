@@ -19,11 +19,15 @@ from chat.event_log.writer import Writer
 from chat.models import ConversationImport
 from chat.models.conversation_import import REPORT_KEPT, UPLOAD_KEPT
 from chat.transfer.importing import undo
+from chat.transfer.importing.files import FileReceiver, KeepFile
 from chat.transfer.importing.frames import (
     FRAME_MAX_BYTES,
     BeginFrame,
+    ConversationHead,
     EndFrame,
+    FilePiece,
     ImportFrame,
+    MessageBatch,
     decode_frame,
 )
 from chat.transfer.importing.store import ImportStore, ImportSuperseded, StoredSlice
@@ -48,11 +52,17 @@ type IsBusy = Callable[[], bool]
 
 
 async def run_import(
-    writer: Writer, pk: uuid.UUID, path: Path | None = None, *, is_busy: IsBusy = lambda: False
+    writer: Writer,
+    pk: uuid.UUID,
+    path: Path | None = None,
+    *,
+    keep_file: KeepFile | None = None,
+    is_busy: IsBusy = lambda: False,
 ) -> bool:
     """Run or continue an import, or the undoing of one; return whether it was free.
 
-    `path`: of its file. `is_busy`: whether answers run here, which an import then leaves most of the time.
+    `path`: of its file. `keep_file`: stores the files of messages; None: they are only named.
+    `is_busy`: whether answers run here, which an import then leaves most of the time.
     """
     imported = await writer.arun(partial(ConversationImport.claim, pk))
     if imported is None:
@@ -61,14 +71,17 @@ async def run_import(
         if imported.status == Status.UNDOING:
             await undo.run(writer, imported)
         else:
-            problem = await _read_and_store(writer, imported, path or upload_path(pk), is_busy)
+            source = path or upload_path(pk)
+            problem = await _read_and_store(writer, imported, source, keep_file, is_busy)
             await writer.arun(partial(_end, imported, problem))
             if path is None:
                 upload_path(pk).unlink(missing_ok=True)
     return True
 
 
-async def _read_and_store(writer: Writer, imported: ConversationImport, path: Path, is_busy: IsBusy) -> str:
+async def _read_and_store(
+    writer: Writer, imported: ConversationImport, path: Path, keep_file: KeepFile | None, is_busy: IsBusy
+) -> str:
     """Store everything that the child reads; return why it ended early, or nothing."""
     if not await asyncio.to_thread(path.exists):
         return "The uploaded file is gone. Upload it again: what was imported is not imported twice."
@@ -83,16 +96,20 @@ async def _read_and_store(writer: Writer, imported: ConversationImport, path: Pa
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert child.stdout is not None
+    folder = Path(settings.DATA_DIR) / "incoming"
+    alive = partial(writer.arun, partial(store.store, ()))
+    files = FileReceiver(imported.user_id, folder, keep_file, alive)
     try:
-        return await _store_frames(writer, store, child.stdout, is_busy)
+        return await _store_frames(writer, store, files, child.stdout, is_busy)
     finally:
+        files.close()
         with suppress(ProcessLookupError):
             child.kill()
         await child.wait()
 
 
 async def _store_frames(
-    writer: Writer, store: ImportStore, stream: asyncio.StreamReader, is_busy: IsBusy
+    writer: Writer, store: ImportStore, files: FileReceiver, stream: asyncio.StreamReader, is_busy: IsBusy
 ) -> str:
     waiting: list[ImportFrame] = []
     size = 0
@@ -109,6 +126,14 @@ async def _store_frames(
         if isinstance(frame, EndFrame):
             await _store_all(writer, store, waiting, is_busy)
             return frame.problem
+        if isinstance(frame, FilePiece):
+            files.add(frame)
+            continue
+        if isinstance(frame, ConversationHead):
+            known = await writer.arun(partial(store.known, frame)) if frame.has_files else {}
+            files.begin(frame.conversation, known)
+        elif isinstance(frame, MessageBatch):
+            await files.settle(frame.messages)
         waiting.append(frame)
         size += len(data)
         if size > WAITING_MAX_BYTES or len(waiting) >= WAITING_MAX_FRAMES:

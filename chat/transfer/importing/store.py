@@ -78,6 +78,11 @@ class ImportStore:
         """Store how much there is to read. Raises ImportSuperseded."""
         self._touch({"total_bytes": total_bytes})
 
+    def known(self, head: ConversationHead) -> dict[str, int] | None:
+        """Return the messages of a conversation that are stored, by their ids there; None: it is not read."""
+        opened = self._opened(head)
+        return None if opened.reason else opened.known
+
     def store(self, frames: Sequence[ImportFrame]) -> StoredSlice:
         """Store as many frames as fit into a slice, at least one. Raises ImportSuperseded.
 

@@ -27,6 +27,8 @@ def read(source: SourceFile, media_type: str) -> Extracted:
     try:
         with Image.open(source.file, formats=(_DECODERS[media_type],)) as picture:
             encoded = _encode(source, picture)
+            if source.keeps_stored:
+                encoded = _as_stored(source, encoded)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(source) from None
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, ArithmeticError) as exc:
@@ -61,6 +63,32 @@ def _encode(source: SourceFile, picture: Image.Image) -> ExtractedImage:
         upright.thumbnail((side, side), reducing_gap=2.0)
     turned = ImageOps.exif_transpose(_plain(upright) if upright is picture else upright)
     return encode(turned, is_sharp=not is_photo)
+
+
+def _as_stored(source: SourceFile, encoded: ExtractedImage) -> ExtractedImage:
+    """Return the file as it is if `encode` can have made it: a JPEG loses some each time."""
+    source.file.seek(0)
+    data = source.file.read()
+    is_ours = encoded.media_type == "image/jpeg" and is_plain_jpeg(data)
+    return ExtractedImage(data, "image/jpeg", encoded.width, encoded.height) if is_ours else encoded
+
+
+# Of a JPEG: the header, tables, the frame, and the scan; nothing in which words or other files could be.
+_JPEG_SEGMENTS = frozenset({0xE0, 0xDB, 0xC0, 0xC4, 0xDA})
+_JFIF_HEADER_BYTES = 16
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Return whether a JPEG has just what shows it: no metadata, and nothing after its end."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        kind, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if kind not in _JPEG_SEGMENTS or (kind == 0xE0 and size != _JFIF_HEADER_BYTES):
+            return False
+        at += 2 + size
+        if kind == 0xDA:
+            return data.find(b"\xff\xd9", at) == len(data) - 2
+    return False
 
 
 def _plain(picture: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ async def keep_imported(writer: Writer, user_id: int, path: Path | None, claimed
 
     `path`: None: it had no content there. Raises RequestRefused.
     """
-    tokens = 0 if claimed.kind == Attachment.Kind.IMAGE else estimate_tokens(claimed.text)
+    tokens = 0 if claimed.kind == "image" else estimate_tokens(claimed.text)
     if path is None:
         row = Attachment(
             user_id=user_id,

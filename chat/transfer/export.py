@@ -6,7 +6,9 @@ docs/export.md describes the JSON.
 from __future__ import annotations
 
 import json
+import logging
 import re
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,10 +20,15 @@ from django.utils.translation import gettext as _
 
 from chat.event_log.read import replay
 from chat.models import Attachment, Conversation, Generation, ImportedConversation, Message
+from chat.models.stored_content import StoredContent
 from chat.transfer.formats.own import FORMAT, VERSION
 from chat.transfer.records import Records, imported_messages, run_fields
 
+logger = logging.getLogger(__name__)
+
 NAME_MAX_CHARS = 60
+# Of the pictures in one page: what a browser still opens at once.
+PICTURES_MAX_BYTES = 20 * 1024 * 1024
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
@@ -33,8 +40,9 @@ class ExportedMessage:
     message: Message
     model_name: str
     note: str
-    # The names of its files.
+    # The names of its files, and its pictures as data URLs, if they are wanted.
     files: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
 
     @property
     def author(self) -> str:
@@ -99,13 +107,17 @@ class ConversationFile:
                 parts.append(f"*{each.note}*")
         return "\n\n".join(part for part in parts if part) + "\n"
 
-    def as_html(self) -> str:
-        """Return the shown branch as one page that needs no other file, runs no script and can be printed."""
-        context = {"conversation": self.conversation, "shown": self.shown(), "style": _style()}
+    def as_html(self, *, with_pictures: bool = False) -> str:
+        """Return the shown branch as one page that needs no other file, runs no script and can be printed.
+
+        `with_pictures`: they are in the page, up to PICTURES_MAX_BYTES; the others are only named.
+        """
+        shown = self.shown(picture_bytes=PICTURES_MAX_BYTES if with_pictures else 0)
+        context = {"conversation": self.conversation, "shown": shown, "style": _style()}
         return render_to_string("transfer/conversation.html", context)
 
-    def shown(self) -> list[ExportedMessage]:
-        """Return the messages of the shown branch, oldest first."""
+    def shown(self, *, picture_bytes: int = 0) -> list[ExportedMessage]:
+        """Return the messages of the shown branch, oldest first, with so much of their pictures."""
         by_id = {message.pk: message for message in self._messages}
         branch: list[Message] = []
         at = self.conversation.leaf_id
@@ -115,8 +127,14 @@ class ConversationFile:
         files = Attachment.by_message(branch)
         exported = [self._exported(message) for message in reversed(branch)]
         for number, each in enumerate(exported):
-            if names := tuple(file.name for file in files.get(each.message.pk, ())):
-                exported[number] = replace(each, files=names)
+            if own := files.get(each.message.pk, ()):
+                urls: list[str] = []
+                for file in own:
+                    if file.is_image and file.content is not None and file.size_bytes <= picture_bytes:
+                        picture_bytes -= file.size_bytes
+                        urls += _data_urls(file.media_type, file.content)
+                names = tuple(file.name for file in own)
+                exported[number] = replace(each, files=names, pictures=tuple(urls))
         return exported
 
     def _foreign_model(self) -> str | None:
@@ -140,6 +158,14 @@ class ConversationFile:
         """Set the text of an answer in progress, as far as it is stored."""
         so_far = replay(run.pk, prefix=run.prefix)
         message.text, message.thinking, message.html = so_far.text, so_far.thinking, ""
+
+
+def _data_urls(media_type: str, content: StoredContent) -> list[str]:
+    try:
+        return [f"data:{media_type};base64,{b64encode(content.read()).decode()}"]
+    except OSError:
+        logger.exception("a picture cannot be read for an export")
+        return []
 
 
 def safe_name(title: str) -> str:

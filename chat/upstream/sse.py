@@ -20,8 +20,8 @@ _decode = msgspec.json.Decoder(StreamChunk).decode
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
-# No valid line is longer than this.
-LINE_MAX_BYTES = 16 * 1024 * 1024
+# No valid line is longer than this: a picture of 4,096 by 4,096 pixels without loss may have half of it.
+LINE_MAX_BYTES = 64 * 1024 * 1024
 
 
 class Decoder:
@@ -35,6 +35,9 @@ class Decoder:
 
     def __init__(self) -> None:
         self._rest = b""
+        # What follows it without the end of a line: joined once, however long the line is.
+        self._more: list[bytes] = []
+        self._more_bytes = 0
         # Everything until the first event.
         self._body: bytearray | None = bytearray()
         self._data: list[bytes] = []
@@ -49,17 +52,31 @@ class Decoder:
         """Return the chunks completed by `data`."""
         if self._body is not None:
             self._body += data
-        data = self._rest + data
+        if b"\n" not in data and b"\r" not in data:
+            self._more.append(data)
+            self._more_bytes += len(data)
+            self._check_length()
+            return []
+        data = self._joined_rest() + data
         if b"\r" in data:
             # A CR at the end may be the first half of a CRLF.
             kept = b"\r" if data.endswith(b"\r") else b""
             data = data[: len(data) - len(kept)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + kept
         *lines, self._rest = data.split(b"\n")
-        if len(self._rest) > LINE_MAX_BYTES:
-            self.failure = Malformed("a line that does not end")
+        self._check_length()
         if not self.has_event and lines:
             lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
         return self._chunks(lines)
+
+    def _joined_rest(self) -> bytes:
+        if self._more:
+            self._rest = b"".join((self._rest, *self._more))
+            self._more, self._more_bytes = [], 0
+        return self._rest
+
+    def _check_length(self) -> None:
+        if len(self._rest) + self._more_bytes > LINE_MAX_BYTES:
+            self.failure = Malformed("a line that does not end")
 
     def end(self) -> list[StreamChunk]:
         """Return the chunks completed by the end of the stream.
@@ -69,10 +86,10 @@ class Decoder:
         """
         body = b"" if self._body is None else bytes(self._body).removeprefix(BYTE_ORDER_MARK).strip()
         if body.startswith((b"{", b"[")):
-            self._body, self._rest = None, b""
+            self._body, self._rest, self._more = None, b"", []
             self.is_document = True
             return [lenient.chunk_of(_cleaned(_document(body)))]
-        lines = [self._rest.rstrip(b"\r"), b""]
+        lines = [self._joined_rest().rstrip(b"\r"), b""]
         self._rest = b""
         before = self.failure
         chunks = self._chunks(lines)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from functools import partial
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -28,8 +30,13 @@ def export(request: AuthenticatedRequest, pk: uuid.UUID, ending: str) -> HttpRes
     if ending not in _TYPES:
         raise Http404
     exported = ConversationFile(Conversation.get_for(request.user, pk))
-    write = {"md": exported.as_markdown, "html": exported.as_html, "json": exported.as_json}[ending]
-    response = HttpResponse(write(), f"{_TYPES[ending]}; charset=utf-8")
+    page = partial(exported.as_html, with_pictures=True)
+    writers: dict[str, Callable[[], str]] = {
+        "md": exported.as_markdown,
+        "html": page,
+        "json": exported.as_json,
+    }
+    response = HttpResponse(writers[ending](), f"{_TYPES[ending]}; charset=utf-8")
     name = content_disposition_header(as_attachment=True, filename=exported.file_name(ending))
     response["Content-Disposition"] = name
     response["Cache-Control"] = "no-store"

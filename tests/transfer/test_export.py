@@ -9,9 +9,10 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from markdown_it import MarkdownIt
 
-from chat.models import Generation, Message
+from chat.models import Attachment, Generation, Message
 from chat.transfer.export import ConversationFile, safe_name, with_closed_fence
 from tests.review.conftest import converse, finish
+from tests.support.attachments import attach
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 
@@ -125,3 +126,14 @@ def test_a_code_block_that_was_left_open_does_not_take_in_the_next_heading(text)
 )
 def test_a_title_becomes_a_safe_part_of_a_file_name(title):
     assert re.fullmatch(r"[\w-]{0,60}", safe_name(title))
+
+
+def test_the_page_of_one_conversation_has_the_pictures_in_it(user, model):
+    talk = converse(user, model, "draw", "drawn")
+    picture = attach(user, "cat.png", data=b"pixels")
+    Attachment.attach(talk.messages.last(), [picture])
+    talk.messages.filter(pk=talk.messages.last().pk).update(attachment_tokens=1)
+    page = ConversationFile(talk).as_html(with_pictures=True)
+    assert '<img src="data:image/png;base64,cGl4ZWxz" alt="">' in page
+    assert "cat.png" in page
+    assert "<img" not in ConversationFile(talk).as_html()

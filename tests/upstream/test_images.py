@@ -10,6 +10,7 @@ from chat.fakeprovider import pictures
 from chat.upstream.images import IMAGES_MAX, ImageReader, ReceivedImage
 from chat.upstream.recovery import Recovery
 from chat.upstream.splice import Splice
+from chat.upstream.sse import Decoder
 from tests.upstream.support import PATIENT, ask, of, site
 
 CAT, DOG = ReceivedImage(data="Y2F0"), ReceivedImage(data="ZG9n")
@@ -123,3 +124,13 @@ def test_what_is_displayed_is_counted_until_it_restarts():
         ]
         == 1
     )
+
+
+def test_a_long_line_is_joined_once():
+    line = b'data: {"choices":[{"index":0,"delta":{"images":["' + b"A" * 20_000_000 + b'"]}}]}'
+    decoder = Decoder()
+    pieces = (line[start : start + 50_000] for start in range(0, len(line), 50_000))
+    assert not any(decoder.feed(piece) for piece in pieces)
+    [chunk] = decoder.feed(b"\n\n")
+    assert len(chunk.choices[0].delta.images[0]) == 20_000_000
+    assert decoder.failure is None

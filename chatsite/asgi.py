@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import WebsocketDenier
 from django import setup
@@ -74,11 +73,7 @@ def _site(url: str) -> tuple[str, str, int] | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
-pages = SameOrigin(
-    AuthMiddlewareStack(
-        URLRouter([path("ws/", ChatConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())])
-    )
-)
+pages = SameOrigin(URLRouter([path("ws/", ChatConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())]))
 # Programs send an API key, which no page of another site can do: browsers set no headers of websockets.
 websocket = URLRouter([path("v1/responses", ResponsesConsumer.as_asgi()), re_path("", pages)])  # type: ignore[arg-type]
 

@@ -12,6 +12,8 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from chat.models import rows
+
 # (session key, user id)
 type SessionPair = tuple[str, int]
 
@@ -64,6 +66,17 @@ def _read_current(pairs: set[SessionPair]) -> dict[SessionPair, tuple[str, str]]
 def valid_sessions(pairs: set[SessionPair]) -> set[SessionPair]:
     """Return those of `pairs` that are still signed in."""
     return SessionCheck().valid(pairs)
+
+
+def session_pair(session_key: str) -> SessionPair | None:
+    """Return a session and the user whom it belongs to if it is valid, else None."""
+    # PostgreSQL fails to look up some characters, and no key has them.
+    is_possible = session_key.isascii() and session_key.isalnum()
+    session = rows.get(Session, session_key=session_key) if is_possible else None
+    user_id: str = session.get_decoded().get(SESSION_KEY, "") if session is not None else ""
+    if not user_id.isdecimal() or user_of_session(session_key, int(user_id)) is None:
+        return None
+    return session_key, int(user_id)
 
 
 def user_of_session(session_key: str, user_id: int) -> AbstractUser | None:

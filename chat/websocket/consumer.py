@@ -18,6 +18,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.http import parse_cookie
 from django.utils.translation import gettext as _
 
 from chat.background import BackgroundTasks
@@ -29,7 +30,7 @@ from chat.models.comparison import Comparison
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.limits import not_found
-from chat.models.session import user_of_session
+from chat.models.session import session_pair, user_of_session
 from chat.notifications import Notice
 from chat.runtime.connections import OpenSocket
 from chat.runtime.process import current_runtime
@@ -60,29 +61,28 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.accept()
-        user = self.scope["user"]
         self._runtime = current_runtime()
         self._relays = BackgroundTasks()
         self._followed: dict[int, tuple[FollowedGeneration, asyncio.Task[None]]] = {}
         self._window = SendWindow(settings.ACK_WINDOW_BYTES)
         self._notices: asyncio.Queue[Notice] | None = None
         self._open_socket: OpenSocket | None = None
-        if not user.is_authenticated:
+        found = await database_sync_to_async(session_pair)(_session_key_of(self.scope))
+        if found is None:
             # Accepted first: a refused handshake would not tell the page why.
             await self.close(SIGNED_OUT)
             return
-        if self._is_page_of_another(user):
+        self._session_key, self._user_id = found
+        if self._is_page_of_another():
             await self.close(OTHER_USER)
             return
-        self._user_id: int = user.pk
-        self._session_key: str = self.scope["session"].session_key or ""
         self._open_socket = OpenSocket(self._user_id, self._session_key, self._session_ended)
         self._runtime.connections.sockets.add(self._open_socket)
 
-    def _is_page_of_another(self, user: AbstractUser) -> bool:
+    def _is_page_of_another(self) -> bool:
         """Whether the page was made for another user: its messages must not be sent as this one."""
         named = parse_qs(self.scope["query_string"].decode(errors="replace")).get("user")
-        return named is not None and named != [str(user.pk)]
+        return named is not None and named != [str(self._user_id)]
 
     async def disconnect(self, code: int) -> None:
         if self._open_socket is not None:
@@ -281,6 +281,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
 class _SignedOut(Exception):
     """The session that the socket was opened with has ended."""
+
+
+def _session_key_of(scope: dict[str, Any]) -> str:
+    """Return what the cookie of the session says; nothing without one."""
+    headers = dict(scope["headers"])
+    return parse_cookie(headers.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME, "")
 
 
 def _operation(user: AbstractUser, frame: frames.AskFrame) -> partial[StartedGeneration]:

@@ -41,19 +41,18 @@ def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
 def _offered(model_id: int) -> Model | None:
     """Return this model with its endpoint if users can choose it: `offered`, for one model."""
     model = rows.get(Model, id=model_id)
-    if model is None or not model.is_enabled:
-        return None
-    endpoint = rows.get(Endpoint, id=model.endpoint_id)
-    if endpoint is None or not endpoint.is_enabled:
-        return None
-    model.endpoint = endpoint
-    return model
+    return _with_endpoint(model) if model is not None and model.is_enabled else None
 
 
 def _first_offered() -> Model | None:
     """Return the site's default with its endpoint: the first one of `offered`."""
     found = rows.select(Model, FIRST_OFFERED, [True, True])
-    if not found:
+    return _with_endpoint(found[0]) if found else None
+
+
+def _with_endpoint(model: Model) -> Model | None:
+    endpoint = rows.get(Endpoint, id=model.endpoint_id)
+    if endpoint is None or not endpoint.is_enabled:
         return None
-    found[0].endpoint = rows.get(Endpoint, id=found[0].endpoint_id)
-    return found[0]
+    model.endpoint = endpoint
+    return model

@@ -43,13 +43,16 @@ async def clean_up() -> None:
 
 @task(priority=TaskPriority.BULK, backend="here")
 async def run_imports() -> None:
-    """Run the imports whose files are here, and the undoing of imports, one by one."""
+    """Run the imports whose files are here, and the undoing of imports, one by one, until none is left."""
     runtime = current_runtime()
-    for pk in await tidy(runtime.writer):
-        keep_file = partial(keep_imported, runtime.writer)
-        await run_import(
-            runtime.writer, pk, keep_file=keep_file, is_busy=lambda: bool(runtime.runner.running())
-        )
+    keep_file = partial(keep_imported, runtime.writer)
+    has_run = True
+    while has_run:
+        has_run = False
+        for pk in await tidy(runtime.writer):
+            has_run |= await run_import(
+                runtime.writer, pk, keep_file=keep_file, is_busy=lambda: bool(runtime.runner.running())
+            )
 
 
 @task(priority=TaskPriority.API)

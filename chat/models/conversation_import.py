@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.errors import RequestRefused
 from chat.models.ids import uuid7
+from chat.models.limits import lock_user
 
 # A run stores its progress several times a second. After this long without, another process may take over.
 ABANDONED_AFTER = timedelta(seconds=30)
@@ -22,17 +23,22 @@ UPLOAD_KEPT = timedelta(days=1)
 REPORT_KEPT = timedelta(days=90)
 
 
+# What a process works on.
+BUSY = ("running", "undoing")
+
+
 class ConversationImportQuerySet(models.QuerySet["ConversationImport"]):
     def of(self, user: AbstractUser) -> ConversationImportQuerySet:
         return self.filter(user_id=user.pk)
 
     def runnable(self) -> ConversationImportQuerySet:
         """Return those that wait, and those whose process has ended."""
-        before = timezone.now() - ABANDONED_AFTER
-        busy = (ConversationImport.Status.RUNNING, ConversationImport.Status.UNDOING)
-        return self.filter(
-            Q(status=ConversationImport.Status.WAITING) | Q(status__in=busy, changed_at__lt=before)
-        )
+        waiting = Q(status=ConversationImport.Status.WAITING)
+        return self.filter(waiting | Q(status__in=BUSY, changed_at__lt=timezone.now() - ABANDONED_AFTER))
+
+    def running(self) -> ConversationImportQuerySet:
+        """Return those that a living process runs."""
+        return self.filter(status__in=BUSY, changed_at__gte=timezone.now() - ABANDONED_AFTER)
 
     def get_for(self, user: AbstractUser, pk: uuid.UUID) -> ConversationImport:
         """Return an import of the user. Raises RequestRefused `not_found`."""
@@ -105,9 +111,16 @@ class ConversationImport(models.Model):
 
     @classmethod
     def claim(cls, pk: uuid.UUID) -> ConversationImport | None:
-        """Begin or continue a run of an import, if no living process has it."""
+        """Begin or continue a run of an import, if no living process has it. In a transaction.
+
+        The imports of a user run one after the other: two that meet the same new conversation would both
+        store it.
+        """
         found = cls.objects.runnable().filter(pk=pk).first()
         if found is None:
+            return None
+        lock_user(found.user_id)
+        if cls.objects.running().filter(user_id=found.user_id).exists():
             return None
         status = cls.Status.UNDOING if found.status == cls.Status.UNDOING else cls.Status.RUNNING
         changed = cls.objects.runnable().filter(pk=pk, epoch=found.epoch)

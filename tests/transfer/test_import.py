@@ -5,13 +5,17 @@ import io
 import json
 import random
 import zipfile
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from chat.event_log.writer import InlineWriter
 from chat.models import Conversation, ConversationImport, Feedback, Message, RetentionPolicy
 from chat.transfer.formats.json_items import JsonItems, JsonProblem
+from chat.transfer.importing import run
 from chat.transfer.importing.child import read_export
 from chat.transfer.importing.frames import decode_frame
 from chat.transfer.importing.run import BUSY_PAUSES, run_import, tidy
@@ -107,6 +111,53 @@ def test_an_import_pauses_longer_while_answers_run(bring, monkeypatch, is_busy, 
     bring([claude(f"t{n}", "a", "b", conversation=f"c{n}") for n in range(20)], is_busy=lambda: is_busy)
     assert took
     assert [each for each in paused if each] == [each * pauses for each in took]
+
+
+def test_the_imports_of_a_user_run_one_after_the_other(user, other_user):
+    waiting = ConversationImport.Status.WAITING
+    first, second, theirs = (
+        ConversationImport.objects.create(user=each, file_name="x", status=waiting)
+        for each in (user, user, other_user)
+    )
+    assert ConversationImport.claim(first.pk)
+    # It would not see what the first one has stored of a conversation and not finished.
+    assert ConversationImport.claim(second.pk) is None
+    assert ConversationImport.claim(theirs.pk)
+    ConversationImport.objects.filter(pk=first.pk).update(status="done", finished_at=timezone.now())
+    assert ConversationImport.claim(second.pk)
+    # Its process has ended: it says nothing any more.
+    ConversationImport.objects.filter(pk=second.pk).update(changed_at=timezone.now() - timedelta(minutes=1))
+    ConversationImport.objects.filter(pk=first.pk).update(status=waiting, finished_at=None)
+    assert ConversationImport.claim(first.pk)
+    with pytest.raises(CommandError, match="Another import of"):
+        call_command("import_conversations", str(SAMPLES), "--user", user.username)
+
+
+def test_an_import_goes_on_slowly_between_the_answers_of_a_conversation(bring, monkeypatch):
+    took, paused, answers = [], [], iter([True])
+    committed, sleep = ImportStore.committed, asyncio.sleep
+
+    def note(self, done):
+        took.append(done.took_s)
+        committed(self, done)
+
+    async def note_pause(seconds):
+        paused.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(ImportStore, "committed", note)
+    monkeypatch.setattr(asyncio, "sleep", note_pause)
+    monkeypatch.setattr(run, "BUSY_AFTER_S", 3600)
+    conversations = [claude(f"t{n}", "a", "b", conversation=f"c{n}") for n in range(20)]
+    bring(conversations, is_busy=lambda: next(answers, False))
+    assert len(took) > 1
+    assert [each for each in paused if each] == [each * BUSY_PAUSES for each in took]
+    took.clear()
+    paused.clear()
+    monkeypatch.setattr(run, "BUSY_AFTER_S", -1)
+    answers = iter([True])
+    bring(conversations, is_busy=lambda: next(answers, False))
+    assert [each for each in paused if each] == took
 
 
 def test_a_long_conversation_is_invisible_until_it_is_whole(bring, monkeypatch):

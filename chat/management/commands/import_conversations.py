@@ -36,7 +36,9 @@ class Command(BaseCommand):
         )
         writer = current_runtime().writer
         keep_file = partial(keep_imported, writer)
-        async_to_sync(run_import)(writer, imported.pk, path.resolve(), keep_file=keep_file)
+        if not async_to_sync(run_import)(writer, imported.pk, path.resolve(), keep_file=keep_file):
+            imported.delete()
+            raise CommandError(f"Another import of {user} is running. Try again when it has ended.")
         imported.refresh_from_db()
         for row in imported.report.filter(outcome="skipped")[:1_000]:
             times = f" × {row.count}" if row.count > 1 else ""

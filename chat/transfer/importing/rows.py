@@ -31,6 +31,9 @@ from chat.models.project import PROJECTS_MAX
 from chat.models.title import title_from
 from chat.transfer.formats.parsed import ParsedConversation, ParsedMessage
 
+# Of ImportedMessage, which is stored for every message.
+DETAILS = ("message_id", "source_id", "model_name", "files", "problem", "runs")
+
 
 def retention_start(user_id: int) -> datetime | None:
     """Return since when the conversations of a user are kept; None: no policy ends them."""
@@ -67,12 +70,14 @@ def new_conversation(user_id: int, parsed: ParsedConversation, *, is_whole: bool
         **settings,
     )
     rows.insert(conversation)
-    ImportedConversation.objects.create(
-        conversation=conversation,
-        user_id=user_id,
-        source=parsed.source,
-        source_id=parsed.id,
-        model_name=parsed.model,
+    rows.insert(
+        ImportedConversation(
+            conversation=conversation,
+            user_id=user_id,
+            source=parsed.source,
+            source_id=parsed.id,
+            model_name=parsed.model,
+        )
     )
     return conversation
 
@@ -99,10 +104,10 @@ class MessageWriter:
             if message.text:
                 documents.append(message.document())
             self._attach(message, parsed)
-            details.append(self._details(message, parsed))
+            details.append(_details(message, parsed))
             self._rate(message, parsed)
         search.store(documents)
-        ImportedMessage.objects.bulk_create(details)
+        rows.insert_many(ImportedMessage, DETAILS, details, {"conversation_import_id": self._import.pk})
         return len(details)
 
     def _insert(self, parsed: ParsedMessage, parent_id: int | None) -> Message:
@@ -137,17 +142,6 @@ class MessageWriter:
         message.attachment_tokens = Attachment.tokens_of(files)
         rows.update(Message, message.pk, {"attachment_tokens": message.attachment_tokens})
 
-    def _details(self, message: Message, parsed: ParsedMessage) -> ImportedMessage:
-        return ImportedMessage(
-            message=message,
-            conversation_import=self._import,
-            source_id=parsed.id,
-            model_name=parsed.model,
-            files=parsed.files,
-            problem=parsed.problem,
-            runs=(parsed.own or {}).get("runs") or None,
-        )
-
     def _rate(self, message: Message, parsed: ParsedMessage) -> None:
         """Store the opinion that the user had of an answer."""
         given: dict[str, Any] = (parsed.own or {}).get("feedback") or {}
@@ -166,6 +160,12 @@ class MessageWriter:
             created_at=_moment(given.get("created_s"), message.created_at),
             updated_at=_moment(given.get("created_s"), message.created_at),
         )
+
+
+def _details(message: Message, parsed: ParsedMessage) -> tuple[Any, ...]:
+    """Return the values of DETAILS."""
+    runs = (parsed.own or {}).get("runs") or None
+    return message.pk, parsed.id, parsed.model, parsed.files, parsed.problem, runs
 
 
 def _moment(seconds: float | None, otherwise: datetime) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,8 +39,10 @@ WAITING_MAX_BYTES = 1024 * 1024
 WAITING_MAX_FRAMES = 16
 # A run that reads for long without finding anything says that it lives.
 ALIVE_EVERY_S = 10.0
-# How often the length of a slice an import pauses after it while answers run.
+# How often the length of a slice an import pauses after it while answers run, and for a while after them: the
+# questions of a conversation follow each other, and each would wait for a slice.
 BUSY_PAUSES = 10
+BUSY_AFTER_S = 3.0
 _ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -72,11 +75,23 @@ async def run_import(
             await undo.run(writer, imported)
         else:
             source = path or upload_path(pk)
-            problem = await _read_and_store(writer, imported, source, keep_file, is_busy)
+            problem = await _read_and_store(writer, imported, source, keep_file, _LastingBusy(is_busy))
             await writer.arun(partial(_end, imported, problem))
             if path is None:
                 upload_path(pk).unlink(missing_ok=True)
     return True
+
+
+class _LastingBusy:
+    """Whether answers run, or did a moment ago."""
+
+    def __init__(self, is_busy: IsBusy) -> None:
+        self._is_busy, self._until_s = is_busy, 0.0
+
+    def __call__(self) -> bool:
+        if self._is_busy():
+            self._until_s = time.monotonic() + BUSY_AFTER_S
+        return time.monotonic() < self._until_s
 
 
 async def _read_and_store(

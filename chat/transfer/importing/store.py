@@ -18,6 +18,7 @@ from chat.models import (
     ConversationImport,
     ImportedConversation,
     ImportReportRow,
+    rows,
 )
 from chat.transfer.importing.frames import ConversationHead, ImportFrame, MessageBatch, SkippedItem
 from chat.transfer.importing.rows import MessageWriter, new_conversation, retention_start
@@ -111,9 +112,14 @@ class ImportStore:
             self._open.known.update(done.fresh)
 
     def _touch(self, values: dict[str, Any]) -> None:
-        own = ConversationImport.objects.filter(pk=self._import.pk, epoch=self._import.epoch)
-        if not own.update(changed_at=timezone.now(), **values):
-            raise ImportSuperseded(str(self._import.pk))
+        key, guards = self._import.pk, {"epoch": self._import.epoch}
+        now = {"changed_at": timezone.now()}
+        if values:
+            found = ConversationImport.objects.filter(pk=key, **guards).update(**now, **values)
+        else:
+            found = rows.update(ConversationImport, key, now, guards=guards)
+        if not found:
+            raise ImportSuperseded(str(key))
 
     def _store_frame(self, frame: ImportFrame, done: StoredSlice) -> None:
         if isinstance(frame, SkippedItem):
@@ -205,8 +211,8 @@ class ImportStore:
     def _report(
         self, done: StoredSlice, number: int, done_bytes: int, outcome: Outcome, **fields: Any
     ) -> None:
-        ImportReportRow.objects.create(
-            conversation_import=self._import, number=number, outcome=outcome, **fields
+        rows.insert(
+            ImportReportRow(conversation_import=self._import, number=number, outcome=outcome, **fields)
         )
         done.count(str(outcome), fields.get("count", 1))
         done.position, done.done_bytes = number, done_bytes
@@ -232,4 +238,5 @@ def _finish(conversation: Conversation, opened: _OpenConversation, leaf_id: int 
     elif parsed.updated:
         updated = datetime.fromtimestamp(parsed.updated, tz=conversation.updated_at.tzinfo)
         values["updated_at"] = max(conversation.updated_at, min(updated, timezone.now()))
-    Conversation.objects.filter(pk=conversation.pk).update(**values)
+    if values:
+        rows.update(Conversation, conversation.pk, values)

@@ -126,6 +126,7 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
                     "continuation",
                     "takes_tools",
                     "sees_images",
+                    "makes_images",
                     "refused_parameters",
                     "system_prompt",
                 ]

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from chat.model_check.endpoint import EndpointLook, look_at
 from chat.models import Endpoint, Model, key_variable
-from chat.models.vision import sees_by_name
+from chat.models.vision import makes_by_name, sees_by_name
 from chat.text import clean
 from chat.usage import known_prices
 from chat.usage.known_prices import KnownPrices
@@ -141,6 +141,7 @@ def _add(request: HttpRequest, endpoint: Endpoint, name: str) -> bool:
         is_default=not Model.objects.offered().filter(is_default=True, is_demo=False).exists(),
         context_tokens=(int(context) or None) if is_size else None,
         sees_images=sees_by_name(name),
+        makes_images=makes_by_name(name),
     )
     if endpoint.models.filter(name=model.name).exists():
         return False

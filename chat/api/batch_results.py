@@ -12,6 +12,7 @@ import msgspec
 
 from chat.api import schemas as wire
 from chat.api import serializers
+from chat.api.answer_images import load_now
 from chat.api.errors import CODE_OF
 from chat.api.responses import objects
 from chat.models import Batch, BatchLine, Generation
@@ -61,5 +62,5 @@ def _line(batch: Batch, line: BatchLine) -> bytes:
 def _body(generation: Generation) -> msgspec.Struct | None:
     request = generation.api_request
     if request is not None and request.response is not None:
-        return objects.current(generation, request.response)
-    return serializers.completion(generation)
+        return objects.current(generation, request.response, images=load_now(generation))
+    return serializers.completion(generation, load_now(generation))

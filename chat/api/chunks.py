@@ -90,11 +90,11 @@ class ChunkFormat:
         return [*chunks, *await self._end(event.finish_reason)]
 
     async def _image(self, image: events.Image) -> list[bytes]:
-        url = await database_sync_to_async(answer_images.url_of)(image)
-        if not url:
+        [loaded] = await answer_images.load([image])
+        if not loaded.url:
             return []
         self._has_answer = True
-        return self._delta(wire.ChunkDelta(images=[wire.MessageImage(wire.ImageUrl(url))]))
+        return self._delta(wire.ChunkDelta(images=[wire.MessageImage(wire.ImageUrl(loaded.url))]))
 
     def _tool_call(self, piece: events.ToolCall) -> list[bytes]:
         return [chunk for delta in _call_deltas(piece) for chunk in self._delta(delta)]

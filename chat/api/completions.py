@@ -46,7 +46,7 @@ async def create(request: HttpRequest) -> HttpResponseBase:
 
 async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
     generation = await database_sync_to_async(serializers.find)(key, generation_id)
-    state = await answer_images.read(generation, partial(serializers.as_wire, generation))
+    state = serializers.as_wire(generation, await answer_images.load_all(generation))
     response = json_response(state, status=202)
     response["Location"] = f"/v1/generations/{generation.wire_id}"
     return response
@@ -55,7 +55,7 @@ async def _in_background(key: ApiKey, generation_id: int) -> HttpResponseBase:
 async def _whole(key: ApiKey, follower: Follower) -> HttpResponseBase:
     await follower.until_end()
     generation = await database_sync_to_async(serializers.find)(key, follower.generation_id)
-    completion = await answer_images.read(generation, partial(serializers.completion, generation))
+    completion = serializers.completion(generation, await answer_images.load_all(generation))
     assert completion is not None
     response = json_response(completion)
     response["x-generation-id"] = generation.wire_id

@@ -8,8 +8,8 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
 from chat import events
+from chat.api import answer_images, serializers
 from chat.api import schemas as wire
-from chat.api import serializers
 from chat.api.auth import authenticate
 from chat.api.errors import ApiError, json_response
 from chat.api.streaming import EventStream, Follower
@@ -29,7 +29,7 @@ async def _find(request: HttpRequest, wire_id: str) -> tuple[ApiKey, Generation]
 async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
     """Return the current state of a generation."""
     _key, generation = await _find(request, wire_id)
-    return json_response(await database_sync_to_async(serializers.as_wire)(generation))
+    return json_response(serializers.as_wire(generation, await answer_images.load_all(generation)))
 
 
 async def cancel(request: HttpRequest, wire_id: str) -> HttpResponseBase:

@@ -190,6 +190,8 @@ def parameters_of(options: wire.CompletionOptions) -> dict[str, Any]:
         values["tools"] = values["tool_choice"] = values["parallel_tool_calls"] = None
     if options.n == 1:
         values["n"] = None
+    if options.modalities == ["text"]:
+        values["modalities"] = None
     if not options.logprobs:
         values["logprobs"] = values["top_logprobs"] = None
     values["max_tokens"] = options.max_tokens or options.max_completion_tokens

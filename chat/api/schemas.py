@@ -80,7 +80,7 @@ class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
-    # Accepted only with values that have no effect.
+    # Accepted only with some values.
     functions: list[Any] | None = None
     function_call: str | dict[str, Any] | None = None
     modalities: list[str] | None = None
@@ -99,13 +99,13 @@ PASSED_ON = (
     *("logit_bias", "response_format", "reasoning_effort", "verbosity", "service_tier"),
     *("prompt_cache_key", "top_k", "min_p", "repetition_penalty"),
     *("tools", "tool_choice", "parallel_tool_calls", "prompt_cache_retention", "prediction"),
-    *("n", "logprobs", "top_logprobs"),
+    *("n", "logprobs", "top_logprobs", "modalities"),
 )
-# Parameter -> the values that have no effect.
+# Parameter -> the values that are accepted.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "modalities": (["text"],),
+    "modalities": (["text"], ["text", "image"], ["image", "text"], ["image"]),
     "audio": (),
     "web_search_options": (),
 }

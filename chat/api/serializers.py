@@ -11,8 +11,8 @@ from django.db.models import OuterRef, Subquery
 from django.utils.translation import gettext as _
 
 from chat import events
-from chat.api import answer_images
 from chat.api import schemas as wire
+from chat.api.answer_images import LoadedImage
 from chat.api.errors import ApiError, not_found
 from chat.models import ApiKey, Attempt, Generation
 
@@ -73,22 +73,21 @@ def usage(generation: Generation) -> wire.CompletionUsage | None:
     )
 
 
-def completion(generation: Generation) -> wire.Completion | None:
-    """Return the answer in OpenAI's format; None if it is not complete. Reads the pictures, if it has any."""
+def completion(generation: Generation, images: Sequence[LoadedImage] = ()) -> wire.Completion | None:
+    """Return the answer in OpenAI's format; None if it is not complete. `images`: its pictures."""
     if generation.status != Generation.Status.COMPLETED:
         return None
     return wire.Completion(
         id=completion_id(generation.pk),
         created=_unix(generation.created_at) or 0,
         model=answered_by(generation),
-        choices=_choices(generation),
+        choices=_choices(generation, [image.url for image in images if image.url]),
         usage=usage(generation),
     )
 
 
-def _choices(generation: Generation) -> list[wire.Choice]:
+def _choices(generation: Generation, images: Sequence[str]) -> list[wire.Choice]:
     message = generation.message
-    images = answer_images.urls_of(generation)
     if message.choices is None:
         calls = msgspec.convert(message.tool_calls or [], list[events.WholeToolCall])
         text = message.text
@@ -140,7 +139,7 @@ def choice_piece(stored: dict[str, Any]) -> events.ChoicePiece:
     )
 
 
-def as_wire(generation: Generation) -> wire.GenerationState:
+def as_wire(generation: Generation, images: Sequence[LoadedImage] = ()) -> wire.GenerationState:
     """Return the full state of a generation."""
     error = _error(generation.status, generation.error_code, generation.error_message, generation.wire_id)
     return wire.GenerationState(
@@ -155,7 +154,7 @@ def as_wire(generation: Generation) -> wire.GenerationState:
         finish_reason=generation.finish_reason or None,
         usage=usage(generation),
         error=None if error is None else error.as_wire(),
-        completion=completion(generation),
+        completion=completion(generation, images),
     )
 
 

@@ -40,6 +40,8 @@ SAFETY_SHARE = 0.9
 # The share of the prompt that the files of a project may take; the rest is for the conversation.
 PROJECT_SHARE = 0.5
 
+# What a model that makes pictures is asked for.
+MODALITIES = ["image", "text"]
 # For models that do not continue a partial answer by themselves.
 CONTINUE_REQUEST = "Continue exactly where your last message ended. Do not repeat any of it."
 
@@ -223,6 +225,7 @@ def fit(
         system, notes = attached.with_project(system, project_files, int(available * PROJECT_SHARE), model)
     messages = [{"role": "system", "content": system}] if system else []
     ending, extra, prefill = _ending(model, partial, may_prefill)
+    extra |= {"modalities": MODALITIES} if model.makes_images else {}
     used = sum(tokens_in(message["content"]) for message in (*messages, *ending))
     kept = _newest_messages(history, available - used)
     said = sum(not is_blank(message) for message in history[:-1]) + 1

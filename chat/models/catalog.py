@@ -238,6 +238,12 @@ class Model(PricedModel):
         db_default=False,
         help_text=_("Whether it takes pictures. People cannot send pictures to a model that does not."),
     )
+    makes_images = models.BooleanField(
+        _("makes pictures"),
+        default=False,
+        db_default=False,
+        help_text=_("Whether it is asked for pictures beside text, as OpenRouter needs it (“modalities”)."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     refused_parameters = models.JSONField(
         _("refused parameters"),

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import transaction
 
 from chat.models.catalog import Endpoint, Model
-from chat.models.vision import sees_by_name
+from chat.models.vision import makes_by_name, sees_by_name
 
 ENVIRONMENT_ENDPOINT = "environment"
 EMBEDDED_ENDPOINT = "embedded"
@@ -46,7 +46,7 @@ def _enable_environment_endpoint() -> None:
     names = settings.OPENAI_MODELS or [DEFAULT_MODEL]
     for name in names:
         # What staff said of a model that is known already stays.
-        new = {"is_enabled": True, "sees_images": sees_by_name(name)}
+        new = {"is_enabled": True, "sees_images": sees_by_name(name), "makes_images": makes_by_name(name)}
         Model.objects.update_or_create(
             endpoint=endpoint, name=name, defaults={"is_enabled": True}, create_defaults=new
         )

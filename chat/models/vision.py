@@ -1,4 +1,4 @@
-"""Which models see pictures, by their names: a first guess, which staff correct on the model's page."""
+"""Which models see or make pictures, by their names: a first guess, which staff correct on a model's page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ _SEES = re.compile(
 )
 _BLIND = re.compile(r"audio|realtime|embed|whisper|tts|transcribe|o1-mini|o3-mini|guard", re.IGNORECASE)
 
+# Models that answer a chat with pictures, at providers that have an API for that.
+_MAKES = re.compile(r"(?:gemini|gpt|qwen)[-\w.]*-image\b|nano-banana|flux[.-]?\d", re.IGNORECASE)
+
 
 def sees_by_name(name: str) -> bool:
     """Return whether a model with this name is known to take pictures."""
     return bool(_SEES.search(name)) and not _BLIND.search(name)
+
+
+def makes_by_name(name: str) -> bool:
+    """Return whether a model with this name is known to answer with pictures if it is asked for them."""
+    return bool(_MAKES.search(name))

@@ -185,3 +185,18 @@ async def test_the_next_question_takes_the_pictures_of_the_answer_along(living, 
     assert question["content"][0]["text"] == "make it blue"
     assert "picture-1.png" in question["content"][1]["text"]
     assert question["content"][2]["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize("makes", [True, False])
+async def test_a_model_that_makes_pictures_is_asked_for_them(living, makes):
+    async with living(makes_images=makes) as life:
+        await life.answer("draw [[deltas=2]]")
+        body = life.provider.requests[-1].body
+    assert body.get("modalities") == (["image", "text"] if makes else None)
+
+
+async def test_an_endpoint_that_refuses_the_wish_for_pictures_is_asked_without(living):
+    async with living(makes_images=True) as life:
+        done = await life.answer("draw [[deltas=2 refuse=modalities]]")
+        assert "modalities" not in life.provider.requests[-1].body
+    assert (done.status, done.calls) == ("completed", 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat.models.vision import sees_by_name
+from chat.models.vision import makes_by_name, sees_by_name
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,17 @@ def test_models_that_see(name):
 )
 def test_models_that_do_not(name):
     assert not sees_by_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["google/gemini-2.5-flash-image", "openai/gpt-5-image-mini", "black-forest-labs/flux.2-pro"]
+)
+def test_models_that_make_pictures(name):
+    assert makes_by_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["gemini-2.5-flash", "gpt-4o", "imagenet-classifier", "imagebind-7b", "fake"]
+)
+def test_models_that_make_none(name):
+    assert not makes_by_name(name)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from chat.api.answer_images import LoadedImage
 from chat.api.responses import chains
 from chat.api.responses import schemas as wire
 from chat.api.responses.chains import StoredResponse
@@ -57,7 +58,11 @@ def _items_by_id(key: ApiKey, generation_id: int) -> dict[str, dict[str, Any]]:
     found = chains.look_up(key, generation_id)
     if found is None or not found.response.is_stored:
         return {}
-    output = [msgspec.to_builtins(item) for item in stored_output(found.generation)]
+    # Words stand for pictures in a prompt, so their content is not read.
+    count = (
+        found.generation.message.attachment_uses.count() if found.generation.message.attachment_tokens else 0
+    )
+    output = [msgspec.to_builtins(item) for item in stored_output(found.generation, [LoadedImage()] * count)]
     return {item["id"]: item for item in [*items_of(found), *output]}
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from chat.api.answer_images import base64_of
+from chat.api.answer_images import LoadedImage
 from chat.api.errors import CODE_OF
 from chat.api.responses import schemas as wire
 from chat.api.responses.ids import response_id
 from chat.api.responses.output import INCOMPLETE, function_call, image, reasoning, text_message, with_status
 from chat.api.serializers import answered_by
-from chat.event_log.read import images_of
 from chat.models import Generation
 from chat.models.api_request import ResponseRequest
 
@@ -47,10 +47,15 @@ def current(
     generation: Generation,
     request: ResponseRequest,
     output: list[wire.OutputItem] | None = None,
+    *,
+    images: Sequence[LoadedImage] = (),
 ) -> wire.ResponseObject:
-    """Return the response as it is now. `output`: its items, if the caller knows their order."""
+    """Return the response as it is now. `output`: its items, if the caller knows their order.
+
+    `images`: else its pictures.
+    """
     if output is None:
-        output = stored_output(generation)
+        output = stored_output(generation, images)
     status = status_of(generation)
     reason = INCOMPLETE.get(generation.finish_reason) if status == "incomplete" else None
     return _with_facts(
@@ -66,7 +71,7 @@ def current(
     )
 
 
-def stored_output(generation: Generation) -> list[wire.OutputItem]:
+def stored_output(generation: Generation, images: Sequence[LoadedImage] = ()) -> list[wire.OutputItem]:
     """Return the items of an answer that is final, from its message: reasoning, text, calls, pictures."""
     if generation.is_active:
         return []
@@ -78,9 +83,7 @@ def stored_output(generation: Generation) -> list[wire.OutputItem]:
         items.append(text_message(generation.pk, 0, message.text, is_refusal=message.is_refusal))
     for number, call in enumerate(message.tool_calls or ()):
         items.append(function_call(generation.pk, number, (call["id"], call["name"], call["arguments"])))
-    for number, picture in enumerate(images_of(message.pk) if message.attachment_tokens else ()):
-        found = base64_of(picture)
-        items.append(image(generation.pk, number, None if found is None else found[1]))
+    items += (image(generation.pk, number, loaded.data or None) for number, loaded in enumerate(images))
     if status_of(generation) != "completed":
         items[-1:] = [with_status(item, "incomplete") for item in items[-1:]]
     return items

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from channels.db import database_sync_to_async
 from django.utils.translation import gettext as _
 
@@ -73,11 +71,10 @@ class ResponseReader:
         return told
 
     async def _read_images(self, event: events.Event) -> None:
-        images = event.images if isinstance(event, events.Snapshot) else [event]
-        for image in images:
-            if isinstance(image, events.Image):
-                found = await database_sync_to_async(answer_images.base64_of)(image)
-                self._fold.pictures[image.attachment] = None if found is None else found[1]
+        images = event.images if isinstance(event, events.Snapshot) else []
+        images = [event] if isinstance(event, events.Image) else images
+        for image, loaded in zip(images, await answer_images.load(images), strict=True):
+            self._fold.pictures[image.attachment] = loaded.data or None
 
     def _behind(self, made: list[ResponseEvent], seq: int) -> list[ResponseEvent]:
         """Return the events that the client lacks, and note that it has them now."""
@@ -111,8 +108,8 @@ class ResponseReader:
             raise chains.not_found()
         self.is_complete = found.generation.status == Generation.Status.COMPLETED
         items = None if is_pruned else self._fold.items
-        make = partial(objects.current, found.generation, found.response, items)
-        response = await answer_images.read(found.generation, make)
+        images = await answer_images.load_all(found.generation) if is_pruned else ()
+        response = objects.current(found.generation, found.response, items, images=images)
         after = self.position if is_pruned else FROM_START
         return self._behind([self._fold.last(response, after=after)], self._restarted_at)
 

@@ -69,8 +69,7 @@ async def show(request: HttpRequest, wire_id: str) -> HttpResponseBase:
     """Return a response as it is now, or with `stream=true` its events behind `starting_after`."""
     key, found = await _find(request, wire_id)
     if not _flag(request, "stream"):
-        response = partial(objects.current, found.generation, found.response)
-        return json_response(await answer_images.read(found.generation, response))
+        return json_response(await _current(found))
     after = _number(request, "starting_after", FROM_START, at_least=FROM_START, at_most=NUMBER_MAX)
     follower = Follower(key, found.generation.pk)
     try:
@@ -133,8 +132,12 @@ async def look_up(key: ApiKey, generation_id: int) -> StoredResponse:
 
 async def _show(key: ApiKey, generation_id: int) -> HttpResponseBase:
     found = await look_up(key, generation_id)
-    response = partial(objects.current, found.generation, found.response)
-    return json_response(await answer_images.read(found.generation, response))
+    return json_response(await _current(found))
+
+
+async def _current(found: StoredResponse) -> wire.ResponseObject:
+    images = await answer_images.load_all(found.generation)
+    return objects.current(found.generation, found.response, images=images)
 
 
 async def _stream(

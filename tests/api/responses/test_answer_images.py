@@ -119,3 +119,11 @@ def test_the_file_can_be_read_by_its_id(shared_api):
     )
     content = client.files.content(f"file-{found.strip()}").read()
     assert content.startswith(b"\x89PNG")
+
+
+def test_the_wish_for_pictures_is_passed_on(shared_api):
+    client = shared_api.client()
+    client.chat.completions.create(**asked("hi [[deltas=2]]"), extra_body={"modalities": ["image", "text"]})
+    assert last_body(shared_api.provider)["modalities"] == ["image", "text"]
+    client.chat.completions.create(**asked("hi [[deltas=2]]"), modalities=["text"])
+    assert "modalities" not in last_body(shared_api.provider)

@@ -158,9 +158,9 @@ class _AnswerReader:
             new_thinking = delta.reasoning_content or delta.reasoning or ""
             text.append(new_text)
             thinking.append(new_thinking)
-            has_news = bool(new_text or new_thinking or delta.refusal or delta.images)
-            has_news = has_news or bool(delta.tool_calls and self._calls is not None)
+            has_news = bool(new_text or new_thinking)
             if delta.refusal or delta.tool_calls or delta.images:
+                has_news = bool(has_news or delta.refusal or delta.images or self._calls is not None)
                 steps += self._steps_of("".join(thinking), "".join(text))
                 steps += self._steps_beside_text(delta)
                 thinking, text = [], []

@@ -63,6 +63,14 @@ def test_a_pipe_gets_the_whole_answer_and_nothing_else(site, provider):
     assert done.stdout == provider_text(provider, question) + "\n"
 
 
+def test_a_picture_is_named_beside_the_answer(site):
+    done = ask(site, "draw [[deltas=3 images=1]]")
+
+    assert done.returncode == 0
+    assert "/attachments/" in done.stderr
+    assert "/attachments/" not in done.stdout
+
+
 def test_an_answer_is_stored_with_source_command_in_a_hidden_conversation(site, provider):
     ask(site, "Hello", "--system", "Be brief.")
 

@@ -68,6 +68,10 @@ class AnswerPrinter:
             case events.Thinking() if not self._has_reported_thinking:
                 self._has_reported_thinking = True
                 self.report("The model is thinking…")
+            case events.Image(problem=problem):
+                self._warn(
+                    problem or f"The answer has a picture: /attachments/{event.attachment}/ on the site."
+                )
             case events.Queued(position):
                 self.report(f"Queued, position {position}." if position else "Queued.")
             case events.Retrying():

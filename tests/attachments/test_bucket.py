@@ -2,14 +2,17 @@
 
 import io
 import secrets
+from base64 import b64decode
 from zipfile import ZipFile
 
 import pytest
 from django.core.files.base import ContentFile
+from PIL import Image
 
 from chat.attachments.bucket import BucketStorage, BucketUnavailable
 from chatsite.checks import packages_of_bucket
 from chatsite.file_storage import attachments_storage, bucket_options
+from tests.attachments.extraction.samples import picture
 from tests.support.bucket import KEYS, Bucket, run_service
 from tests.support.programs import until
 from tests.support.provider_control import last_body
@@ -41,10 +44,15 @@ def test_files_are_read_through_the_site_by_their_user_only_and_go_when_they_are
     assert server.visitor().get(stored["url"]).status == 302
     grants = bucket.client.get_object_acl(Bucket=bucket.name, Key=name)["Grants"]
     assert [grant["Grantee"]["Type"] for grant in grants] == ["CanonicalUser"]
+    server.query("from chat.models import Model; Model.objects.update(sees_images=True)")
+    drawn = upload(ada, picture(), "red.png").json()
     with ada.socket() as socket:
-        accepted = ask(socket, "which code", attachments=[stored["id"]])
+        accepted = ask(socket, "which code", attachments=[stored["id"], drawn["id"]])
         assert whole(socket, accepted["generation"])
-    assert WORDS.decode() in last_body(provider)["messages"][-1]["content"]
+    text, image = last_body(provider)["messages"][-1]["content"]
+    assert WORDS.decode() in text["text"]
+    seen = b64decode(image["image_url"]["url"].partition(",")[2])
+    assert Image.open(io.BytesIO(seen)).size == (40, 30)
 
     ada.post("/data/", {"what": "conversations", "username": "ada"})
     until(lambda: ada.get(stored["url"]).status == 404, "the erasure of ada's file")

@@ -11,26 +11,43 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.answer_filters import ActiveSinceFilter, ActiveUntilFilter
 from chat.admin.deletion import begin_erasure
-from chat.admin.logs import EMPTY_VALUE
+from chat.admin.logs import EMPTY_VALUE, StyledAdmin, state
 from chat.models import ApiKey, Conversation, Erasure, Generation, Message
 
 admin.site.unregister(User)
 
 
 @admin.register(User)
-class UserAdmin(auth_admin.UserAdmin):  # type: ignore[type-arg]  # not generic at run time
-    list_display = ["username", "email", "first_name", "last_name", "is_staff", "conversations"]
+class UserAdmin(StyledAdmin, auth_admin.UserAdmin):  # type: ignore[type-arg]  # not generic at run time
+    list_display = ["username", "status", "email", "first_name", "last_name", "conversations"]
     list_filter = [*auth_admin.UserAdmin.list_filter, ActiveSinceFilter, ActiveUntilFilter]
     readonly_fields = ["conversations"]
     fieldsets = (
         *(auth_admin.UserAdmin.fieldsets or ()),
         (_("Conversations"), {"fields": ["conversations"]}),
     )
+
+    @admin.display(description=_("status"), ordering="is_active")
+    def status(self, user: User) -> str:
+        roles = [
+            (user.is_superuser, gettext("owner")),
+            (user.is_staff and not user.is_superuser, gettext("staff")),
+        ]
+        chips = format_html_join(
+            " ", '<span class="chip">{}</span>', [[role] for has_it, role in roles if has_it]
+        )
+        shown = (
+            state("completed", gettext("active"))
+            if user.is_active
+            else state("stopped", gettext("deactivated"))
+        )
+        return format_html("{} {}", shown, chips)
 
     @admin.display(description=_("conversations"))
     def conversations(self, user: User) -> str:

@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.autocomplete import AutocompleteAdmin
@@ -23,7 +24,7 @@ from chat.usage import known_prices
 
 @admin.register(Endpoint)
 class EndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ["name", "base_url", "is_enabled", "key", "slots", "models_link"]
+    list_display = ["name", "status", "base_url", "key", "slots", "models_link"]
     list_filter = ["is_enabled"]
     search_fields = ["name", "base_url"]
     fieldsets = [
@@ -61,6 +62,10 @@ class EndpointAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
         embedded = ["base_url", "api_key_env"] if obj and obj.is_embedded else []
         return [*self.readonly_fields, *embedded]
 
+    @admin.display(description=_("status"), ordering="is_enabled")
+    def status(self, endpoint: Endpoint) -> str:
+        return switched(endpoint.is_enabled)
+
     @admin.display(description=_("API key"))
     def key(self, endpoint: Endpoint) -> str:
         """Show whether the variable is set, never its value."""
@@ -94,15 +99,17 @@ class FallbackInline(AutocompleteAdmin, admin.TabularInline):  # type: ignore[ty
 CHECK_LIMIT_S = 60.0
 
 
+def switched(is_on: bool) -> str:
+    return state("completed", gettext("enabled")) if is_on else state("stopped", gettext("switched off"))
+
+
 @admin.register(Model)
 class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = [
         "name",
+        "status",
         "label",
         "endpoint",
-        "is_enabled",
-        "is_default",
-        "is_demo",
         "context",
         "continuation",
     ]
@@ -154,6 +161,14 @@ class ModelAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     ]
     readonly_fields = ["prices_since", "published_prices"]
     actions = ["use_published_prices"]
+
+    @admin.display(description=_("status"), ordering="is_enabled")
+    def status(self, model: Model) -> str:
+        marks = [(model.is_default, gettext("default")), (model.is_demo, gettext("demo"))]
+        chips = format_html_join(
+            " ", '<span class="chip">{}</span>', [[word] for is_set, word in marks if is_set]
+        )
+        return format_html("{} {}", switched(model.is_enabled), chips)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.check_view)

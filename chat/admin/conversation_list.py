@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from chat import search
 from chat.admin.conversation_filters import FILTERS
-from chat.admin.logs import COUNT_MAX, EMPTY_VALUE, ago, number, seconds
+from chat.admin.logs import COUNT_MAX, EMPTY_VALUE, ago, number, seconds, state
 from chat.admin.masked import shown_text
 from chat.models import Conversation, SavedView
 from chat.models.saved_view import NAME_MAX_CHARS, QUERY_MAX_CHARS, SAMPLE_MAX, draw
@@ -34,6 +34,15 @@ VIEWS_SHOWN = 20
 # What of an address is no part of a view.
 NOT_SAVED = (PAGE_VAR, "_changelist_filters", "e")
 LIST = "admin:chat_conversation_changelist"
+# From the worst to the best: the field of the summary, the state whose colour it has, the words.
+OUTCOMES = [
+    ("has_failed", "failed", gettext_lazy("failed")),
+    ("has_interrupted", "interrupted", gettext_lazy("interrupted")),
+    ("has_refused", "interrupted", gettext_lazy("filtered")),
+    ("has_recovered", "recovered", gettext_lazy("recovered")),
+    ("has_slow", "recovered", gettext_lazy("slow")),
+    ("messages_count", "completed", gettext_lazy("completed")),
+]
 
 
 class SampleForm(forms.Form):
@@ -65,8 +74,8 @@ class ConversationList(ModelAdmin):  # type: ignore[type-arg]  # not generic at 
 
     change_list_template = "admin/chat/conversation/change_list.html"
     list_display = (
-        *("title_or_default", "user", "model", "messages_count", "cost", "duration"),
-        *("language", "last_message", "deleted"),
+        *("title_or_default", "user", "outcome", "last_message", "model", "messages_count"),
+        *("cost", "duration", "language", "deleted"),
     )
     list_filter = FILTERS
     # Not the user and the model, which are read apart: a list that is sorted by cost sorts narrow rows.
@@ -212,6 +221,14 @@ class ConversationList(ModelAdmin):  # type: ignore[type-arg]  # not generic at 
         if not cut:
             return marked
         return format_html('{}<span class="snippet">{}</span>', marked, search.marked(cut, hits.terms))
+
+    @display(description=gettext_lazy("status"))
+    def outcome(self, conversation: Conversation) -> str:
+        """Return the worst that happened to an answer."""
+        for name, value, words in OUTCOMES:
+            if _summary(conversation, name):
+                return state(value, str(words))
+        return EMPTY_VALUE
 
     @display(description=gettext_lazy("messages"), ordering="summary__messages_count")
     def messages_count(self, conversation: Conversation) -> str:

@@ -84,8 +84,8 @@ def _seconds(attempt: Attempt, until: str) -> float | None:
 @admin.register(Generation)
 class GenerationAdmin(RecordedAdmin):
     list_display = [
-        *("id", "user", "model_name", "source", "badge", "error_code"),
-        *("first_delta", "duration", "tokens", "cost", "created", "conversation"),
+        *("id", "created", "user", "model_name", "outcome", "conversation"),
+        *("first_delta", "duration", "tokens", "cost"),
     ]
     list_filter = ["status", "source", "model", *PERIOD_OF_ANSWERS]
     list_select_related = ["user"]
@@ -124,6 +124,13 @@ class GenerationAdmin(RecordedAdmin):
     @admin.display(description=_("status"), ordering="status")
     def badge(self, generation: Generation) -> str:
         return state(generation.status, generation.get_status_display())
+
+    @admin.display(description=_("status"), ordering="status")
+    def outcome(self, generation: Generation) -> str:
+        """Return the status with what the list has no further room for: the error, and where it was asked."""
+        notes = [generation.error_code, generation.get_source_display()]
+        words = " · ".join(filter(None, notes))
+        return format_html('{}<br><small class="quiet">{}</small>', self.badge(generation), words)
 
     @admin.display(description=_("error message"))
     def error_words(self, generation: Generation) -> str:

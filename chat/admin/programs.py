@@ -6,15 +6,17 @@ from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.logs import EMPTY_VALUE, LogAdmin, StyledAdmin, ago, number
+from chat.admin.logs import EMPTY_VALUE, LogAdmin, StyledAdmin, ago, number, state
 from chat.models import ApiKey, EmbeddingCall, Webhook, WebhookEndpoint
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ["name", "user", "prefix", "running", "used", "expires_at", "revoked"]
+    list_display = ["name", "status", "user", "prefix", "running", "used", "expires_at"]
     list_filter = ["revoked_at", "last_used_at"]
     list_select_related = ["user"]
     search_fields = ["name", "prefix", "user__username"]
@@ -44,6 +46,14 @@ class ApiKeyAdmin(StyledAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("last used"), ordering="last_used_at")
     def used(self, key: ApiKey) -> str:
         return ago(key.last_used_at)
+
+    @admin.display(description=_("status"), ordering="revoked_at")
+    def status(self, key: ApiKey) -> str:
+        if key.revoked_at is not None:
+            return state("stopped", gettext("revoked"))
+        if key.expires_at is not None and key.expires_at <= timezone.now():
+            return state("stopped", gettext("expired"))
+        return state("completed", gettext("active"))
 
     @admin.display(description=_("revoked"), ordering="revoked_at")
     def revoked(self, key: ApiKey) -> str:

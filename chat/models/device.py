@@ -21,7 +21,7 @@ NOTED_EVERY_S = 600
 # In this order: a browser also names those that it descends from.
 _BROWSERS = [
     *(("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("FxiOS", "Firefox")),
-    *(("CriOS", "Chrome"), ("Chrome", "Chrome"), ("Safari", "Safari")),
+    *(("CriOS", "Chrome"), ("(Headless)?Chrome", "Chrome"), ("Safari", "Safari")),
 ]
 _SYSTEMS = [
     *(("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows")),

@@ -76,3 +76,16 @@ def test_a_session_that_ended_is_not_listed_and_its_row_goes(user, model):
 def test_an_unknown_browser_has_a_name_too(user, model):
     signed_in(user, "\x00curl")
     assert Device.objects.get().name == "Unknown device"
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/140.0.0.0 Safari/537.36", "Chrome on Linux"),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0.0.0 Safari/537.36", "Chrome on Linux"),
+        (EDGE, "Edge on Windows"),
+        ("curl/8.5.0", "Unknown device"),
+    ],
+)
+def test_a_device_is_named_by_its_browser_and_system(agent, name):
+    assert Device(agent=agent).name == name

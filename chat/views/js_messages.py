@@ -25,6 +25,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "answerStarted": _("The answer has started."),
     "answerLater": _("The answer comes later. You can leave this page meanwhile."),
     "answerComplete": _("The answer is complete."),
+    "answerStopped": _("Stopped."),
     "answerEnded": _("The answer ended early: {status}"),
     # The message field
     "busy": _("The answer is still being written. Wait until it is complete, or press Esc to stop it."),

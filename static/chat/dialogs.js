@@ -22,7 +22,7 @@ export function startDialogs() {
       showLocalTimes(body);
       await styled(body);
       dialog.classList.toggle("is-side", link.dataset.dialog === "side");
-      if (body.childElementCount && !dialog.open) dialog.showModal();
+      if (body.childElementCount && !dialog.open) dialog.showModal(), focusFirst(body);
     } else if (event.target.closest("[data-close]") && dialog.open) {
       event.preventDefault();
       dialog.close();
@@ -36,6 +36,16 @@ export function startDialogs() {
     if (chosen !== undefined) chooseModel(chosen);
     dialog.close();
   });
+}
+
+// Begin with the first field; where that would open a keyboard on the screen, or there is none, with the heading.
+function focusFirst(body) {
+  const field = body.querySelector("input:not([type=hidden]), select, textarea");
+  const heading = body.querySelector("h2");
+  if (body.querySelector("[autofocus]")) return;
+  if (field && !matchMedia("(pointer: coarse)").matches) return field.focus();
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus();
 }
 
 // Wait for the style sheets that only this content needs.

@@ -10,13 +10,15 @@ addEventListener("keydown", (event) => {
 
 export function startKeyboard({ composer, stop, onFailure }) {
   const keys = document.getElementById("keys");
+  // Found once: a search through a long page at each key would take its time.
+  const dialogs = [...document.querySelectorAll("dialog")];
   const showKeys = () => keys.open || keys.showModal();
   document.querySelector("[data-keys]").addEventListener("click", showKeys);
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented) return;
     const isCommand = event.ctrlKey || event.metaKey;
     if (isCommand && !event.altKey) return command(event, showKeys, onFailure);
-    if (document.querySelector("dialog[open]")) return;
+    if (dialogs.some(({ open }) => open)) return;
     if (event.key === "Escape") return escape(composer, stop);
     if (isTyping(event.target)) return;
     if (event.key === "/") event.preventDefault(), composer.focus();
@@ -26,8 +28,28 @@ export function startKeyboard({ composer, stop, onFailure }) {
 
 function command(event, showKeys, onFailure) {
   const key = event.key.toLowerCase();
-  if (key === "k" && !event.shiftKey) event.preventDefault(), import("./palette.js").then(({ openPalette }) => openPalette({ showKeys })).catch(onFailure);
+  if (key === "k" && !event.shiftKey) event.preventDefault(), togglePalette(showKeys, onFailure);
   else if (key === "o" && event.shiftKey) event.preventDefault(), location.assign(config.home);
+}
+
+// It opens at once, so that no key is lost. What fills it is loaded on first use.
+function togglePalette(showKeys, onFailure) {
+  const palette = document.getElementById("palette");
+  if (palette.open) return palette.close();
+  const field = palette.querySelector("input");
+  field.value = "";
+  palette.showModal();
+  field.focus();
+  let isEntered = false;
+  const noteEnter = ({ key }) => { isEntered ||= key === "Enter"; };
+  field.addEventListener("keydown", noteEnter);
+  import("./palette.js")
+    .then(({ fillPalette }) => fillPalette({ showKeys, isEntered }))
+    .catch((error) => {
+      palette.close();
+      onFailure(error);
+    })
+    .finally(() => field.removeEventListener("keydown", noteEnter));
 }
 
 function escape(composer, stop) {

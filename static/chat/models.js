@@ -49,6 +49,9 @@ export function startModels({ onChosen, onFailure }) {
     else if (event.detail > 0 && event.target.closest(".radio")) menu.open = false, document.getElementById("text").focus();
   });
   menu.addEventListener("keydown", (event) => {
+    // Whoever begins to type means the message, which takes the key.
+    const isText = event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (isText && event.target.type !== "search") menu.open = false, document.getElementById("text").focus();
     if (event.key !== "Enter" || event.target.closest("button, summary")) return;
     event.preventDefault();
     if (event.target.type === "search") menu.querySelector(".model:not([hidden]) input")?.click();

@@ -18,14 +18,13 @@ let active = 0;
 let timer = 0;
 let searches = 0;
 
-export function openPalette({ showKeys }) {
-  if (dialog.open) return dialog.close();
+// Show what the words that are already in the field lead to. `isEntered`: Enter was pressed after them.
+export function fillPalette({ showKeys, isEntered }) {
   commands = commandsOf({ showKeys });
-  field.value = "";
   found = [];
   search();
-  dialog.showModal();
-  field.focus();
+  show();
+  if (isEntered) run(0);
 }
 
 function commandsOf({ showKeys }) {

@@ -10,6 +10,8 @@ const NARROW = matchMedia("(max-width: 899px)");
 let refreshTimer = 0;
 // Selector of the element that had the focus before the list was replaced.
 let focusedBefore = "";
+// The row of the list that Tab stops at.
+let stop = null;
 
 // `onFailure(error)` is called if a part that is loaded on first use does not come.
 export function startSidebar(onFailure) {
@@ -85,7 +87,9 @@ function rememberFocus({ detail }, list) {
 
 function afterSwap({ detail }) {
   const { target } = detail;
-  setStop(document.getElementById("conversations"), document.activeElement.closest?.(".conversation-item") ?? undefined);
+  const list = document.getElementById("conversations");
+  leaveOut(list);
+  setStop(list, document.activeElement.closest?.(".conversation-item") ?? stop ?? undefined);
   if (focusedBefore) target.querySelector?.(focusedBefore)?.focus({ preventScroll: true });
   focusedBefore = "";
   const field = target.querySelector?.(".rename [name=title]");
@@ -134,29 +138,50 @@ function startKeys(list) {
       row.querySelector("[data-move]").click();
       return;
     }
-    const rows = rowsOf(list);
-    const index = rows.indexOf(row);
-    const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: rows.length - 1 }[event.key];
-    if (next === undefined || !rows[next]) return;
+    const next = neighbour(list, row, event.key);
+    if (!next) return;
     event.preventDefault();
-    setStop(list, rows[next]);
-    rows[next].querySelector("a").focus();
+    setStop(list, next);
+    next.querySelector("a").focus();
   });
   list.addEventListener("focusin", ({ target }) => {
     const row = target.closest(".conversation-item");
     if (row) setStop(list, row);
   });
+  leaveOut(list);
   setStop(list);
 }
 
-function rowsOf(list) {
-  return [...list.querySelectorAll(".conversation-item:has(> a)")];
+const ROW = ".conversation-item:has(> a)";
+
+// The row that a key leads to. Looks at few rows, for there may be thousands.
+function neighbour(list, row, key) {
+  if (key === "Home") return list.querySelector(ROW);
+  if (key === "End") return [...list.querySelectorAll(".group")].at(-1)?.querySelector(`${ROW}:last-child`);
+  const [sibling, edge] = { ArrowDown: ["nextElementSibling", "firstElementChild"], ArrowUp: ["previousElementSibling", "lastElementChild"] }[key] ?? [];
+  if (!sibling) return null;
+  let next = row[sibling];
+  for (let group = row.closest(".group")[sibling]; !next && group; group = group[sibling]) next = group.querySelector("ul")?.[edge];
+  // One that is being renamed is passed over.
+  return next && !next.matches(ROW) ? neighbour(list, next, key) : next;
 }
 
-function setStop(list, stop = list.querySelector(".conversation-item:has(> [aria-current])") ?? rowsOf(list)[0]) {
-  for (const row of rowsOf(list)) {
-    for (const each of row.querySelectorAll(":scope > a, summary")) each.tabIndex = row === stop ? 0 : -1;
-  }
+// Make a row the one that Tab stops at.
+function setStop(list, row = list.querySelector(".conversation-item:has(> [aria-current])") ?? list.querySelector(ROW)) {
+  if (stop !== row && stop) setStops(stop, false);
+  stop = row;
+  if (row) setStops(row, true);
+}
+
+// Rows that are new are out of the order of Tab.
+function leaveOut(list) {
+  for (const row of list.querySelectorAll(".conversation-item:not([data-stop])")) setStops(row, false);
+  if (stop && !stop.isConnected) stop = null;
+}
+
+function setStops(row, isStop) {
+  row.dataset.stop = isStop ? "yes" : "no";
+  for (const each of row.querySelectorAll(":scope > a, summary")) each.tabIndex = isStop ? 0 : -1;
 }
 
 // A row that is dragged is offered the projects.
@@ -185,10 +210,17 @@ export function isDrawer() {
 }
 
 function startDrawer() {
-  document.querySelector(".drawer-open").addEventListener("click", (event) => {
+  const opener = document.querySelector(".drawer-open");
+  opener.setAttribute("role", "button");
+  opener.setAttribute("aria-controls", "sidebar");
+  sayIsOpen();
+  opener.addEventListener("click", (event) => {
     event.preventDefault();
     if (NARROW.matches) openSidebar();
     else setWide(!document.body.classList.contains("is-wide"));
+  });
+  opener.addEventListener("keydown", (event) => {
+    if (event.key === " ") event.preventDefault(), opener.click();
   });
   for (const link of document.querySelectorAll(".drawer-close, .scrim")) {
     link.addEventListener("click", (event) => {
@@ -199,12 +231,18 @@ function startDrawer() {
   document.getElementById("sidebar").addEventListener("keydown", (event) => {
     if (event.key === "Escape" && closeSidebar()) event.stopPropagation();
   });
-  NARROW.addEventListener("change", closeSidebar);
+  NARROW.addEventListener("change", () => closeSidebar() || sayIsOpen());
+}
+
+function sayIsOpen() {
+  const isOpen = NARROW.matches ? document.body.classList.contains("is-drawer-open") : !document.body.classList.contains("is-wide");
+  document.querySelector(".drawer-open").setAttribute("aria-expanded", String(isOpen));
 }
 
 // Stored in a cookie, so that the server renders the next page the same way.
 function setWide(isWide) {
   document.body.classList.toggle("is-wide", isWide);
+  sayIsOpen();
   setCookie("sidebar", isWide ? "closed" : "open");
 }
 
@@ -212,6 +250,7 @@ export function openSidebar() {
   if (!NARROW.matches) return setWide(false);
   document.body.classList.add("is-drawer-open");
   document.querySelector(".main").inert = true;
+  sayIsOpen();
   document.querySelector(".drawer-close").focus();
 }
 
@@ -219,6 +258,7 @@ export function closeSidebar() {
   if (!document.body.classList.contains("is-drawer-open")) return false;
   document.body.classList.remove("is-drawer-open");
   document.querySelector(".main").inert = false;
+  sayIsOpen();
   document.querySelector(".drawer-open").focus();
   return true;
 }

@@ -171,8 +171,9 @@ class ChatTranscript extends HTMLElement {
   #ended(answer, event) {
     this.#answers.delete(answer.generation);
     this.#lastEnded = answer.generation;
-    const isWhole = event.type === "completed";
-    announce(isWhole ? translate("answerComplete") : translate("answerEnded", { status: event.message || event.type }));
+    if (event.type === "completed") announce(translate("answerComplete"));
+    else if (event.type === "stopped") announce(translate("answerStopped"));
+    else announce(translate("answerEnded", { status: event.message || event.type }));
     if (event.type === "failed" || event.type === "interrupted") this.#emit("ended-early");
     this.#emitBusy();
     this.#finish(answer);

@@ -54,6 +54,25 @@ def test_the_palette_finds_commands_models_and_conversations(chat):
     expect(chat.locator("article.question")).to_be_focused()
 
 
+def test_what_is_typed_before_the_palette_is_loaded_counts_and_a_failed_load_is_tried_again(chat):
+    held = []
+    chat.route("**/palette.*.js", lambda route: route.abort())
+    chat.keyboard.press("Control+k")
+    palette = chat.locator("#palette")
+    expect(chat.locator(".connection")).to_contain_text("could not be loaded")
+    expect(palette).to_be_hidden()
+
+    chat.unroute("**/palette.*.js")
+    chat.route("**/palette.*.js", lambda route: held.append(route))
+    chat.keyboard.press("Control+k")
+    chat.keyboard.type("dark")
+    chat.keyboard.press("Enter")
+    expect(palette).to_be_visible()
+    held[0].continue_()
+    expect(palette).to_be_hidden()
+    expect(chat.locator("html")).to_have_attribute("data-theme", "dark")
+
+
 def test_a_slash_offers_prompts_and_tab_leads_through_their_variables(chat):
     chat.goto(chat.url + "library/prompts/new/")
     chat.get_by_label("Name").fill("Translate")

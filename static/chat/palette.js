@@ -6,6 +6,7 @@ import { setTheme, toggleWidth } from "./preferences.js";
 
 const SEARCH_AFTER_MS = 150;
 const SHOWN_MAX = 12;
+const COMMANDS_MAX = 6;
 
 const dialog = document.getElementById("palette");
 const field = dialog.querySelector("input");
@@ -73,7 +74,9 @@ async function search() {
 function show() {
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
   const matching = commands.filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
-  shown = [...(words.length ? matching : matching.slice(0, 5)), ...found].slice(0, SHOWN_MAX);
+  // Commands leave room for conversations, which come after them.
+  const commandsMax = words.length ? Math.max(COMMANDS_MAX, SHOWN_MAX - found.length) : COMMANDS_MAX - 1;
+  shown = [...matching.slice(0, commandsMax), ...found].slice(0, SHOWN_MAX);
   list.replaceChildren(...shown.map(entry));
   dialog.querySelector(".menu-note").hidden = shown.length > 0;
   mark(0);

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -59,14 +60,24 @@ class ChatConsumer(AsyncWebsocketConsumer):
     # layer itself could not open while Redis is away.
     channel_layer_alias = "unused"
 
-    async def connect(self) -> None:
-        await self.accept()
+    def __init__(self) -> None:
+        super().__init__()
         self._runtime = current_runtime()
         self._relays = BackgroundTasks()
         self._followed: dict[int, tuple[FollowedGeneration, asyncio.Task[None]]] = {}
         self._window = SendWindow(settings.ACK_WINDOW_BYTES)
         self._notices: asyncio.Queue[Notice] | None = None
         self._open_socket: OpenSocket | None = None
+
+    async def __call__(self, *scope_receive_send: Any) -> None:
+        """Serve the socket until it closes, or until the server cancels this because that takes too long."""
+        try:
+            await super().__call__(*scope_receive_send)
+        finally:
+            await self._leave()
+
+    async def connect(self) -> None:
+        await self.accept()
         found = await database_sync_to_async(session_pair)(_session_key_of(self.scope))
         if found is None:
             # Accepted first: a refused handshake would not tell the page why.
@@ -84,7 +95,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         named = parse_qs(self.scope["query_string"].decode(errors="replace")).get("user")
         return named is not None and named != [str(self._user_id)]
 
-    async def disconnect(self, code: int) -> None:
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        raise StopConsumer
+
+    async def _leave(self) -> None:
         if self._open_socket is not None:
             self._runtime.connections.sockets.discard(self._open_socket)
         if self._notices is not None:

@@ -65,6 +65,11 @@ class Socket:
     def has_more(self):
         return not self._communicator.output_queue.empty()
 
+    async def given_up(self):
+        """Cancel the application, as the server does if it outlives its connection."""
+        self._communicator.future.cancel()
+        await asyncio.wait({self._communicator.future})
+
     async def closed_with(self):
         while True:
             message = await self._communicator.receive_output(timeout=20)

@@ -155,6 +155,18 @@ async def test_the_tick_closes_the_sockets_of_sessions_that_ended(site, user, en
         assert await socket.closed_with() == consumer.SIGNED_OUT
 
 
+async def test_a_socket_that_the_server_gives_up_leaves_nothing_behind(site, user):
+    async with site() as provider, socket_of(user) as socket:
+        connections, notifications = provider.runtime.connections, provider.runtime.notifications
+        await socket.send("watch")
+        await socket.answer("hello [[deltas=1]]")
+        assert len(connections.sockets) == 1
+        assert set(notifications.subscribers()) == {user.pk}
+        await socket.given_up()
+        assert not connections.sockets
+        assert not notifications.subscribers()
+
+
 def size_of(frame):
     """Return how long a frame was on the wire."""
     return len(json.dumps(frame, ensure_ascii=False, separators=(",", ":")))

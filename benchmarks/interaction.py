@@ -43,6 +43,7 @@ WATCH = """() => {
     for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift_ += entry.value;
   }).observe({ type: "layout-shift" });
 }"""
+NEXT_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))"
 ANSWER = (
     r"A list:\n\n1. one\n2. two\n\n```python\nprint(1)\nprint(2)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
     + r"and more words " * 40
@@ -89,8 +90,10 @@ def toggle_list(page: Page) -> None:
 
 def stream(page: Page) -> float:
     """Send a message, and return how much the page shifts until its answer is final."""
-    page.evaluate("() => { window.shift_ = 0 }")
     page.locator("#text").fill(f"[[text={ANSWER}]] [[rate=60]]")
+    # The composer has grown with the text, which no user could type at once.
+    page.evaluate(NEXT_FRAMES)
+    page.evaluate("() => { window.shift_ = 0 }")
     page.keyboard.press("Enter")
     page.wait_for_selector("article.answer.is-active")
     page.wait_for_selector("article.answer.is-active", state="detached", timeout=120_000)

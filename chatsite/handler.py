@@ -8,8 +8,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.base import BaseHandler
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from chat.views.errors import bad_request
@@ -19,12 +23,34 @@ FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-dat
 FORM_CHARSETS = frozenset({"utf-8", "ascii"})
 
 
+# What is answered on the event loop: the API, whose requests wait for models, and static files.
+ON_THE_LOOP = ("/v1/", f"/{settings.STATIC_URL.lstrip('/')}")
+
+
+class PageHandler(BaseHandler):
+    """Django's middleware and views as plain functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.load_middleware()
+
+
 class SiteHandler(ASGIHandler):
-    """Keeps the threads of requests; rejects an invalid head by a page or, in the API, by JSON."""
+    """Keeps the threads of requests; rejects an invalid head by a page or, in the API, by JSON.
+
+    A page is made in one visit to its thread. Django would go there and back for the view and for nearly each
+    middleware, which takes longer than many of the pages.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._threads = RequestThreads()
+        self._pages = PageHandler()
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.startswith(ON_THE_LOOP):
+            return await super().get_response_async(request)
+        return await sync_to_async(self._pages.get_response)(request)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._threads.run(partial(self.handle, scope, receive, send))

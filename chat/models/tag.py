@@ -68,7 +68,7 @@ class Tag(models.Model):
         """
         conversations = list(conversations)
         for name in names:
-            cls.objects.get_or_create(user=user, name=name)[0].conversations.add(*conversations)
+            cls.objects.get_or_create(user_id=user.pk, name=name)[0].conversations.add(*conversations)
         counted = Conversation.objects.filter(pk__in=[each.pk for each in conversations])
         over = counted.annotate(count=models.Count("tags")).filter(count__gt=TAGS_PER_CONVERSATION)
         if over.exists() or cls.objects.of(user).count() > TAGS_MAX:

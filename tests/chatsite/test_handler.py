@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+from asgiref.sync import SyncToAsync
 from channels.testing import ApplicationCommunicator
 
 from chatsite.asgi import application
@@ -153,3 +154,20 @@ def test_a_rejected_request_is_one_line_of_the_log(client, settings):
         logging.getLogger().removeHandler(handler)
     assert len(lines) == 1
     assert len(lines[0]) < 250
+
+
+async def test_a_page_is_made_in_one_visit_to_its_thread(monkeypatch):
+    visits, visit = [], SyncToAsync.__call__
+
+    def counted(self, *args, **kwargs):
+        visits.append(self.func)
+        return visit(self, *args, **kwargs)
+
+    monkeypatch.setattr(SyncToAsync, "__call__", counted)
+    status, text = await send(method="GET", body=b"")
+    assert status == 200
+    assert "<form" in text
+    # Beside it, Django's signals at the beginning and the end of a request tidy its connections.
+    names = [func.__name__ for func in visits]
+    assert names.count("get_response") == 1
+    assert set(names) <= {"get_response", "sync_send"}

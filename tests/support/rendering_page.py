@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route
 ROOT = Path(__file__).parents[2]
 SITE = "http://rendering.test"
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
-_STYLES = ("tokens", "base", "layout", "transcript", "highlight", "prose")
+_STYLES = ("tokens", "base", "layout", "transcript", "prose")
 # As strict as the real one (chatsite/settings.py).
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'"
 _HTML = """<!doctype html>

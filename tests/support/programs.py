@@ -46,13 +46,19 @@ def until[T](check: Callable[[], T], what: str, *, deadline_s: float = 20) -> T:
     return value
 
 
+# Whoever asked for a port may not have bound it yet.
+_returned: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a free port, below the range that systems use for outgoing connections."""
+    """Return a free port, a new one each time, below the range that systems use for outgoing connections."""
     while True:
-        port = random.randrange(12_000, 30_000)
+        port = random.SystemRandom().randrange(12_000, 30_000)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _returned:
+                _returned.add(port)
+                return port
 
 
 def is_listening(port: int) -> bool:

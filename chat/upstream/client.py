@@ -118,11 +118,11 @@ class Client:
         assert self._http is not None, "the client is closed"
         slices = request.slices()
         # Not every server reads a body of unknown length.
-        length = {"Content-Length": str(sum(map(len, slices)))}
+        length = ("Content-Length", str(sum(map(len, slices))))
         sent = httpx2.Request(
             "POST",
             url,
-            headers=[*headers, *length.items()],
+            headers=[*headers, length],
             content=slices[0] if len(slices) == 1 else _sent(slices),
             extensions={"timeout": {"connect": request.connect_timeout_s}},
         )

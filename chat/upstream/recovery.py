@@ -2,9 +2,9 @@
 
 The next call either continues the text or restarts the answer. An answer that was interrupted within or after
 a tool call, or after a picture, always restarts: a model can be asked to continue a text, but not half of a
-call, nor a picture that it cannot see. A recovery stays
-with its model, except that it moves along the route if that model stalled, if another one can continue the
-text and this one cannot, or if it is the last recovery of the budget.
+call, nor a picture that it cannot see. A recovery stays with its model, except that it moves along the route
+if that model stalled, if another one can continue the text and this one cannot, or if it is the last recovery
+of the budget.
 """
 
 from __future__ import annotations

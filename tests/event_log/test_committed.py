@@ -6,28 +6,14 @@ from functools import partial
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 
 from chat import events
-from chat.event_log.log import EventLog
 from chat.event_log.read import fold
-from chat.event_log.writer import ThreadWriter
-from chat.models import Generation, LoggedEvent, Message
+from chat.models import LoggedEvent
+from tests.event_log.support import end
 from tests.support.runtime import lease_on, running_generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def log(db):
-    log = EventLog(ThreadWriter())
-    yield log
-    log.writer.close()
-
-
-def end(generation, text):
-    Generation.objects.filter(pk=generation.pk).update(status="completed", finished_at=timezone.now())
-    Message.objects.filter(pk=generation.message_id).update(text=text)
 
 
 def test_a_follower_sees_only_what_is_committed(log, user, model):

@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection
-from django.utils import timezone
 
 from chat import events
 from chat.event_log import writer as writer_module
@@ -17,16 +16,10 @@ from chat.event_log.log import EventLog
 from chat.event_log.read import replay
 from chat.event_log.writer import ThreadWriter
 from chat.models import Conversation, Generation, LoggedEvent, Message
+from tests.event_log.support import end
 from tests.support.runtime import lease_on, running_generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def log(db):
-    log = EventLog(ThreadWriter())
-    yield log
-    log.writer.close()
 
 
 def stored_text(generation):
@@ -35,11 +28,6 @@ def stored_text(generation):
 
 async def flush(log):
     await log.writer.arun(lambda: None)
-
-
-def end(generation, text):
-    Generation.objects.filter(pk=generation.pk).update(status="completed", finished_at=timezone.now())
-    Message.objects.filter(pk=generation.message_id).update(text=text)
 
 
 def test_text_is_stored_in_order_and_once(log, user, model):

@@ -22,7 +22,7 @@ from channels.db import database_sync_to_async
 from django.db import connection
 
 from chat import events
-from chat.event_log.commit import WriteItem, commit, fail
+from chat.event_log.commit import WriteItem, commit, fail, keep_savepoints_in_memory
 from chat.event_log.lease import Lease
 
 logger = logging.getLogger(__name__)
@@ -200,6 +200,7 @@ class ThreadWriter(Writer):
         return [item for item in items if item.result is None or item.result.set_running_or_notify_cancel()]
 
     def _loop(self) -> None:
+        keep_savepoints_in_memory()
         while (items := self._take()) is not None:
             started_s = self._busy_since = time.monotonic()
             self._write(items)

@@ -31,6 +31,7 @@ from chat.models.message import Message
 from chat.models.model_choice import choose_model
 from chat.models.project import Project
 from chat.models.title import title_from
+from chat.models.transactions import in_transaction
 from chat.models.webhook import WebhookEndpoint
 
 
@@ -95,7 +96,7 @@ class Conversation(models.Model):
     # commit, no other process can store the same client id or use up a limit of this user.
 
     @classmethod
-    @transaction.atomic
+    @in_transaction
     def ask(
         cls,
         user: AbstractUser,
@@ -143,7 +144,7 @@ class Conversation(models.Model):
         return generation.as_started(parent_id=user_message.parent_id, is_new_conversation=is_new)
 
     @classmethod
-    @transaction.atomic
+    @in_transaction
     def regenerate(
         cls,
         user: AbstractUser,
@@ -166,7 +167,7 @@ class Conversation(models.Model):
         return conversation.add_version(user, user_message, model, client_id=client_id, source=source)
 
     @classmethod
-    @transaction.atomic
+    @in_transaction
     def resume(
         cls,
         user: AbstractUser,
@@ -195,7 +196,7 @@ class Conversation(models.Model):
         return generation.as_started()
 
     @classmethod
-    @transaction.atomic
+    @in_transaction
     def ask_once(
         cls,
         user: AbstractUser,
@@ -237,7 +238,8 @@ class Conversation(models.Model):
 
     @classmethod
     def _create(cls, user: AbstractUser, text: str, model: Model, **fields: Any) -> Conversation:
-        return rows.insert(cls(user_id=user.pk, title=title_from(text), model=model, **fields))
+        """Return a new conversation. It is stored together with the end of its branch (`_touch`)."""
+        return cls(user_id=user.pk, title=title_from(text), model=model, **fields)
 
     def _add(
         self, role: Message.Role, parent: Message | None, text: str = "", files: Sequence[Attachment] = ()
@@ -293,7 +295,10 @@ class Conversation(models.Model):
     def _touch(self, leaf: Message) -> None:
         self.leaf = leaf
         self.updated_at = timezone.now()
-        rows.update(Conversation, self.pk, {"leaf_id": leaf.pk, "updated_at": self.updated_at})
+        if self._state.adding:
+            rows.insert(self)
+        else:
+            rows.update(Conversation, self.pk, {"leaf_id": leaf.pk, "updated_at": self.updated_at})
 
     @classmethod
     def get_for(

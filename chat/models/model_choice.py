@@ -8,10 +8,7 @@ from chat.errors import RequestRefused
 from chat.models import rows
 from chat.models.catalog import Endpoint, Model
 
-FIRST_OFFERED = """
-is_enabled = %s AND endpoint_id IN (SELECT id FROM chat_endpoint WHERE is_enabled = %s)
-ORDER BY is_default DESC, label, name LIMIT 1
-"""
+OFFERED = "chat_endpoint.id = endpoint_id AND chat_endpoint.is_enabled = %s AND chat_model.is_enabled = %s"
 
 
 def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
@@ -40,19 +37,18 @@ def choose_model(model_id: int | None, default_id: int | None = None) -> Model:
 
 def _offered(model_id: int) -> Model | None:
     """Return this model with its endpoint if users can choose it: `offered`, for one model."""
-    model = rows.get(Model, id=model_id)
-    return _with_endpoint(model) if model is not None and model.is_enabled else None
+    return None if model_id > rows.NUMBER_MAX else _first(f"{OFFERED} AND chat_model.id = %s", model_id)
 
 
 def _first_offered() -> Model | None:
     """Return the site's default with its endpoint: the first one of `offered`."""
-    found = rows.select(Model, FIRST_OFFERED, [True, True])
-    return _with_endpoint(found[0]) if found else None
+    return _first(f"{OFFERED} ORDER BY is_default DESC, label, chat_model.name")
 
 
-def _with_endpoint(model: Model) -> Model | None:
-    endpoint = rows.get(Endpoint, id=model.endpoint_id)
-    if endpoint is None or not endpoint.is_enabled:
+def _first(condition: str, *parameters: int) -> Model | None:
+    found = rows.first_of_both(Model, Endpoint, condition, [True, True, *parameters])
+    if found is None:
         return None
+    model, endpoint = found
     model.endpoint = endpoint
     return model

@@ -17,13 +17,22 @@ from django.db.models.expressions import DatabaseDefault
 type AnyField = models.Field[Any, Any]
 
 NUMBER_MAX = 2**63 - 1
+# Of fields that do not change them. No integer is out of range: the database refuses it.
+_STORED_TYPES: Mapping[type, type] = {
+    models.CharField: str,
+    models.TextField: str,
+    models.BooleanField: bool,
+    models.FloatField: float,
+    **dict.fromkeys((models.AutoField, models.BigAutoField, models.IntegerField), int),
+    **dict.fromkeys((models.PositiveIntegerField, models.PositiveSmallIntegerField), int),
+}
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def insert[Row: models.Model](row: Row) -> Row:
     """Insert a new row, set its primary key, and return it. Raises IntegrityError, as `save` does."""
-    sql, fields, returned = _insert_sql(type(row))
-    values = [_value(row, field) for field in fields]
+    sql, columns, returned = _insert_sql(type(row))
+    values = [column.value_of(row) for column in columns]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         if returned is not None:
@@ -40,16 +49,18 @@ def insert_many(
     same: Mapping[str, Any] = EMPTY,
 ) -> None:
     """Insert rows with these values of their attributes `names`, and what is the `same` for all of them."""
-    by_name = {field.attname: field for field in model._meta.local_concrete_fields}
-    fields = [by_name[name] for name in (*names, *same)]
-    columns = ", ".join(_quoted(field.column) for field in fields)
-    sql = (
-        f"INSERT INTO {_quoted(model._meta.db_table)} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
-    )
-    prepared = [_prepared(by_name[name], value) for name, value in same.items()]
-    varying = fields[: len(names)]
+    by_name = _columns(model)
+    columns = [by_name[name] for name in (*names, *same)]
+    prepared = [by_name[name].prepared(value) for name, value in same.items()]
+    varying = columns[: len(names)]
     with connection.cursor() as cursor:
-        cursor.executemany(sql, [[*map(_prepared, varying, row), *prepared] for row in values])
+        cursor.executemany(
+            _insertion(model, columns),
+            [
+                [*(column.prepared(value) for column, value in zip(varying, row, strict=True)), *prepared]
+                for row in values
+            ],
+        )
 
 
 def update(
@@ -65,10 +76,10 @@ def update(
     """
     nulls = tuple(name for name, value in guards.items() if value is None)
     required = {name: value for name, value in guards.items() if value is not None}
-    sql, fields = _update_sql(model, tuple(values), tuple(required), nulls)
+    sql, columns = _update_sql(model, tuple(values), tuple(required), nulls)
     parameters = [
-        _prepared(field, value)
-        for field, value in zip(fields, [*values.values(), key, *required.values()], strict=True)
+        column.prepared(value)
+        for column, value in zip(columns, [*values.values(), key, *required.values()], strict=True)
     ]
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
@@ -106,12 +117,29 @@ def select[Row: models.Model](model: type[Row], condition: str, parameters: Sequ
         return [_instance(model, found) for found in cursor.fetchall()]
 
 
+def first_of_both[Row: models.Model, Joined: models.Model](
+    model: type[Row], joined: type[Joined], condition: str, parameters: Sequence[Any]
+) -> tuple[Row, Joined] | None:
+    """Return the first pair of rows of two tables for which the SQL after WHERE holds, or None."""
+    own, others = (
+        [f"{_table(each)}.{column.quoted}" for column in _columns(each).values()] for each in (model, joined)
+    )
+    tables = f"{_table(model)}, {_table(joined)}"
+    sql = f"SELECT {', '.join(own + others)} FROM {tables} WHERE {condition} LIMIT 1"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    return _instance(model, found[: len(own)]), _instance(joined, found[len(own) :])
+
+
 def pairs(
     model: type[models.Model], names: tuple[str, str], condition: str, parameters: Sequence[Any]
 ) -> list[tuple[Any, Any]]:
     """Return two columns, numbers or texts, of the rows for which the SQL after WHERE holds."""
-    columns = ", ".join(_quoted(_field(model, name).column) for name in names)
-    sql = f"SELECT {columns} FROM {_quoted(model._meta.db_table)} WHERE {condition}"  # noqa: S608
+    columns = ", ".join(_columns(model)[name].quoted for name in names)
+    sql = f"SELECT {columns} FROM {_table(model)} WHERE {condition}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
@@ -124,7 +152,7 @@ def one_of(values: Sequence[Any]) -> str:
 
 def prepared(model: type[models.Model], name: str, value: Any) -> Any:
     """Return a value of an attribute as the database has it."""
-    return _prepared(_field(model, name), value)
+    return _columns(model)[name].prepared(value)
 
 
 def _search(
@@ -133,12 +161,12 @@ def _search(
     """Return the statement that finds one row, and its parameters."""
     nulls = tuple(name for name, value in values.items() if value is None)
     required = [(name, value) for name, value in values.items() if value is not None]
-    sql, fields = _find_sql(model, tuple(name for name, _ in required), nulls, keys_only=keys_only)
-    return sql, [_prepared(field, value) for field, (_, value) in zip(fields, required, strict=True)]
+    sql, columns = _find_sql(model, tuple(name for name, _ in required), nulls, keys_only=keys_only)
+    return sql, [column.prepared(value) for column, (_, value) in zip(columns, required, strict=True)]
 
 
 def _instance[Row: models.Model](model: type[Row], found: Sequence[Any]) -> Row:
-    names, converters = _columns(model)
+    names, converters = _converters(model)
     values = list(found)
     for index, column, converts in converters:
         for convert in converts:
@@ -146,71 +174,94 @@ def _instance[Row: models.Model](model: type[Row], found: Sequence[Any]) -> Row:
     return model.from_db(connection.alias, names, values)
 
 
-def _value(row: models.Model, field: AnyField) -> Any:
-    """Return the value of a new row's field; a default that only the database knows is set as well."""
-    value = field.pre_save(row, add=True)
-    if isinstance(value, DatabaseDefault):
-        value = field.db_default
-        setattr(row, field.attname, value)
-    return _prepared(field, value)
+class _Column:
+    """A column, and how it stores the values of its attribute."""
 
+    __slots__ = ("_field", "_stored_type", "name", "quoted")
 
-def _prepared(field: AnyField, value: Any) -> Any:
-    return field.get_db_prep_save(value, connection)
+    def __init__(self, field: AnyField) -> None:
+        self._field = field
+        self.name = field.attname
+        self.quoted = _quoted(field.column)
+        kind = type(field.target_field if isinstance(field, models.ForeignKey) else field)
+        # The type of values that are stored as they are. To ask the field takes longer than storing them.
+        self._stored_type = _STORED_TYPES.get(kind)
+
+    def value_of(self, row: models.Model) -> Any:
+        """Return what is stored of a new row; a default that only the database knows is set as well."""
+        value = getattr(row, self.name)
+        if isinstance(value, DatabaseDefault):
+            value = self._field.db_default
+            setattr(row, self.name, value)
+        return self.prepared(value)
+
+    def prepared(self, value: Any) -> Any:
+        """Return a value as it is stored."""
+        if value is None or type(value) is self._stored_type:
+            return value
+        return self._field.get_db_prep_save(value, connection)
 
 
 @cache
-def _insert_sql(
-    model: type[models.Model],
-) -> tuple[str, tuple[AnyField, ...], AnyField | None]:
-    """Return the statement, the fields of its values, and the field that it returns: an automatic key."""
+def _columns(model: type[models.Model]) -> dict[str, _Column]:
+    """Return the columns of a table by the names of their attributes."""
+    return {field.attname: _Column(field) for field in model._meta.local_concrete_fields}
+
+
+@cache
+def _insert_sql(model: type[models.Model]) -> tuple[str, tuple[_Column, ...], AnyField | None]:
+    """Return the statement, the columns of its values, and the field that it returns: an automatic key."""
     key = _key_of(model)
     returned = key if isinstance(key, models.AutoField) else None
-    fields = tuple(field for field in model._meta.local_concrete_fields if field is not returned)
-    columns = ", ".join(_quoted(field.column) for field in fields)
-    sql = (
-        f"INSERT INTO {_quoted(model._meta.db_table)} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
+    columns = tuple(
+        column for name, column in _columns(model).items() if returned is None or name != returned.attname
     )
-    return sql + (f" RETURNING {_quoted(returned.column)}" if returned else ""), fields, returned
+    sql = _insertion(model, columns)
+    return sql + (f" RETURNING {_quoted(returned.column)}" if returned else ""), columns, returned
+
+
+def _insertion(model: type[models.Model], columns: Sequence[_Column]) -> str:
+    names = ", ".join(column.quoted for column in columns)
+    return f"INSERT INTO {_table(model)} ({names}) VALUES ({', '.join(['%s'] * len(columns))})"  # noqa: S608
 
 
 @cache
 def _update_sql(
     model: type[models.Model], names: tuple[str, ...], required: tuple[str, ...], nulls: tuple[str, ...]
-) -> tuple[str, tuple[AnyField, ...]]:
-    """Return the statement, and the fields of its values: the changed ones, the key, the required ones."""
-    by_name = {field.attname: field for field in model._meta.local_concrete_fields}
-    key = _key_of(model)
-    conditions = [f"{_quoted(field.column)} = %s" for field in (key, *(by_name[name] for name in required))]
-    conditions += [f"{_quoted(by_name[name].column)} IS NULL" for name in nulls]
-    changes = ", ".join(f"{_quoted(by_name[name].column)} = %s" for name in names)
-    sql = f"UPDATE {_quoted(model._meta.db_table)} SET {changes} WHERE {' AND '.join(conditions)}"  # noqa: S608
-    return sql, (*(by_name[name] for name in names), key, *(by_name[name] for name in required))
+) -> tuple[str, tuple[_Column, ...]]:
+    """Return the statement, and the columns of its values: the changed ones, the key, the required ones."""
+    columns = _columns(model)
+    key = columns[_key_of(model).attname]
+    conditions = [f"{column.quoted} = %s" for column in (key, *(columns[name] for name in required))]
+    conditions += [f"{columns[name].quoted} IS NULL" for name in nulls]
+    changes = ", ".join(f"{columns[name].quoted} = %s" for name in names)
+    sql = f"UPDATE {_table(model)} SET {changes} WHERE {' AND '.join(conditions)}"  # noqa: S608
+    return sql, (*(columns[name] for name in names), key, *(columns[name] for name in required))
 
 
 @cache
 def _find_sql(
     model: type[models.Model], names: tuple[str, ...], nulls: tuple[str, ...], *, keys_only: bool
-) -> tuple[str, tuple[AnyField, ...]]:
-    """Return the statement, and the fields of its values."""
-    by_name = {field.attname: field for field in model._meta.local_concrete_fields}
-    fields = tuple(by_name[name] for name in names)
-    conditions = [f"{_quoted(field.column)} = %s" for field in fields]
-    conditions += [f"{_quoted(by_name[name].column)} IS NULL" for name in nulls]
-    key, table = _quoted(_key_of(model).column), _quoted(model._meta.db_table)
+) -> tuple[str, tuple[_Column, ...]]:
+    """Return the statement, and the columns of its values."""
+    columns = _columns(model)
+    wanted = tuple(columns[name] for name in names)
+    conditions = [f"{column.quoted} = %s" for column in wanted]
+    conditions += [f"{columns[name].quoted} IS NULL" for name in nulls]
+    key, table = _quoted(_key_of(model).column), _table(model)
     start = f"SELECT {key} FROM {table} WHERE " if keys_only else _select_sql(model)  # noqa: S608
-    return f"{start}{' AND '.join(conditions)} LIMIT 1", fields
+    return f"{start}{' AND '.join(conditions)} LIMIT 1", wanted
 
 
 @cache
 def _select_sql(model: type[models.Model]) -> str:
     """Return a statement that reads whole rows, up to its condition."""
-    columns = ", ".join(_quoted(field.column) for field in model._meta.local_concrete_fields)
-    return f"SELECT {columns} FROM {_quoted(model._meta.db_table)} WHERE "  # noqa: S608
+    columns = ", ".join(column.quoted for column in _columns(model).values())
+    return f"SELECT {columns} FROM {_table(model)} WHERE "  # noqa: S608
 
 
 @cache
-def _columns(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any, list[Any]]]]:
+def _converters(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any, list[Any]]]]:
     """Return the attributes of a row, and for those whose values the ORM converts: index, column, how."""
     fields = model._meta.local_concrete_fields
     columns = [field.get_col(model._meta.db_table) for field in fields]
@@ -222,9 +273,8 @@ def _columns(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any,
     return [field.attname for field in fields], converters
 
 
-@cache
-def _field(model: type[models.Model], name: str) -> AnyField:
-    return next(field for field in model._meta.local_concrete_fields if field.attname == name)
+def _table(model: type[models.Model]) -> str:
+    return _quoted(model._meta.db_table)
 
 
 def _key_of(model: type[models.Model]) -> AnyField:

@@ -74,25 +74,38 @@ def session_pair(session_key: str) -> SessionPair | None:
     is_possible = session_key.isascii() and session_key.isalnum()
     session = rows.get(Session, session_key=session_key) if is_possible else None
     user_id: str = session.get_decoded().get(SESSION_KEY, "") if session is not None else ""
-    if not user_id.isdecimal() or user_of_session(session_key, int(user_id)) is None:
+    if not user_id.isdecimal() or SignedInUser(session_key, int(user_id)).read() is None:
         return None
     return session_key, int(user_id)
 
 
-def user_of_session(session_key: str, user_id: int) -> AbstractUser | None:
-    """Return the user if the session is valid and belongs to them, else None."""
-    # One query without the ORM's composing, because every message asks for it.
-    found = get_user_model().objects.raw(
-        "SELECT person.*, session.session_data AS session_data "  # noqa: S608 - our own names
-        f"FROM {get_user_model()._meta.db_table} person JOIN {Session._meta.db_table} session "
-        "ON session.session_key = %s AND session.expire_date > %s WHERE person.id = %s",
-        [session_key, connection.ops.adapt_datetimefield_value(timezone.now()), user_id],
-    )
-    for user in found:
-        data: str = vars(user)["session_data"]
-        if _belongs(Session(session_data=data).get_decoded(), user):
-            return user
-    return None
+class SignedInUser:
+    """The user of one session, whom each frame of a socket asks for."""
+
+    def __init__(self, session_key: str, user_id: int) -> None:
+        self._session_key = session_key
+        self._user_id = user_id
+        # Session data and password hash at the last successful check: they are not decoded again.
+        self._verified: tuple[str, str] | None = None
+
+    def read(self) -> AbstractUser | None:
+        """Return the user if the session is valid and belongs to them now, else None. One query."""
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        found = rows.first_of_both(
+            get_user_model(),
+            Session,
+            f"{get_user_model()._meta.db_table}.id = %s AND session_key = %s AND expire_date > %s",
+            [self._user_id, self._session_key, now],
+        )
+        if found is None or not found[0].is_active:
+            return None
+        user, session = found
+        current = (session.session_data, user.password)
+        if self._verified != current:
+            if not _belongs(session.get_decoded(), user):
+                return None
+            self._verified = current
+        return user
 
 
 def _verify(pairs: set[SessionPair]) -> set[SessionPair]:

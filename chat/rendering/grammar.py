@@ -6,6 +6,9 @@ is lost: definitions of links stay visible, `|` in code does not end a table cel
 cells, backslashes of paths and formulas stay, blocks of code may contain blocks, items keep their numbers.
 """
 
+from copy import copy
+from functools import cache
+
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
@@ -23,9 +26,23 @@ from chat.rendering.tables import table
 from chat.rendering.tags import tag
 
 
-def parser(deadline: Deadline) -> MarkdownIt:
+class TextParser(MarkdownIt):
+    """A parser for one text. It shares its rules with those for other texts."""
+
+    deadline: Deadline
+
+
+def parser(deadline: Deadline) -> TextParser:
     """Return a parser for one text, which checks `deadline`."""
-    markdown = MarkdownIt(
+    markdown = copy(_parser())
+    markdown.deadline = deadline
+    return markdown
+
+
+@cache
+def _parser() -> TextParser:
+    """Return what parsers have in common: setting up the rules takes longer than parsing a short text."""
+    markdown = TextParser(
         "commonmark",
         {"html": False, "linkify": False, "maxNesting": MAX_NESTING + MAX_INLINE_NESTING},
     )
@@ -35,7 +52,6 @@ def parser(deadline: Deadline) -> MarkdownIt:
     markdown.normalizeLinkText = str  # type: ignore[method-assign,assignment]
     _set_block_rules(markdown)
     _set_inline_rules(markdown)
-    _check_deadline_at_every_step(markdown, deadline)
     return markdown
 
 
@@ -51,6 +67,7 @@ def _set_block_rules(markdown: MarkdownIt) -> None:
     ruler.before("fence", "formula", formula_block, {"alt": ["paragraph", "blockquote"]})
     ruler.enable(["table"])
     ruler.disable(["reference", "html_block"])
+    ruler.before("table", "limits", _check_in_blocks)
 
 
 def _set_inline_rules(markdown: MarkdownIt) -> None:
@@ -61,26 +78,29 @@ def _set_inline_rules(markdown: MarkdownIt) -> None:
     ruler.at("linkify", bare_url)
     ruler.at("html_inline", tag)
     ruler.enable(["linkify", "strikethrough"])
+    ruler.before("text", "limits", _check_inline)
     markdown.inline.ruler2.enable(["strikethrough"])
     # Blocks are parsed apart, one after the other.
     markdown.core.ruler.disable(["normalize", "block"])
 
 
-def _check_deadline_at_every_step(markdown: MarkdownIt, deadline: Deadline) -> None:
-    """Add rules that the parser tries first at every step."""
-
-    def check_in_blocks(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        deadline.check()
-        if state.level < MAX_NESTING or silent:
-            return False
-        # The whole block will be shown as plain text, so its other lines are not read.
-        state.push("too_complex", "", 0)
-        state.line = end
-        return True
-
-    def check_inline(state: StateInline, silent: bool) -> bool:
-        deadline.check()
+def _check_in_blocks(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Check the deadline and the limits; the parser tries this first at every step."""
+    _check_deadline(state.md)
+    if state.level < MAX_NESTING or silent:
         return False
+    # The whole block will be shown as plain text, so its other lines are not read.
+    state.push("too_complex", "", 0)
+    state.line = end
+    return True
 
-    markdown.block.ruler.before("table", "limits", check_in_blocks)
-    markdown.inline.ruler.before("text", "limits", check_inline)
+
+def _check_inline(state: StateInline, silent: bool) -> bool:
+    """Check the deadline; the parser tries this first at every step."""
+    _check_deadline(state.md)
+    return False
+
+
+def _check_deadline(markdown: MarkdownIt) -> None:
+    assert isinstance(markdown, TextParser)
+    markdown.deadline.check()

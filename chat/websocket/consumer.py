@@ -31,7 +31,7 @@ from chat.models.comparison import Comparison
 from chat.models.conversation import Conversation
 from chat.models.generation import Generation, StartedGeneration
 from chat.models.limits import not_found
-from chat.models.session import session_pair, user_of_session
+from chat.models.session import SignedInUser, session_pair
 from chat.notifications import Notice
 from chat.runtime.connections import OpenSocket
 from chat.runtime.process import current_runtime
@@ -83,11 +83,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
             # Accepted first: a refused handshake would not tell the page why.
             await self.close(SIGNED_OUT)
             return
-        self._session_key, self._user_id = found
+        session_key, self._user_id = found
+        self._signed_in = SignedInUser(session_key, self._user_id)
         if self._is_page_of_another():
             await self.close(OTHER_USER)
             return
-        self._open_socket = OpenSocket(self._user_id, self._session_key, self._session_ended)
+        self._open_socket = OpenSocket(self._user_id, session_key, self._session_ended)
         self._runtime.connections.sockets.add(self._open_socket)
 
     def _is_page_of_another(self) -> bool:
@@ -182,7 +183,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     def _user(self) -> AbstractUser:
         """Return the user, if the session that this socket was opened with is still valid."""
-        user = user_of_session(self._session_key, self._user_id)
+        user = self._signed_in.read()
         if user is None:
             raise _SignedOut
         return user

@@ -156,3 +156,12 @@ def test_one_statement_each(made, django_assert_num_queries):
         rows.insert(Attempt(generation=made[2], number=1, model_name="m"))
         rows.update(Message, made[1].pk, {"text": "x"})
     assert connection.in_atomic_block
+
+
+def test_pairs_of_rows_are_those_of_the_orm(made, user):
+    conversation, message, _generation = made
+    condition = "chat_conversation.id = conversation_id AND chat_message.id = %s"
+    found, its = rows.first_of_both(Message, Conversation, condition, [message.pk])
+    assert values_of(found) == values_of(Message.objects.get(pk=message.pk))
+    assert values_of(its) == values_of(Conversation.objects.get(pk=conversation.pk))
+    assert rows.first_of_both(Message, Conversation, condition, [message.pk + 1]) is None

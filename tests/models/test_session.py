@@ -6,7 +6,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from chat.models.session import session_pair
+from chat.models.session import SignedInUser, session_pair
 
 pytestmark = pytest.mark.django_db
 
@@ -46,3 +46,33 @@ def test_a_session_ends_with_a_new_password_and_with_a_disabled_user(key, user):
     user.set_password("another one")
     user.save()
     assert session_pair(key) is None
+
+
+def test_who_signed_in_is_read_again_each_time(key, user):
+    signed_in = SignedInUser(key, user.pk)
+    assert signed_in.read() == user
+    user.first_name = "Ada"
+    user.save()
+    assert signed_in.read().first_name == "Ada"
+
+
+@pytest.mark.parametrize("ending", ["disabled", "password", "signed out", "expired"])
+def test_who_was_signed_in_is_not_after_the_end_of_the_session(key, user, ending):
+    signed_in = SignedInUser(key, user.pk)
+    assert signed_in.read() == user
+    match ending:
+        case "disabled":
+            type(user).objects.update(is_active=False)
+        case "password":
+            user.set_password("another one")
+            user.save()
+        case "signed out":
+            Session.objects.all().delete()
+        case "expired":
+            Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    assert signed_in.read() is None
+
+
+def test_a_session_is_not_another_users(key, user, django_user_model):
+    other = django_user_model.objects.create(username="other")
+    assert SignedInUser(key, other.pk).read() is None

@@ -1,11 +1,15 @@
 """The limits of rendering: time, length and depth; and what is shown when it fails."""
 
 import logging
+import threading
 import time
 
 import pytest
 
 from chat.rendering import arender, limits, pipeline, render
+from chat.rendering.blocks import blocks
+from chat.rendering.deadline import Deadline, DeadlineExceeded
+from chat.rendering.grammar import parser
 from tests.rendering.page import Page, assert_harmless
 
 
@@ -140,5 +144,40 @@ def test_after_a_crash_of_the_parser_the_text_is_shown_and_not_logged(monkeypatc
     assert "diary" not in caplog.text
 
 
-async def test_rendering_leaves_the_event_loop_free():
-    assert await arender("**a**") == render("**a**")
+@pytest.mark.parametrize(
+    "text", ["**a**", "[" * 250 + "]" * 250, "> " * 250, "```py\na = 1\n```", "a\n\n" * 400]
+)
+async def test_rendering_leaves_the_event_loop_free(text):
+    assert await arender(text) == render(text)
+
+
+@pytest.mark.parametrize("text", ["**a**", "**a** `b`", "a " * 300])
+async def test_only_short_texts_without_code_are_rendered_on_the_event_loop(monkeypatch, text):
+    threads = []
+    to_html = pipeline.to_html
+    monkeypatch.setattr(
+        pipeline, "to_html", lambda *args: threads.append(threading.get_ident()) or to_html(*args)
+    )
+    await arender(text)
+    assert (threads == [threading.get_ident()]) is (text == "**a**")
+
+
+async def test_a_short_text_that_takes_long_is_rendered_off_the_event_loop(monkeypatch):
+    threads = []
+
+    def slow(text, deadline):
+        threads.append(threading.get_ident())
+        if len(threads) == 1:
+            raise DeadlineExceeded
+        return "done"
+
+    monkeypatch.setattr(pipeline, "to_html", slow)
+    assert await arender("**a**") == "done"
+    assert threads[0] == threading.get_ident() != threads[1]
+
+
+def test_each_text_has_its_own_deadline():
+    late, early = parser(Deadline(-1)), parser(Deadline(60))
+    assert len([*blocks(early, "a")]) == 1
+    with pytest.raises(DeadlineExceeded):
+        [*blocks(late, "a")]

@@ -20,7 +20,7 @@ def find_previous(user: AbstractUser, client_id: str) -> Generation | None:
     """
     _check(client_id)
     lock_user(user.pk)
-    return Generation.objects.started_by(user, client_id)
+    return Generation.started_by(user, client_id)
 
 
 def repeat(previous: Generation, *, is_same: bool) -> StartedGeneration:

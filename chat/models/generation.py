@@ -72,12 +72,6 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         active = self.active().values("pk")
         return Generation.objects.filter(pk__in=active).update(stop_requested_at=timezone.now())
 
-    def started_by(self, user: AbstractUser, client_id: str) -> Generation | None:
-        """Return the generation that this user started with this client id, or None."""
-        # Nearly always there is none, and the query for all of it takes longer to write than to answer.
-        found = rows.find(Generation, user_id=user.pk, client_id=client_id)
-        return None if found is None else self.select_related("message__parent").filter(pk=found).first()
-
     def of(self, user: AbstractUser) -> GenerationQuerySet:
         """Return those in conversations that `user` may see."""
         return self.filter(message__conversation__user_id=user.pk, message__conversation__deleted_at=None)
@@ -281,6 +275,15 @@ class Generation(models.Model):
         first, *others = self.model.route() if fallbacks is None else self.model.route_over(fallbacks)
         has_tools = request is not None and request.has_tools
         return [first, *(model for model in others if model.takes_tools or not has_tools)]
+
+    @classmethod
+    def started_by(cls, user: AbstractUser, client_id: str) -> Generation | None:
+        """Return the generation that this user started with this client id, or None."""
+        # Nearly always there is none, and the query for all of it takes longer to write than to answer.
+        found = rows.find(cls, user_id=user.pk, client_id=client_id)
+        return (
+            None if found is None else cls.objects.select_related("message__parent").filter(pk=found).first()
+        )
 
     @classmethod
     def claim(cls, pk: int, *, owner: str, from_owner: str = "") -> Generation | None:

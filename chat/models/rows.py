@@ -121,17 +121,13 @@ def first_of_both[Row: models.Model, Joined: models.Model](
     model: type[Row], joined: type[Joined], condition: str, parameters: Sequence[Any]
 ) -> tuple[Row, Joined] | None:
     """Return the first pair of rows of two tables for which the SQL after WHERE holds, or None."""
-    own, others = (
-        [f"{_table(each)}.{column.quoted}" for column in _columns(each).values()] for each in (model, joined)
-    )
-    tables = f"{_table(model)}, {_table(joined)}"
-    sql = f"SELECT {', '.join(own + others)} FROM {tables} WHERE {condition} LIMIT 1"  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(f"{_select_both_sql(model, joined)}{condition} LIMIT 1", parameters)
         found = cursor.fetchone()
     if found is None:
         return None
-    return _instance(model, found[: len(own)]), _instance(joined, found[len(own) :])
+    count = len(_columns(model))
+    return _instance(model, found[:count]), _instance(joined, found[count:])
 
 
 def pairs(
@@ -258,6 +254,15 @@ def _select_sql(model: type[models.Model]) -> str:
     """Return a statement that reads whole rows, up to its condition."""
     columns = ", ".join(column.quoted for column in _columns(model).values())
     return f"SELECT {columns} FROM {_table(model)} WHERE "  # noqa: S608
+
+
+@cache
+def _select_both_sql(model: type[models.Model], joined: type[models.Model]) -> str:
+    """Return a statement that reads whole rows of two tables, up to its condition."""
+    columns = [
+        f"{_table(each)}.{column.quoted}" for each in (model, joined) for column in _columns(each).values()
+    ]
+    return f"SELECT {', '.join(columns)} FROM {_table(model)}, {_table(joined)} WHERE "  # noqa: S608
 
 
 @cache

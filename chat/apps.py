@@ -20,5 +20,10 @@ class ChatConfig(AppConfig):
 
 def keep_index(using: str, **_: Any) -> None:
     """Create what a migration may have dropped: SQLite loses a trigger when its table is rebuilt."""
-    if using == DEFAULT_DB_ALIAS and "chat_message" in connection.introspection.table_names():
+    from chat.models import long_text
+
+    tables = connection.introspection.table_names() if using == DEFAULT_DB_ALIAS else []
+    if "chat_message" in tables:
         index.create()
+    if long_text.TABLE in tables:
+        long_text.create_triggers()

@@ -54,6 +54,10 @@ class EventLog:
         self.writer.append(lease, event)
         await self.writer.drained(lease)
 
+    async def prepare_end[T](self, lease: Lease, operation: Callable[[], T]) -> T:
+        """Run a part of what ends the generation, in a transaction of its own. Raises as `finish`."""
+        return await self.writer.result_of(lambda: self.writer.finish(lease, None, operation))
+
     async def finish(self, lease: Lease, event: events.Terminal, operation: Callable[[], Any]) -> None:
         """Commit the last event, and the generation's final state written by `operation`, as one.
 

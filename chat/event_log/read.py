@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 from channels.db import database_sync_to_async
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Length
 
 from chat import events
@@ -165,6 +165,14 @@ def prune(generation_id: int, rows: int | None = None) -> int:
         last = log.aggregate(last=Max("seq"))["last"] or 0
         log = log.filter(seq__gt=last - rows)
     return log.delete()[0]
+
+
+def prune_all(generations: QuerySet[Generation]) -> None:
+    """Delete the logs of these generations."""
+    logged = generations.filter(has_log=True)
+    for generation_id in list(logged.values_list("pk", flat=True)):
+        prune(generation_id)
+    logged.update(has_log=False)
 
 
 def _all_rows(generation_id: int) -> Iterator[LogRow]:

@@ -54,8 +54,13 @@ class Writer:
         """
         raise NotImplementedError
 
-    def finish(self, lease: Lease, event: events.Terminal, operation: Callable[[], Any]) -> Future[Any]:
-        """Append the last event and run `operation` in the same guarded transaction."""
+    def finish(
+        self, lease: Lease, event: events.Terminal | None, operation: Callable[[], Any]
+    ) -> Future[Any]:
+        """Append the last event and run `operation` in the same guarded transaction.
+
+        None: the generation goes on; `operation` prepares its end.
+        """
         raise NotImplementedError
 
     async def drained(self, lease: Lease) -> None:
@@ -97,7 +102,9 @@ class InlineWriter(Writer):
     def submit(self, operation: Callable[[], Any], *, user_id: int | None = None) -> Future[Any]:
         return self._commit_now(WriteItem(operation=operation, result=Future(), user_id=user_id))
 
-    def finish(self, lease: Lease, event: events.Terminal, operation: Callable[[], Any]) -> Future[Any]:
+    def finish(
+        self, lease: Lease, event: events.Terminal | None, operation: Callable[[], Any]
+    ) -> Future[Any]:
         return self._commit_now(WriteItem(lease=lease, event=event, operation=operation, result=Future()))
 
     async def drained(self, lease: Lease) -> None:
@@ -147,7 +154,9 @@ class ThreadWriter(Writer):
         self._put(self._operations, WriteItem(operation=operation, result=result, user_id=user_id))
         return result
 
-    def finish(self, lease: Lease, event: events.Terminal, operation: Callable[[], Any]) -> Future[Any]:
+    def finish(
+        self, lease: Lease, event: events.Terminal | None, operation: Callable[[], Any]
+    ) -> Future[Any]:
         result: Future[Any] = Future()
         item = WriteItem(lease=lease, event=event, operation=operation, result=result)
         self._put(self._operations, item)

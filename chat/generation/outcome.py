@@ -17,6 +17,7 @@ from chat.models.attachment import Attachment
 from chat.models.attempt import Attempt
 from chat.models.conversation_summary import ConversationSummary
 from chat.models.generation import Generation
+from chat.models.long_text import SlicedText, TextSlice, start_of
 from chat.models.message import Message
 
 # The error code of an answer whose events could not be committed.
@@ -56,8 +57,8 @@ _FINAL_FIELDS = (
 class FinalText:
     """What a message says in the end: Markdown with the prefix, thinking, rendered HTML, and the rest."""
 
-    text: str
-    thinking: str
+    text: str | SlicedText
+    thinking: str | SlicedText
     html: str
     tool_calls: Sequence[events.WholeToolCall] = ()
     is_refusal: bool = False
@@ -92,13 +93,16 @@ def save_outcome(
         raise LeaseLost
     store_text(generation.message_id, final)
     Attachment.attach_to_answer(generation.message_id, [image.attachment for image in final.images])
-    search.store([_document(generation, final.text)] if final.text else [])
-    ConversationSummary.add(generation, final.text)
+    start = start_of(final.text)
+    search.store([_document(generation, start)] if start else [])
+    ConversationSummary.add(generation, start)
     attempts.finish(_ATTEMPT_OUTCOME[type(terminal)])
 
 
 def store_text(message_id: int, final: FinalText) -> None:
     """Write a message's final text and tool calls."""
+    TextSlice.check_complete(final.text)
+    TextSlice.check_complete(final.thinking)
     values = {
         "text": final.text,
         "thinking": final.thinking,

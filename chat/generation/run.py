@@ -15,7 +15,7 @@ from functools import partial
 from django.conf import settings
 from django.utils.translation import gettext
 
-from chat import events, rendering, upstream
+from chat import events, upstream
 from chat.errors import RequestRefused
 from chat.event_log.lease import LeaseLost
 from chat.event_log.log import EventLog
@@ -23,6 +23,7 @@ from chat.generation import routing
 from chat.generation.attempts import AttemptRecorder, RunningGeneration
 from chat.generation.claim import Claimed
 from chat.generation.concurrency import ConcurrencyGate, limits_of
+from chat.generation.final_text import final_text
 from chat.generation.images import KeepImage, erase_images
 from chat.generation.outcome import NOT_STORED, FinalText, not_stored, save_outcome, store_text
 from chat.generation.prompt import prompt_fitter
@@ -320,19 +321,16 @@ class Run:
 
     async def _finish(self, terminal: events.Terminal) -> None:
         is_stored = not (isinstance(terminal, events.Interrupted) and terminal.code == NOT_STORED)
-        answer = await (self._text.read() if is_stored else self._text.committed())
         self._count_call()
         self._attempts.store_total()
-        text = self._generation.prefix + answer.text
-        html = await rendering.arender(text)
-        beside = (answer.tool_calls, answer.is_refusal, answer.choices, answer.images)
-        final = FinalText(text, answer.thinking, html, *beside)
+        lease = self._lease if is_stored else None
+        final = await final_text(self._generation, self._text, self._log, lease)
         save = partial(save_outcome, self._generation, terminal, final, self._attempts)
         if is_stored:
             await self._log.finish(self._lease, terminal, save)
         else:
             await self._log.writer.arun(save)
-        del text, answer, beside, final, save
+        del final, save
         if self._text.is_long:
             # SQLite's module keeps the values bound to a statement until that is used again.
             await self._log.writer.arun(partial(store_text, 0, FinalText("", "", "")))

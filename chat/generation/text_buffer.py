@@ -26,24 +26,17 @@ LOGPROBS_MAX_BYTES = 8 * 1024 * 1024
 class TextBuffer:
     """What an answer consists of so far, as its readers see it, without the prefix that it continues."""
 
-    def __init__(
-        self,
-        generation_id: int,
-        replayed: ReplayedText,
-        writer: Writer,
-        *,
-        kept_max_chars: int = KEPT_MAX_CHARS,
-    ) -> None:
+    def __init__(self, generation_id: int, replayed: ReplayedText, writer: Writer) -> None:
         """Start with the text of the log."""
         self._generation_id = generation_id
         self._writer = writer
-        self._kept_max_chars = kept_max_chars
         self._text: list[str] = [replayed.text]
         self._thinking: list[str] = [replayed.thinking]
         self._is_in_memory = True
         # Of the text alone.
         self.chars = len(replayed.text)
         self._thinking_chars = len(replayed.thinking)
+        self._keep(self._text, "")
         # Always in memory: the answer's limit holds for them as well.
         self._call_pieces = [
             events.ToolCall(index, call.id, call.name, call.arguments)
@@ -129,8 +122,16 @@ class TextBuffer:
     def images(self) -> list[events.Image]:
         return [*self._images]
 
+    @property
+    def choices(self) -> list[events.ChoicePiece]:
+        return [*self._choices]
+
+    @property
+    def is_refusal(self) -> bool:
+        return self._is_refusal
+
     def _keep(self, pieces: list[str], piece: str) -> None:
-        if self._is_in_memory and self.chars + self._thinking_chars > self._kept_max_chars:
+        if self._is_in_memory and self.chars + self._thinking_chars > KEPT_MAX_CHARS:
             self._is_in_memory = False
             self._text, self._thinking = [], []
         elif self._is_in_memory:
@@ -159,8 +160,12 @@ class TextBuffer:
             text, thinking = "".join(self._text), "".join(self._thinking)
             beside = (self.tool_calls, self._is_refusal, self._choices, self._images)
             return ReplayedText(0, text, thinking, *beside)
-        await self._writer.arun(lambda: None)
+        await self.written()
         return await self.committed()
+
+    async def written(self) -> None:
+        """Wait until everything that was added is in the log."""
+        await self._writer.arun(lambda: None)
 
     async def committed(self) -> ReplayedText:
         """Return the answer from the log: only what a reader can have seen."""

@@ -29,6 +29,7 @@ from chat.models.hourly_figures import ActiveDay, HourlyFigures
 from chat.models.hourly_usage import HourlyUsage
 from chat.models.large_request import LargeRequest, RequestSlice
 from chat.models.logged_event import LoggedEvent
+from chat.models.long_text import TextSlice
 from chat.models.message import Message
 from chat.models.preferences import Preferences
 from chat.models.preset import Preset, SavedPrompt
@@ -109,6 +110,7 @@ __all__ = [
     "StoredContent",
     "StoredFile",
     "Tag",
+    "TextSlice",
     "Webhook",
     "WebhookEndpoint",
 ]

@@ -16,6 +16,7 @@ from chat import search
 from chat.errors import RequestRefused
 from chat.models import rows
 from chat.models.limits import not_found
+from chat.models.long_text import LongTextField
 
 if TYPE_CHECKING:
     from chat.models.generation import Generation
@@ -63,8 +64,8 @@ class Message(models.Model):
     # recursive call for its parent.
     parent = models.ForeignKey("self", models.DO_NOTHING, null=True, blank=True, related_name="children")
     role = models.CharField(gettext_lazy("role"), max_length=10, choices=Role)
-    text = models.TextField(gettext_lazy("text"), blank=True)
-    thinking = models.TextField(gettext_lazy("thinking"), blank=True)
+    text = LongTextField(gettext_lazy("text"), blank=True)
+    thinking = LongTextField(gettext_lazy("thinking"), blank=True)
     # The tool calls of an answer to a program, each {"id", "name", "arguments"}; null: none.
     tool_calls = models.JSONField(gettext_lazy("tool calls"), null=True, blank=True)
     # Whether the text is a refusal that the model sent in a field of its own.

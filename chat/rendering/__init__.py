@@ -1,5 +1,5 @@
 """Render Markdown to HTML that is safe to put into a page."""
 
-from chat.rendering.pipeline import arender, render
+from chat.rendering.pipeline import MAX_CHARS, arender, render
 
-__all__ = ["arender", "render"]
+__all__ = ["MAX_CHARS", "arender", "render"]

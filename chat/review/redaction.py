@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from chat import rendering
 from chat.errors import RequestRefused
-from chat.event_log.read import prune
+from chat.event_log.read import prune_all
 from chat.models import (
     AccessRecord,
     Attachment,
@@ -38,6 +38,7 @@ from chat.models import (
     Redaction,
     RequestSlice,
     SavedView,
+    TextSlice,
 )
 from chat.models.redaction import GAP
 from chat.review.chained import chained_from
@@ -333,10 +334,8 @@ def _write(conversation: Conversation, plan: _Plan) -> list[int]:
     conversation.messages.filter(Q(pk__in=messages) | Q(parent=None)).reindex()
     for generation_id, data in plan.large.items():
         _store_large(generation_id, data)
-    logged = Generation.objects.filter(message__conversation=conversation, has_log=True)
-    for generation_id in list(logged.values_list("pk", flat=True)):
-        prune(generation_id)
-    logged.update(has_log=False)
+    prune_all(Generation.objects.filter(message__conversation=conversation))
+    TextSlice.delete_unused(conversation.messages.values_list("pk", flat=True))
     return messages
 
 

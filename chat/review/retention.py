@@ -18,7 +18,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from chat import search
-from chat.event_log.read import prune
+from chat.event_log.read import prune_all
 from chat.models import (
     Attempt,
     Conversation,
@@ -93,9 +93,7 @@ def erase_text(ids: Iterable[UUID]) -> None:
     ids = list(ids)
     message_ids = list(Message.objects.filter(conversation__in=ids).values_list("pk", flat=True))
     generations = Generation.objects.filter(message__conversation__in=ids)
-    for generation_id in list(generations.filter(has_log=True).values_list("pk", flat=True)):
-        prune(generation_id)
-    generations.update(has_log=False)
+    prune_all(generations)
     LargeRequest.objects.filter(generation__message__conversation__in=ids).delete()
     for table, owner in OWNERS.items():
         empty = {name: _empty(table._meta.get_field(name)) for name in COVERED[table]}

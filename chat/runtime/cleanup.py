@@ -34,6 +34,7 @@ from chat.models.embedding_call import EmbeddingCall
 from chat.models.erasure import Erasure
 from chat.models.generation import Generation
 from chat.models.large_request import LargeRequest, RequestSlice
+from chat.models.long_text import TextSlice
 from chat.models.message import Message
 from chat.models.retention import LegalHold
 from chat.models.stored_file import StoredFile
@@ -130,6 +131,12 @@ def delete_slices(rows: int) -> int:
     return rows if deleted == limit else 0
 
 
+def delete_text_slices(rows: int) -> int:
+    """Delete slices of texts of messages that were stored before a crash and are not used."""
+    limit = max(1, rows // ROWS_PER_SLICE)
+    return rows if TextSlice.delete_abandoned(limit) == limit else 0
+
+
 def erase_deleted(rows: int) -> int:
     """Erase messages, and all that refers to them, of conversations that are to be erased.
 
@@ -204,8 +211,9 @@ def forget_words(rows: int) -> int:
 
 # Policies first: what they end is erased by the steps after.
 STEPS: tuple[CleanupStep, ...] = (
-    *(prune_logs, apply_policies, delete_slices, erase_deleted, erase_users, delete_expired_sessions),
+    *(prune_logs, apply_policies, delete_slices, delete_text_slices, erase_deleted, erase_users),
     *(
+        delete_expired_sessions,
         Attachment.delete_unused,
         Device.delete_unused,
         EmbeddingCall.delete_old,

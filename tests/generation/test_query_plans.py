@@ -111,6 +111,7 @@ def read_elsewhere(user):
     for step in (
         cleanup.prune_logs,
         cleanup.delete_slices,
+        cleanup.delete_text_slices,
         cleanup.erase_deleted,
         cleanup.erase_users,
         cleanup.delete_expired_sessions,

@@ -58,7 +58,7 @@ OTHER_COLUMNS = {
     "SharedLink": {"token", "owner_name"},
     "SavedView": {"sample", "author_name"},
 }
-# Tables without texts of conversations. The rows of the event log are deleted.
+# Tables without texts of conversations, but for parts of columns of `Message`. Rows of the log are deleted.
 OTHER_TABLES = {
     # What users wrote for conversations to come.
     *("Preferences", "Preset", "Project", "ProjectFile", "SavedPrompt", "Tag"),
@@ -67,7 +67,7 @@ OTHER_TABLES = {
     *("ConversationImport", "ImportReportRow", "LegalHold", "RetentionPolicy", "RetentionReport"),
     *("AccessChain", "ApiKey", "Assignment", "BreakerOverride", "Criterion", "EmbeddingCall", "Endpoint"),
     *("Erasure", "Fallback", "Label", "LargeRequest", "LoggedEvent", "Model", "Process", "Registration"),
-    *("Device", "SigninFailure", "SigninLink", "Webhook", "WebhookEndpoint"),
+    *("Device", "SigninFailure", "SigninLink", "TextSlice", "Webhook", "WebhookEndpoint"),
 }
 
 

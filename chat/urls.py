@@ -36,6 +36,7 @@ urlpatterns = [
     path("c/<uuid:pk>/outline/", transcript.outline, name="outline"),
     path("c/<uuid:pk>/older/", transcript.older, name="older"),
     path("c/<uuid:pk>/transcript/", transcript.transcript, name="transcript"),
+    path("c/<uuid:pk>/options/", sidebar.options, name="options"),
     path("c/<uuid:pk>/rename/", sidebar.rename, name="rename"),
     path("c/<uuid:pk>/delete/", sidebar.delete, name="delete"),
     path("c/<uuid:pk>/restore/", sidebar.restore, name="restore"),

@@ -183,6 +183,13 @@ def sidebar(request: AuthenticatedRequest) -> HttpResponse:
     return render(request, "chat/_conversations.html", {"sidebar": sidebar_of(request)})
 
 
+@signed_in("GET")
+def options(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
+    """Show what can be done with a conversation: its menu in the list, as a page without JavaScript."""
+    conversation = Conversation.get_for(request.user, pk)
+    return render(request, "chat/options.html", {"conversation": conversation})
+
+
 @signed_in("GET", "POST")
 def rename(request: AuthenticatedRequest, pk: uuid.UUID) -> HttpResponse:
     """Rename a conversation, in the list or on a page of its own."""

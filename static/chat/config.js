@@ -31,6 +31,7 @@ export function translate(name, values = {}) {
 export const url = {
   conversation: (id) => `${config.home}c/${id}/`,
   configure: (id) => `${config.home}c/${id}/configure/`,
+  move: (id) => `${config.home}c/${id}/move/`,
   organise: (id) => `${config.home}c/${id}/organise/`,
   outline: (id) => `${config.home}c/${id}/outline/`,
   transcript: (id, limit) => `${config.home}c/${id}/transcript/?limit=${limit}`,

@@ -3,10 +3,11 @@
 import { current, fragmentOf, request, url } from "./config.js";
 import { chooseModel, chosenModel } from "./models.js";
 
+const dialog = document.getElementById("dialog");
+const body = document.getElementById("dialog-body");
+
 export function startDialogs() {
-  const dialog = document.getElementById("dialog");
-  const body = document.getElementById("dialog-body");
-  document.addEventListener("click", async (event) => {
+  document.addEventListener("click", (event) => {
     const question = event.target.closest(".outline a");
     const shown = question && document.getElementById(`m${question.dataset.messageId}`);
     if (shown) {
@@ -18,11 +19,7 @@ export function startDialogs() {
     const link = event.target.closest("a[data-dialog]");
     if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && window.htmx) {
       event.preventDefault();
-      await window.htmx.ajax("GET", link.getAttribute("href"), { target: body, swap: "innerHTML" });
-      showLocalTimes(body);
-      await styled(body);
-      dialog.classList.toggle("is-side", link.dataset.dialog === "side");
-      if (body.childElementCount && !dialog.open) dialog.showModal(), focusFirst(body);
+      openDialog(link.getAttribute("href"), { isAtSide: link.dataset.dialog === "side" });
     } else if (event.target.closest("[data-close]") && dialog.open) {
       event.preventDefault();
       dialog.close();
@@ -36,6 +33,15 @@ export function startDialogs() {
     if (chosen !== undefined) chooseModel(chosen);
     dialog.close();
   });
+}
+
+// Show the fragment at an address of our own.
+export async function openDialog(address, { isAtSide = false } = {}) {
+  await window.htmx.ajax("GET", address, { target: body, swap: "innerHTML" });
+  showLocalTimes(body);
+  await styled(body);
+  dialog.classList.toggle("is-side", isAtSide);
+  if (body.childElementCount && !dialog.open) dialog.showModal(), focusFirst(body);
 }
 
 // Begin with the first field; where that would open a keyboard on the screen, or there is none, with the heading.

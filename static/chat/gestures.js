@@ -2,6 +2,7 @@
 
 import { translate } from "./config.js";
 import { openMenu } from "./menu.js";
+import { openOptions } from "./options.js";
 import { closeSidebar, isDrawer, openSidebar } from "./sidebar.js";
 
 // The very edge belongs to the system's way back.
@@ -107,7 +108,7 @@ function startPress({ touches, target }) {
     addEventListener("click", suppress, { capture: true });
     navigator.vibrate?.(10);
     if (pressed.matches(".bubble")) openQuestionMenu(pressed.closest("article"));
-    else openRowMenu(pressed.closest(".conversation-item"));
+    else openOptions(pressed.closest(".conversation-item"));
   }
   const move = (event) => {
     const { clientX: x, clientY: y } = event.touches[0];
@@ -132,14 +133,6 @@ function startPress({ touches, target }) {
   addEventListener("touchend", stop);
   addEventListener("touchcancel", stop);
   addEventListener("scroll", stop, { capture: true, passive: true });
-}
-
-function openRowMenu(row) {
-  const menu = row.querySelector("details.menu");
-  for (const other of document.querySelectorAll("details.menu[open]")) other.open = other === menu;
-  menu.open = true;
-  menu.querySelector(".menu-item").focus({ preventScroll: true });
-  menu.querySelector(".menu-items").scrollIntoView({ block: "nearest" });
 }
 
 function openQuestionMenu(article) {

@@ -1,6 +1,7 @@
 // The parts of the sidebar that htmx does not handle: drawer, menus, scroll position, focus and toasts.
 
-import { config, current } from "./config.js";
+import { config, current, url } from "./config.js";
+import { openDialog } from "./dialogs.js";
 import { setCookie } from "./preferences.js";
 
 const REFRESH_AFTER_MS = 150;
@@ -18,6 +19,7 @@ export function startSidebar(onFailure) {
   const list = document.getElementById("conversations");
   keepScrollPosition(list);
   startKeys(list);
+  startOptions(list, onFailure);
   startDragging(list, onFailure);
   startDrawer();
   startMenus();
@@ -73,7 +75,7 @@ function addListParameters({ detail }, list) {
 
 // A refresh would close an open menu or discard a half-typed title, so it waits.
 function postponeWhileInUse(event, list) {
-  if ((event.detail.requestConfig?.elt ?? event.detail.elt) !== list || !list.querySelector("details[open], .rename, .is-dragged")) return;
+  if ((event.detail.requestConfig?.elt ?? event.detail.elt) !== list || !list.querySelector("[aria-expanded=true], .rename, .is-dragged")) return;
   event.preventDefault();
   setTimeout(refreshSidebar, 2_000);
 }
@@ -132,10 +134,10 @@ function keepScrollPosition(list) {
 function startKeys(list) {
   list.addEventListener("keydown", (event) => {
     const row = event.target.closest(".conversation-item");
-    if (!row || event.target.closest(".rename, .menu-items")) return;
+    if (!row || event.target.closest(".rename")) return;
     if (event.key === "m" && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
-      row.querySelector("[data-move]").click();
+      openDialog(url.move(row.dataset.conversation));
       return;
     }
     const next = neighbour(list, row, event.key);
@@ -167,7 +169,7 @@ function neighbour(list, row, key) {
 }
 
 // Make a row the one that Tab stops at.
-function setStop(list, row = list.querySelector(".conversation-item:has(> [aria-current])") ?? list.querySelector(ROW)) {
+function setStop(list, row = list.querySelector(".conversation-item.is-current") ?? list.querySelector(ROW)) {
   if (stop !== row && stop) setStops(stop, false);
   stop = row;
   if (row) setStops(row, true);
@@ -181,7 +183,17 @@ function leaveOut(list) {
 
 function setStops(row, isStop) {
   row.dataset.stop = isStop ? "yes" : "no";
-  for (const each of row.querySelectorAll(":scope > a, summary")) each.tabIndex = isStop ? 0 : -1;
+  for (const each of row.querySelectorAll(":scope > :is(a, button)")) each.tabIndex = isStop ? 0 : -1;
+}
+
+// The menu of a row is loaded on first use. Without JavaScript, its button leads to a page.
+function startOptions(list, onFailure) {
+  list.addEventListener("click", (event) => {
+    const button = event.target.closest(".options-button");
+    if (!button) return;
+    event.preventDefault();
+    import("./options.js").then(({ toggleOptions }) => toggleOptions(button.closest(".conversation-item")), onFailure);
+  });
 }
 
 // A row that is dragged is offered the projects.

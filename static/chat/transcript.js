@@ -29,14 +29,18 @@ class ChatTranscript extends HTMLElement {
   // Answers that the socket follows but the page does not show: the latest seq of each.
   #strays = new Map();
   #straysTimer = 0;
+  #layout = new MutationObserver(() => this.classList.toggle("is-undecided", this.isUndecided));
 
   connectedCallback() {
     this.addEventListener("click", this.#clicked);
     this.addEventListener("submit", this.#submitted);
     this.addEventListener("copy", copyFormulas);
+    // A class, because a rule with :has() would be matched against all messages for each of them.
+    this.#layout.observe(this, { childList: true });
   }
 
   disconnectedCallback() {
+    this.#layout.disconnect();
     this.removeEventListener("click", this.#clicked);
     this.removeEventListener("submit", this.#submitted);
     this.#older?.stop();

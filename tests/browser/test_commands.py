@@ -42,7 +42,7 @@ def test_the_palette_finds_commands_models_and_conversations(chat):
     send(chat, "[[deltas=2]] another")
     wait_until_final(chat)
     expect(chat.locator(".conversation-item")).to_have_count(2)
-    assert chat.eval_on_selector_all(".conversation-item > a, .conversation-item summary", stops) == 2
+    assert chat.eval_on_selector_all(".conversation-item > a, .conversation-item .options-button", stops) == 2
     chat.locator(".conversation-item > a").first.focus()
     chat.keyboard.press("ArrowDown")
     expect(chat.locator(".conversation-item > a").nth(1)).to_be_focused()
@@ -98,11 +98,11 @@ def test_tables_are_sorted_and_code_is_wrapped_folded_and_downloaded(chat):
     send(chat, f"[[rate=0]] [[text={TABLE}\\n\\n{CODE}]]")
     wait_until_final(chat)
     rows = last_answer(chat).locator("tbody tr")
-    chat.get_by_role("button", name="height").click()
+    chat.locator("chat-transcript").get_by_role("button", name="height").click()
     expect(rows).to_contain_text(["Porto", "Lisbon", "Brest"])
-    chat.get_by_role("button", name="height").click()
+    chat.locator("chat-transcript").get_by_role("button", name="height").click()
     expect(rows.first).to_contain_text("Brest")
-    chat.get_by_role("button", name="height").click()
+    chat.locator("chat-transcript").get_by_role("button", name="height").click()
     expect(rows.nth(1)).to_contain_text("Brest")
     with chat.expect_download() as found:
         last_answer(chat).locator(".table").hover()

@@ -39,8 +39,8 @@ def devices(chromium, site):
 
 def open_menu(page, item):
     page.hover(".conversation-item")
-    page.click(".conversation-item summary")
-    page.click(f".conversation-item .menu-item >> text={item}")
+    page.click(".conversation-item .options-button")
+    page.click(f"#options .menu-item >> text={item}")
 
 
 def test_two_devices_show_the_same_answer_live(devices, site):

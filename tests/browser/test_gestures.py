@@ -159,7 +159,7 @@ def test_a_long_press_opens_the_menus_of_a_conversation_and_of_a_question(phone)
 
     finger.swipe(40, 300, 200)
     row = phone.locator(".conversation-item")
-    rename = row.get_by_role("link", name="Rename")
+    rename = phone.locator("#options").get_by_role("link", name="Rename")
     finger.press(row.locator("> a"), rename)
     expect(rename).to_be_visible()
     rename.tap()

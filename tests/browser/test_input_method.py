@@ -47,8 +47,8 @@ def test_escape_of_an_input_method_keeps_an_edit_and_a_new_title(chat, how):
     assert composer(chat).input_value() == "にほ"
 
     chat.hover(".conversation-item")
-    chat.click(".conversation-item summary")
-    chat.click(".conversation-item .menu-item >> text=Rename")
+    chat.click(".conversation-item .options-button")
+    chat.click("#options .menu-item >> text=Rename")
     title = chat.locator(".rename [name=title]")
     title.fill("にほ")
     press(title, "Escape", how)

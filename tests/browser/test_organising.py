@@ -41,7 +41,7 @@ def test_conversations_are_moved_by_drag_and_by_key_tagged_and_bookmarked(chat):
     expect(rows).to_have_count(2)
     chat.locator("#search").fill("")
 
-    rows.filter(has_text="pears").locator("summary").click()
+    rows.filter(has_text="pears").locator(".options-button").click()
     chat.get_by_role("link", name="Tags").click()
     chat.get_by_label("Tags, separated by commas").fill("green")
     chat.keyboard.press("Enter")

@@ -29,8 +29,8 @@ def test_the_undo_button_of_a_long_title_stays_one_word(chat):
     send(chat, "[[deltas=2]] " + "Unbreakable" * 7)
     wait_until_final(chat)
     chat.hover(".conversation-item")
-    chat.click(".conversation-item summary")
-    chat.click(".conversation-item .menu-item >> text=Delete")
+    chat.click(".conversation-item .options-button")
+    chat.click("#options .menu-item >> text=Delete")
     undo = chat.get_by_role("button", name="Undo")
     expect(undo).to_be_visible()
     assert undo.bounding_box()["height"] < 45

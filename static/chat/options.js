@@ -64,7 +64,8 @@ menu.addEventListener("keydown", (event) => {
   // Closes the menu, and nothing else on the page.
   else if (event.key === "Escape") event.preventDefault(), event.stopPropagation(), menu.hidePopover();
 });
-menu.addEventListener("click", ({ target }) => target.closest(".menu-item") && menu.hidePopover());
+// After the form is sent: htmx forgets the pressed button when the focus leaves it.
+menu.addEventListener("click", ({ target }) => target.closest(".menu-item") && setTimeout(() => menu.hidePopover()));
 menu.addEventListener("beforetoggle", ({ newState }) => opener.setAttribute("aria-expanded", String(newState === "open")));
 // A press beside the menu closes it before the button gets its click.
 addEventListener("pointerdown", ({ target }) => {

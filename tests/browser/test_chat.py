@@ -259,6 +259,11 @@ def test_the_page_works_without_javascript(chromium, site):
     expect(last_answer(page)).to_have_text(WORDS, timeout=20_000)
     page.get_by_role("link", name="Conversation settings").click()
     expect(page.get_by_label("System prompt")).to_have_value("No scripts here.")
+
+    page.goto(site.server.base_url)
+    page.get_by_role("button", name="Options for").click()
+    page.get_by_role("button", name="Pin", exact=True).click()
+    expect(page.get_by_role("heading", name="Pinned")).to_be_visible()
     context.close()
 
 

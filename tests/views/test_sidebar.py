@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import uuid
 
 import pytest
 from django.db import connection
@@ -153,6 +154,22 @@ def test_the_current_conversation_is_marked_and_running_ones_have_a_dot(client, 
     html = listed(client, current=str(answer.conversation_id))
     assert 'aria-current="page"' in html
     assert "dot running" in html
+
+
+def test_the_options_of_a_conversation_are_a_page_without_javascript(client, exchange):
+    conversation = exchange().conversation
+    shown = re.compile(r'<button class="menu-item(?: danger)?"(?: name="action" value="(\w+)")?>')
+
+    def actions():
+        return shown.findall(client.get(reverse("options", args=[conversation.pk])).content.decode())
+
+    assert actions() == ["pin", "archive", ""]
+    client.post(reverse("organise_one", args=[conversation.pk]), {"action": "pin"})
+    assert f'data-conversation="{conversation.pk}" data-pinned>' in listed(client)
+    assert actions() == ["unpin", "archive", ""]
+    client.post(reverse("organise_one", args=[conversation.pk]), {"action": "archive"})
+    assert actions() == ["unpin", "unarchive", ""]
+    assert client.get(reverse("options", args=[uuid.uuid4()])).status_code == 404
 
 
 def test_renaming_in_the_list_and_on_a_page(client, exchange):

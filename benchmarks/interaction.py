@@ -79,7 +79,7 @@ def walk_list(page: Page) -> None:
 
 def open_menus(page: Page) -> None:
     for _ in range(3):
-        page.locator(".conversation-item:hover .options-button, .conversation-item .options-button").first.click()
+        page.locator(".conversation-item .options-button").first.click()
         page.keyboard.press("Escape")
 
 

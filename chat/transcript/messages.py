@@ -308,11 +308,6 @@ class MessagePage:
         first = self.views[0].message if self.views else None
         return first.pk if first and first.parent_id else None
 
-    @property
-    def is_undecided(self) -> bool:
-        """Whether the user has to choose one of the compared answers at the end."""
-        return bool(self.views) and self.views[-1].compared > 0
-
     def note_seen(self) -> None:
         """Store that the user has seen the end of the conversation, if it is on this page."""
         if self.conversation is not None:

@@ -265,7 +265,7 @@ class AttemptRecorder:
         if self._current is None:
             return
         if self._is_first_pending:
-            self._current.delete()
+            Attempt.objects.filter(pk=self._current.pk).delete()
             return
         if self._current.outcome == Attempt.Outcome.RUNNING:
             self._current.outcome = outcome

@@ -75,7 +75,7 @@ def not_stored() -> events.Interrupted:
 def save_outcome(
     generation: Generation, terminal: events.Terminal, final: FinalText, attempts: AttemptRecorder
 ) -> None:
-    """Write the final state; runs in the transaction of the last event.
+    """Write the final state; runs in the transaction of the last event, and again if that failed.
 
     The generation's usage is set already. Raises LeaseLost if another process owns it by now.
     """
@@ -85,9 +85,9 @@ def save_outcome(
         generation.finish_reason = terminal.finish_reason
     elif isinstance(terminal, events.Failed | events.Interrupted):
         generation.error_code, generation.error_message = terminal.code, terminal.message
-    generation.calls -= attempts.pending_calls  # counted by the claim, and never made
     names = _FINAL_FIELDS if generation.file_notes is None else (*_FINAL_FIELDS, "file_notes")
     values = {name: getattr(generation, name) for name in names}
+    values["calls"] -= attempts.pending_calls  # counted by the claim, and never made
     guards = {"finished_at": None, "owner": generation.owner, "epoch": generation.epoch}
     if not rows.update(Generation, generation.pk, values, guards=guards):
         raise LeaseLost

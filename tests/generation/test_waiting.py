@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 
 from chat import events
+from chat.generation.outcome import save_outcome
 from chat.models import Attempt, Endpoint, Generation
 from chat.upstream import Target
 from tests.generation.support import add_fallback, logged
@@ -31,6 +33,23 @@ async def test_a_model_that_was_switched_off_says_so(living):
         done = await life.answer("hello")
     assert (done.status, done.error_code) == ("failed", "breaker_open")
     assert "fake has been switched off by an administrator. Choose another model." in done.error_message
+
+
+async def test_an_end_without_a_call_is_repeated_after_its_group_has_failed(living, monkeypatch):
+    runs = []
+
+    def refuse_once(*arguments):
+        save_outcome(*arguments)
+        runs.append(True)
+        if len(runs) == 1:  # in the group; then it is repeated on its own
+            raise OperationalError("the group is rolled back")
+
+    monkeypatch.setattr("chat.generation.run.save_outcome", refuse_once)
+    async with living() as life:
+        life.runtime.upstream_state.hold_open("fake", "fake")
+        done = await life.answer("hello")
+    assert (len(runs), done.error_code, done.calls) == (2, "breaker_open", 0)
+    assert not await Attempt.objects.filter(generation=done).aexists()
 
 
 async def test_who_waits_for_a_slot_is_told_the_position_and_can_be_stopped(living, user):

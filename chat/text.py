@@ -57,6 +57,11 @@ _MARKED = re.compile(
     r"|(?<![A-Za-z0-9*`~])(?P<mark>\*{1,3}|~~|`{1,3})(?=[^\s*`~])(?P<inner>.+?)(?<=[^\s*`~])(?P=mark)(?![A-Za-z0-9*`~])"
 )
 _NESTED_MAX = 3
+# What begins a heading, a quotation or an entry of a list, and its check box.
+_BLOCK_MARK = re.compile(r"^\s*(?:(?:#{1,6}|>|[-*+])\s+)+(?:\[[ xX]\]\s+)?")
+_FENCE = re.compile(r"^\s*(?:`{3,}|~{3,})\S*\s*$")
+# What rules and the line below the head of a table consist of.
+_RULES = frozenset(" \t\r:|-*_=")
 
 
 def plain_line(text: str) -> str:
@@ -66,3 +71,14 @@ def plain_line(text: str) -> str:
             break
         text = _MARKED.sub(lambda found: found["link"] or found["inner"] or "", text)
     return text
+
+
+def plain_words(text: str) -> str:
+    """Return a part of Markdown on one line, as the words that a reader sees."""
+    lines = (
+        _BLOCK_MARK.sub("", line)
+        for line in text.split("\n")
+        if not (_FENCE.match(line) or _RULES.issuperset(line))
+    )
+    cells = (line.replace("|", " ") if line.lstrip().startswith("|") else line for line in lines)
+    return " ".join(" ".join(map(plain_line, cells)).split())

@@ -7,6 +7,7 @@ from chat.views import (
     attachments,
     batches,
     bookmarks,
+    details,
     devices,
     diagrams,
     exports,
@@ -74,5 +75,5 @@ urlpatterns = [
     path("m/<int:pk>/continue/", answers.resume, name="resume"),
     path("m/<int:pk>/select/", messages.select, name="select"),
     path("g/<int:pk>/stop/", answers.stop, name="stop"),
-    path("g/<int:pk>/receipt/", answers.details, name="details"),
+    path("g/<int:pk>/receipt/", details.details, name="details"),
 ]

@@ -37,6 +37,7 @@ class ConnectForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
         label=gettext_lazy("Name"),
         required=False,
         max_length=80,
+        widget=forms.TextInput({"size": 50}),
         help_text=gettext_lazy("For staff. If empty, the host of the address."),
     )
 
@@ -45,8 +46,15 @@ class ConnectForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
         fields = ["base_url", "api_key_env", "name"]
         widgets = {
             "base_url": forms.TextInput({"list": "addresses", "placeholder": ADDRESSES[0], "size": 50}),
-            "api_key_env": forms.TextInput({"placeholder": key_variable.OWN_KEY, "size": 50}),
-            "name": forms.TextInput({"size": 50}),
+            "api_key_env": forms.TextInput(
+                {"list": "variables", "placeholder": key_variable.OWN_KEY, "size": 50, "autocomplete": "off"}
+            ),
+        }
+        help_texts = {
+            "api_key_env": gettext_lazy(
+                "The name of the environment variable with the key, not the key itself, "
+                "which is never stored. Empty for a server that needs no key."
+            )
         }
 
     existing: Endpoint | None = None
@@ -54,7 +62,7 @@ class ConnectForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         base_url = str(cleaned.get("base_url", "")).rstrip("/")
-        variable = str(cleaned.get("api_key_env", ""))
+        variable = self._variable(str(cleaned.get("api_key_env", "")))
         rows = Endpoint.objects.filter(base_url__in=[base_url, f"{base_url}/"], api_key_env=variable)
         self.existing = rows.first()
         if variable and key_variable.is_allowed(variable) and not key_variable.key_of(variable):
@@ -65,6 +73,18 @@ class ConnectForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
         if self.existing is None and Endpoint.objects.filter(name=cleaned.get("name")).exists():
             self.add_error("name", _("Another endpoint has this name."))
         return cleaned
+
+    def _variable(self, name: str) -> str:
+        """Return the name of a variable. What cannot be one is an error, not sent back: it may be a key."""
+        if not name or key_variable.NAME.fullmatch(name):
+            return name
+        self.data = {each: self.data.get(each, "") for each in self.fields} | {"api_key_env": ""}
+        text = _(
+            "Enter the name of a variable, not the key itself. Put the key into .env on the server, "
+            "for example as OPENAI_API_KEY=…, and restart it."
+        )
+        self.add_error("api_key_env", text)
+        return ""
 
     def validate_unique(self) -> None:
         """The name is checked above, where an endpoint that exists already is no error."""
@@ -93,14 +113,18 @@ def connect_page(request: HttpRequest, site: AdminSite) -> HttpResponse:
             return _added(request, form, names)
         values = form.cleaned_data
         look = look_at(values["base_url"].rstrip("/"), key_variable.key_of(values["api_key_env"]))
+    found = _found(form, look) if look else []
     context = {
         **site.each_context(request),
         "title": _("Connect models"),
         "opts": Endpoint._meta,
         "form": form,
         "addresses": ADDRESSES,
+        "variables": key_variable.set_names(),
         "look": look,
-        "found": _found(form, look) if look else [],
+        "found": found,
+        "has_contexts": any(each.context_tokens for each in found),
+        "has_prices": any(each.prices for each in found),
         "is_none_ticked": "add" in request.POST,
     }
     return TemplateResponse(request, "admin/chat/endpoint/connect.html", context)

@@ -75,7 +75,7 @@ class ConversationList(ModelAdmin):  # type: ignore[type-arg]  # not generic at 
     change_list_template = "admin/chat/conversation/change_list.html"
     list_display = (
         *("title_or_default", "user", "outcome", "last_message", "model", "messages_count"),
-        *("cost", "duration", "language", "deleted"),
+        *("cost", "duration", "language"),
     )
     list_filter = FILTERS
     # Not the user and the model, which are read apart: a list that is sorted by cost sorts narrow rows.
@@ -217,18 +217,19 @@ class ConversationList(ModelAdmin):  # type: ignore[type-arg]  # not generic at 
         if hits is None:
             return title
         marked = search.marked(title, hits.terms)
-        cut = shown_text(conversation, plain_line(getattr(conversation, "cut", "")))
+        cut = shown_text(conversation, getattr(conversation, "cut", ""))
         if not cut:
             return marked
         return format_html('{}<span class="snippet">{}</span>', marked, search.marked(cut, hits.terms))
 
     @display(description=gettext_lazy("status"))
     def outcome(self, conversation: Conversation) -> str:
-        """Return the worst that happened to an answer."""
-        for name, value, words in OUTCOMES:
-            if _summary(conversation, name):
-                return state(value, str(words))
-        return EMPTY_VALUE
+        """Return the worst that happened to an answer, and whether the user has deleted the conversation."""
+        worst = (state(value, str(words)) for name, value, words in OUTCOMES if _summary(conversation, name))
+        shown = next(worst, EMPTY_VALUE)
+        if conversation.deleted_at is None:
+            return shown
+        return format_html('{} <span class="chip">{}</span>', shown, _("deleted"))
 
     @display(description=gettext_lazy("messages"), ordering="summary__messages_count")
     def messages_count(self, conversation: Conversation) -> str:
@@ -250,10 +251,6 @@ class ConversationList(ModelAdmin):  # type: ignore[type-arg]  # not generic at 
     @display(description=gettext_lazy("last message"), ordering="updated_at")
     def last_message(self, conversation: Conversation) -> str:
         return ago(conversation.updated_at)
-
-    @display(description=gettext_lazy("deleted"), ordering="deleted_at")
-    def deleted(self, conversation: Conversation) -> str:
-        return ago(conversation.deleted_at)
 
 
 def _summary(conversation: Conversation, name: str) -> Any:

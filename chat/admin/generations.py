@@ -55,7 +55,7 @@ class AttemptInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-ar
     def queued(self, attempt: Attempt) -> str:
         return seconds(attempt.queued_s)
 
-    @admin.display(description=_("time to first delta"))
+    @admin.display(description=_("first text"))
     def first_delta(self, attempt: Attempt) -> str:
         return seconds(_seconds(attempt, "first_delta_at"))
 
@@ -136,7 +136,7 @@ class GenerationAdmin(RecordedAdmin):
     def error_words(self, generation: Generation) -> str:
         return shown_text(generation, generation.error_message) or EMPTY_VALUE
 
-    @admin.display(description=_("time to first delta"))
+    @admin.display(description=_("first text"))
     def first_delta(self, generation: Generation) -> str:
         return seconds(generation.first_delta_s)
 
@@ -144,7 +144,7 @@ class GenerationAdmin(RecordedAdmin):
     def duration(self, generation: Generation) -> str:
         return seconds(generation.duration_s)
 
-    @admin.display(description=_("tokens (input, output)"))
+    @admin.display(description=_("tokens in, out"))
     def tokens(self, generation: Generation) -> str:
         if generation.input_tokens is None and generation.output_tokens is None:
             return number(None)

@@ -55,5 +55,10 @@ async def _listed(client: upstream.Client, base_url: str, api_key: str) -> Endpo
             return EndpointLook(
                 problem=_("The endpoint has no list of models (%(detail)s).") % {"detail": exc.detail}
             )
-        return EndpointLook(problem=_("The endpoint cannot be reached: %(detail)s") % {"detail": exc.detail})
+        if isinstance(exc, errors.Unreachable):
+            problem = _(
+                "The endpoint cannot be reached. Check its host and port, and that its server is running."
+            )
+            return EndpointLook(problem=problem)
+        return EndpointLook(problem=_("The endpoint does not work: %(detail)s") % {"detail": exc.detail})
     return EndpointLook(sorted(models, key=lambda each: each.name))

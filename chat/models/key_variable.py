@@ -7,10 +7,12 @@ allowed names, they could read every secret of the server's environment.
 from __future__ import annotations
 
 import os
+import re
 from fnmatch import fnmatchcase
 
 from django.conf import settings
 
+NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 DEFAULT_PATTERNS = ("OPENAI_*", "CHATSITE_KEY_*")
 OWN_KEY = "OPENAI_API_KEY"
 # Even an entry of CHATSITE_API_KEY_VARIABLES does not allow these.
@@ -26,6 +28,11 @@ def is_allowed(name: str) -> bool:
         return False
     patterns = (*DEFAULT_PATTERNS, *settings.API_KEY_VARIABLES)
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def set_names() -> list[str]:
+    """Return the variables of the server that hold a key, by their names: to propose them."""
+    return sorted(name for name in os.environ if "KEY" in name and key_of(name))
 
 
 def key_of(name: str) -> str:

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from chat.search.query import Term
 from chat.search.tokens import spaced, spaced_character
+from chat.text import plain_words
 
 SNIPPET_CHARS = 140
 # Before the first match.
@@ -48,7 +49,7 @@ def marked(text: str, terms: Sequence[Term]) -> SafeString:
 
 
 def cut_at(text: str, terms: Sequence[Term]) -> str:
-    """Return the part of `text` around the first match, on one line; empty if nothing is found."""
+    """Return the words of `text` around the first match, on one line; empty if nothing is found."""
     pattern = _pattern(terms)
     folded = spaced(text)
     match = pattern.search(folded) if pattern else None
@@ -57,10 +58,16 @@ def cut_at(text: str, terms: Sequence[Term]) -> str:
     # The folded text can be longer or shorter, so this is about where the match is in the text itself.
     about = match.start() * len(text) // len(folded)
     start = max(0, about - WINDOW_CHARS // 2)
-    window = " ".join(text[start : start + WINDOW_CHARS].split())
-    found = spans(window, terms)
+    window = text[start : start + WINDOW_CHARS]
+    found: list[tuple[int, int]] = []
+    # As it was written if a mark is what was searched for, or the address of a link.
+    for words in (plain_words(window), " ".join(window.split())):
+        if found := spans(words, terms):
+            break
     first = max(0, found[0][0] - BEFORE_CHARS) if found else 0
-    return window[first : first + SNIPPET_CHARS]
+    if first and (space := words.find(" ", first, found[0][0])) >= 0:
+        first = space + 1
+    return words[first : first + SNIPPET_CHARS]
 
 
 def _pattern(terms: Sequence[Term]) -> re.Pattern[str] | None:

@@ -6,9 +6,15 @@ import math
 from http import HTTPStatus
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.contrib.auth import login, update_session_auth_hash
-from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm, UserCreationForm
+from django.contrib.auth.forms import (
+    AuthenticationForm,
+    PasswordChangeForm,
+    SetPasswordForm,
+    UserCreationForm,
+)
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.http import Http404, HttpRequest, HttpResponse
@@ -34,6 +40,34 @@ class SigninForm(AuthenticationForm):
         "invalid_login": _("Wrong username or password. Both are case-sensitive."),
         "inactive": _("Wrong username or password. Both are case-sensitive."),
     }
+
+
+class _WithPlainHelp:
+    """Says in a line what Django's forms say in lists: how a password has to be."""
+
+    fields: dict[str, forms.Field]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            if name in ("password1", "new_password1"):
+                field.help_text = _("At least 8 characters, and no common password.")
+            elif name in ("password2", "new_password2"):
+                field.label, field.help_text = _("The same password again"), ""
+            elif name == "username":
+                field.help_text = _("Letters, digits and @ . + - _")
+
+
+class RegisterForm(_WithPlainHelp, UserCreationForm[User]):
+    pass
+
+
+class FirstPasswordForm(_WithPlainHelp, SetPasswordForm[User]):
+    pass
+
+
+class NewPasswordForm(_WithPlainHelp, PasswordChangeForm):
+    pass
 
 
 class Signin(LoginView):
@@ -101,7 +135,7 @@ def password_set(request: HttpRequest) -> HttpResponse:
     assert isinstance(user, User)
     if user.has_usable_password():
         return redirect("password_change")
-    form = SetPasswordForm(user, request.POST or None)
+    form = FirstPasswordForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.save()
         update_session_auth_hash(request, user)
@@ -114,6 +148,7 @@ class PasswordChange(PasswordChangeView):
     """Change the password. All other sessions of the user end."""
 
     template_name = "accounts/password_change.html"
+    form_class = NewPasswordForm
     success_url = reverse_lazy("password_changed")
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -139,7 +174,7 @@ def register(request: HttpRequest) -> HttpResponse:
         raise Http404
     if request.user.is_authenticated:
         return redirect("chat")
-    form: UserCreationForm[User] = UserCreationForm(request.POST or None)
+    form = RegisterForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             Registration.check_in(request.META.get("REMOTE_ADDR") or "")

@@ -13,29 +13,17 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from chat.batches.later import ask_later_sync
 from chat.errors import RequestRefused
 from chat.generation.start import start_sync, stop_sync
-from chat.generation.turns import follows_unanswered
 from chat.models import Attachment, Comparison, Conversation, Generation, Message
 from chat.models.generation import StartedGeneration
-from chat.review.timeline import timeline_of
 from chat.runtime.process import current_runtime
 from chat.views.access import AuthenticatedRequest, signed_in
 from chat.views.forms import AskForm
 from chat.views.pages import Composer, page
-
-# The colours of the timeline.
-PHASES = {
-    "queue": gettext_lazy("queue"),
-    "backoff": gettext_lazy("backoff"),
-    "wait": gettext_lazy("waiting"),
-    "write": gettext_lazy("writing"),
-    "cut": gettext_lazy("failed"),
-}
 
 
 @require_POST
@@ -164,54 +152,6 @@ def stop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     if request.htmx:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     return to_end(generation.message.conversation_id)
-
-
-@signed_in("GET")
-def details(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """Show the details of one generation: times, usage and attempts."""
-    generations = Generation.objects.of(request.user).select_related(
-        "model", "message__conversation", "message__parent__parent"
-    )
-    generation = get_object_or_404(generations.prefetch_related("attempts"), pk=pk)
-    question = generation.message.parent
-    attempts = list(generation.attempts.all())
-    timeline = timeline_of(generation, attempts) if attempts else None
-    kinds = {bar.kind for bar in timeline.bars} if timeline else set()
-    context = {
-        "generation": generation,
-        "attempts": attempts,
-        "timeline": timeline,
-        "legend": [(kind, name) for kind, name in PHASES.items() if kind in kinds],
-        "summary": _summary(generation, len(attempts)),
-        # If messages were left out, the one before may be among them.
-        "is_joined": not generation.left_out and question is not None and follows_unanswered(question),
-    }
-    template = "chat/_details.html" if request.htmx else "chat/details.html"
-    return render(request, template, context)
-
-
-def _summary(generation: Generation, calls: int) -> str:
-    """Return in one sentence what happened."""
-    if generation.is_at_provider:
-        return _("The provider answers within a day, at the batch price.")
-    if generation.is_active:
-        return _("This answer is still being written.")
-    if generation.error_message:
-        return generation.error_message
-    values = {
-        "status": generation.get_status_display().capitalize(),
-        "s": f"{generation.duration_s or 0:.1f}",
-    }
-    if generation.recoveries:
-        sentence = ngettext(
-            "%(status)s in %(s)s s, after %(number)d interruption.",
-            "%(status)s in %(s)s s, after %(number)d interruptions.",
-            generation.recoveries,
-        )
-        return sentence % {**values, "number": generation.recoveries}
-    if calls > 1:
-        return _("%(status)s in %(s)s s, with %(number)d calls.") % {**values, "number": calls}
-    return _("%(status)s in %(s)s s.") % values
 
 
 def to_end(conversation_id: object) -> HttpResponse:

@@ -34,7 +34,7 @@ class UUIDListField(forms.Field):
 class ModelMenuForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """A form whose field `model` offers what users can choose. `no_model`: what it says for none."""
 
-    no_model = _("As usual")
+    no_model = _("Default model")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")

@@ -32,6 +32,7 @@ JS_MESSAGES: dict[str, str | Promise] = {
     "chooseFirst": _("Choose the answer to go on with first. Your text is kept."),
     "counter": _("{left} characters left"),
     "counterOver": _("{over} characters over the limit"),
+    "newPrompt": _("You have no prompts yet: make one…"),
     "queuedUp": _("Your message is queued. It will be sent when the answer is complete."),
     "queuedForAnswer": _("Sends when this answer is complete."),
     "queuedForChoice": _("Sends when you have chosen an answer."),

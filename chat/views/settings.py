@@ -42,8 +42,6 @@ class PreferencesForm(ModelMenuForm):
 
     field_order = ["first_name", "text_size", "model", "instructions"]
 
-    no_model = gettext_lazy("Default model")
-
 
 @signed_in("GET", "POST")
 def settings(request: AuthenticatedRequest) -> HttpResponse:

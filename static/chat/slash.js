@@ -1,6 +1,6 @@
 // Prompts of the library at the composer: "/" offers them, Tab leads through the {{variables}} of one.
 
-import { config, request } from "./config.js";
+import { config, request, translate } from "./config.js";
 
 const VARIABLE = /\{\{[^{}\n]{1,60}\}\}/;
 const SHOWN_MAX = 8;
@@ -36,6 +36,8 @@ function start(owner) {
 function update() {
   const asked = /^\/([^\s/]*)$/.exec(field.value)?.[1].toLowerCase();
   shown = asked === undefined || !prompts ? [] : prompts.filter(({ name }) => name.toLowerCase().includes(asked)).slice(0, SHOWN_MAX);
+  // Without any prompts, a slash leads to the page that makes one.
+  if (asked === "" && prompts?.length === 0) shown = [{ name: translate("newPrompt"), text: "", href: `${config.home}library/prompts/new/` }];
   box.replaceChildren(...shown.map(({ name, text }, index) => {
     const row = document.createElement("div");
     row.id = `slash-${index}`;
@@ -77,6 +79,10 @@ function pressed(event) {
 function choose(index) {
   const prompt = shown[index];
   if (!prompt) return;
+  if (prompt.href) {
+    composer.fill(""); // the slash is no draft
+    return void location.assign(prompt.href);
+  }
   close();
   composer.fill(prompt.text);
   field.setSelectionRange(0, 0);

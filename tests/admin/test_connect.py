@@ -82,6 +82,35 @@ def test_what_is_wrong_is_said_and_nothing_is_stored(desk, fake, changes, words)
     assert not Endpoint.objects.filter(name="x").exists()
 
 
+def test_a_key_instead_of_a_variable_is_explained_and_not_sent_back(desk, fake):
+    values = {"base_url": fake.base_url, "api_key_env": "sk-pasted-by-mistake", "look": "1"}
+    page = desk.post(URL, values).content.decode()
+    assert "not the key itself" in page
+    assert page.count('class="errorlist"') == 1
+    assert "sk-pasted" not in page
+    assert f'value="{fake.base_url}"' in page
+
+
+def test_the_variables_that_hold_a_key_and_the_address_that_answers_are_proposed(desk, fake):
+    page = desk.post(
+        URL, {"base_url": fake.url, "api_key_env": "OPENAI_API_KEY", "look": "1"}
+    ).content.decode()
+    assert '<option value="OPENAI_API_KEY">' in page
+    assert f'name="base_url" value="{fake.base_url}">Use {fake.base_url}</button>' in page
+    # The button comes after the field: its value is the one that counts.
+    chosen = {"base_url": [fake.url, fake.base_url], "api_key_env": "OPENAI_API_KEY"}
+    assert desk.post(URL, chosen).context["found"]
+
+
+def test_columns_without_anything_are_left_out(desk, fake):
+    page = desk.post(
+        URL, {"base_url": fake.base_url, "api_key_env": "OPENAI_API_KEY", "look": "1"}
+    ).content.decode()
+    assert "Context window" in page
+    assert "Published price" not in page
+    assert 'name="prices"' not in page
+
+
 def test_a_model_must_be_ticked_and_a_name_is_taken_once(desk, fake):
     Endpoint.objects.create(name="Ours", base_url="http://127.0.0.1:9/v1")
     values = {"base_url": fake.base_url, "api_key_env": "OPENAI_API_KEY", "name": "Ours"}

@@ -74,7 +74,9 @@ def test_what_is_typed_before_the_palette_is_loaded_counts_and_a_failed_load_is_
 
 
 def test_a_slash_offers_prompts_and_tab_leads_through_their_variables(chat):
-    chat.goto(chat.url + "library/prompts/new/")
+    composer(chat).press_sequentially("/")
+    expect(chat.locator("#slash [role=option]")).to_have_text("You have no prompts yet: make one…")
+    chat.keyboard.press("Enter")
     chat.get_by_label("Name").fill("Translate")
     chat.get_by_label("Text").fill("Translate {{text}} to {{language}}.")
     chat.get_by_role("button", name="Save").click()

@@ -80,6 +80,7 @@ def test_ten_conversations_go_into_a_new_project(chat, click, site):
     site.server.query(CHATS.format(name=name))
     click(chat.locator(".user-menu summary"))
     click.named("link", "Organise")
+    expect(chat.get_by_role("button", name="Delete")).to_be_hidden()
     click(chat.get_by_role("checkbox", name="Garden 0"))
     click(chat.get_by_role("checkbox", name="Garden 9"), modifiers=["Shift"])
     chat.get_by_label("Or a new project").fill("Plants")

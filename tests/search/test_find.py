@@ -139,3 +139,43 @@ def test_the_snippet_is_the_text_around_the_match_and_its_markup_is_inert(say):
     assert "<mark>nEEdle</mark> &amp; &lt;b&gt;more" in html
     assert "<script" not in html
     assert len(cut) <= 140
+
+
+MARKDOWN = """# Grafting
+
+Some words before. A **scion** from a [tree](https://example.org) is joined by `joints()`:
+
+- [ ] cut *both*
+
+| stock | height |
+|---|--:|
+| M9 | 2 m |
+
+```python
+hold(2)
+```
+
+---
+> The end."""
+
+
+def test_a_snippet_is_the_words_of_markdown_without_its_marks(say):
+    found = say(MARKDOWN)
+    hits = search.find("scion")
+    cut = search.snippets(hits, [found.pk])[found.pk]
+    assert cut == (
+        "Grafting Some words before. A scion from a tree is joined by joints(): cut both stock height M9 2 m "
+        "hold(2) The end."
+    )
+
+
+def test_a_snippet_begins_with_a_whole_word(say):
+    found = say("unmistakable " * 20 + "scion")
+    hits = search.find("scion")
+    assert search.snippets(hits, [found.pk])[found.pk] == "unmistakable unmistakable unmistakable scion"
+
+
+@pytest.mark.parametrize("query", ["example.org", "python"])
+def test_what_is_only_in_the_marks_is_shown_as_it_was_written(say, query):
+    found = say(MARKDOWN)
+    assert query in search.snippets(search.find(query), [found.pk])[found.pk]

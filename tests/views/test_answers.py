@@ -168,6 +168,22 @@ def test_the_details_show_tokens_cost_and_attempts(client, exchange):
         assert words in details
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("stop", ""), ("length", "(reached the length limit)"), ("odd_word", "(odd_word)")],
+)
+def test_the_details_say_why_an_answer_ended_unless_it_simply_ended(client, exchange, reason, words):
+    generation = exchange(finish_reason=reason).generations.get()
+    generation.attempts.create(number=1, model_name="m", outcome="failed", error_code="cut")
+    page = client.get(reverse("details", args=[generation.pk])).content.decode()
+    status = page.split("<dt>Status</dt>")[1].split("</dd>")[0]
+    assert words in status
+    assert ("(" in status) == bool(words)
+    assert "(connection lost)" in page
+    for empty in ("Queued", "Backoff"):
+        assert empty not in page
+
+
 def test_only_the_dialog_of_the_details_has_a_close_button(client, exchange):
     url = reverse("details", args=[exchange().generations.get().pk])
     assert "data-close" in client.get(url, headers={"HX-Request": "true"}).content.decode()

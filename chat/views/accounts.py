@@ -53,7 +53,7 @@ class _WithPlainHelp:
             if name in ("password1", "new_password1"):
                 field.help_text = _("At least 8 characters, and no common password.")
             elif name in ("password2", "new_password2"):
-                field.label, field.help_text = _("The same password again"), ""
+                field.help_text = ""
             elif name == "username":
                 field.help_text = _("Letters, digits and @ . + - _")
 

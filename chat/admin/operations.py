@@ -108,7 +108,7 @@ def operations_page() -> OperationsPage:
 
 
 def _model_keys(processes: list[Process], overrides: Overrides) -> set[tuple[str, str]]:
-    """Return the enabled models, and those that have a breaker or are forced open."""
+    """Return the enabled models, and those that have a breaker or are switched off."""
     enabled = set(Model.objects.filter(is_enabled=True).values_list("endpoint__name", "name"))
     held = {key for key, override in overrides.items() if override.is_held}
     with_breaker = {
@@ -170,7 +170,7 @@ def _setting_limit(scope: str, name: str, setting: str) -> LimitRow:
 def _model_row(endpoint: str, model: str, override: BreakerOverride | None) -> ModelRow:
     if override is None:
         return ModelRow(model, endpoint, is_held=False, override=EMPTY_VALUE)
-    label = _("forced open") if override.is_held else _("closed")
+    label = _("off") if override.is_held else _("on")
     badge = state("open" if override.is_held else "closed", label)
     return ModelRow(model, endpoint, override.is_held, format_html("{} {}", badge, _by_and_when(override)))
 

@@ -43,8 +43,8 @@ class OperatorActionForm(forms.Form):
         operation = BreakerOverride.hold_open if is_held else BreakerOverride.close
         current_runtime().writer.run(lambda: operation(cleaned["endpoint"], cleaned["model"], by=operator))
         if is_held:
-            return _("Breaker forced open: no calls to %(model)s until it is closed.") % cleaned
-        return _("Breaker closed: calls to %(model)s are allowed.") % cleaned
+            return _("Switched off: no calls are made to %(model)s until it is switched on.") % cleaned
+        return _("Switched on: calls are made to %(model)s again.") % cleaned
 
 
 def stop_generations(*ids: int) -> str:

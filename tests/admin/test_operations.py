@@ -101,13 +101,13 @@ def test_it_makes_as_many_queries_for_twenty_processes_as_for_one(
     assert "operator19" in html
 
 
-def test_forcing_open_and_closing_are_stored_for_all_processes_with_the_operator(desk, staff, model):
+def test_switching_off_and_on_is_stored_for_all_processes_with_the_operator(desk, staff, model):
     where = {"endpoint": "nowhere", "model": "test-model"}
 
     response = desk.post(URL, {"action": "hold_open", **where}, follow=True)
     row = BreakerOverride.objects.get()
     assert (row.endpoint_name, row.model_name, row.is_held, row.by) == (*where.values(), True, staff)
-    assert "Breaker forced open: no calls to test-model" in response.content.decode()
+    assert "Switched off: no calls are made to test-model" in response.content.decode()
     assert "&lt;" not in response.content.decode()
     assert "grace, just now" in response.content.decode()
 
@@ -116,7 +116,7 @@ def test_forcing_open_and_closing_are_stored_for_all_processes_with_the_operator
     assert (closed.is_held, closed.revision) == (False, row.revision + 1)
 
 
-def test_a_breaker_that_is_forced_open_can_be_closed_after_its_model_was_deleted(desk, staff):
+def test_a_model_that_is_switched_off_can_be_switched_on_after_its_model_was_deleted(desk, staff):
     BreakerOverride.hold_open("gone", "old-model", by=staff)
 
     assert 'value="old-model"' in desk.get(URL).content.decode()

@@ -206,7 +206,7 @@ def _chart(
     width = min(step * 0.8, BAR_MAX_WIDTH)
     bars = []
     for number, (day, value, part_value) in enumerate(values):
-        label = date_format(day, "SHORT_DATE_FORMAT")
+        label = date_format(day, "j M Y")
         height, part_height = round(value * scale, 1), round((part_value or 0) * scale, 1)
         text = written(value, kind)
         if part_value is not None:

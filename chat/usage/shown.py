@@ -127,7 +127,7 @@ def _chart(
             y=round(CHART_HEIGHT - amount * scale, 1),
             width=round(width, 1),
             height=round(amount * scale, 1),
-            label=date_format(day, "SHORT_DATE_FORMAT"),
+            label=date_format(day, "j M Y"),
             text=shown,
             url=url_of(day),
         )
@@ -146,7 +146,7 @@ def day_rows(report: UsageReport, url_of: Callable[[date], str] = lambda _day: "
     """Return the days with any usage, the newest first."""
     used = [(day, sums) for day, sums in report.days.items() if sums.calls or sums.answers]
     return [
-        UsageRow(date_format(day, "DATE_FORMAT"), ShownSums.of(sums), list_url=url_of(day))
+        UsageRow(date_format(day, "j M Y"), ShownSums.of(sums), list_url=url_of(day))
         for day, sums in reversed(used)
     ]
 

@@ -95,7 +95,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Store those rows again after a test with transactions of its own, which empties all tables."""
     yield
     marker = item.get_closest_marker("django_db")
-    if nextitem and marker and marker.kwargs.get("transaction"):
+    is_transactional = "transactional_db" in getattr(item, "fixturenames", ())
+    if nextitem and (is_transactional or (marker and marker.kwargs.get("transaction"))):
         item.config.stash[_store_rows_of_migrations]()
 
 

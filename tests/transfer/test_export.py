@@ -95,7 +95,7 @@ def test_only_the_owner_can_export(user, other_user, forked, client_of, client):
     assert download(owner, forked, "exe").status_code == 404
     page = owner.get(choice).content.decode()
     assert all(reverse("export", args=[forked.pk, ending]) in page for ending in ("md", "html", "json"))
-    assert choice in owner.get(reverse("sidebar")).content.decode()
+    assert choice in owner.get(reverse("options", args=[forked.pk])).content.decode()
     forked.delete_softly()
     assert download(owner, forked, "md").status_code == 404
 

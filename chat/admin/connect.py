@@ -62,7 +62,7 @@ class ConnectForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         base_url = str(cleaned.get("base_url", "")).rstrip("/")
-        variable = self._variable(str(cleaned.get("api_key_env", "")))
+        variable = self._variable(cleaned.get("api_key_env"))
         rows = Endpoint.objects.filter(base_url__in=[base_url, f"{base_url}/"], api_key_env=variable)
         self.existing = rows.first()
         if variable and key_variable.is_allowed(variable) and not key_variable.key_of(variable):
@@ -74,11 +74,16 @@ class ConnectForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
             self.add_error("name", _("Another endpoint has this name."))
         return cleaned
 
-    def _variable(self, name: str) -> str:
-        """Return the name of a variable. What cannot be one is an error, not sent back: it may be a key."""
-        if not name or key_variable.NAME.fullmatch(name):
+    def _variable(self, name: str | None) -> str:
+        """Return the name of a variable. What cannot be one is an error, not sent back: it may be a key.
+
+        None: the field has an error already.
+        """
+        if name is not None and (not name or key_variable.NAME.fullmatch(name)):
             return name
         self.data = {each: self.data.get(each, "") for each in self.fields} | {"api_key_env": ""}
+        if name is None:
+            return ""
         text = _(
             "Enter the name of a variable, not the key itself. Put the key into .env on the server, "
             "for example as OPENAI_API_KEY=…, and restart it."

@@ -153,7 +153,9 @@ def _run_operation(item: WriteItem, result: _GroupResult, *, is_valid: bool) -> 
     assert item.operation is not None
     assert item.result is not None
     if not is_valid:
-        result.results.append((item.result, None, LeaseLost()))
+        # A lease that failed for another reason is still this process's, which has to end the answer.
+        failure = item.lease.failure if item.lease is not None else None
+        result.results.append((item.result, None, failure or LeaseLost()))
         return
     if item.lease is not None:
         # The end of a generation and its last rows are one: if it fails, the rows must go as well.

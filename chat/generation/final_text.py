@@ -16,9 +16,9 @@ from chat.models.long_text import SlicedText
 async def final_text(
     generation: Generation, text: TextBuffer, log: EventLog, lease: Lease | None
 ) -> FinalText:
-    """Return what the message of an answer says in the end; of a very long text, slices are stored.
+    """Return what the message of an answer says in the end; a very long text is stored in slices first.
 
-    `lease`: None if it failed. Then only what readers can have seen counts. Raises LeaseLost.
+    `lease`: None if the lease has failed. Then only what readers can have seen counts. Raises LeaseLost.
     """
     prefix = generation.prefix
     answer: str | SlicedText

@@ -33,7 +33,7 @@ async def store_in_slices(
 ) -> tuple[str | SlicedText, str | SlicedText]:
     """Return text and thinking of an answer whose log is committed, as its message takes them.
 
-    Slices are stored of those that are long. `expected_chars`: how long the text will be, if that is known;
+    Long ones are stored in slices. `expected_chars`: how long the text will be, if that is known;
     then a long one is not held in memory until it turns out to be long. Raises LeaseLost.
     """
 
@@ -48,7 +48,7 @@ async def store_in_slices(
 
     store: Store = partial(log.prepare_end, lease)
     delete_unused = partial(TextSlice.delete_unused, [message_id])
-    # Of an owner that died before it could end the answer.
+    # Left by an owner that died before the end.
     await store(delete_unused)
     text, thinking, seq = new_text(), new_thinking(), 0
     while page := await database_sync_to_async(rows_after)(lease.generation_id, seq):

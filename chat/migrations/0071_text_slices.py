@@ -7,8 +7,15 @@ from django.db import migrations, models
 from chat.models import long_text
 
 
-def drop_triggers(*_: Any) -> None:
-    """Their table goes; they are created after each migration."""
+def put_back(apps: Any, _editor: Any) -> None:
+    """Store the texts in their messages again, and drop the triggers: their table goes."""
+    message, text_slice = apps.get_model("chat", "Message"), apps.get_model("chat", "TextSlice")
+    for name in ("text", "thinking"):
+        long = message.objects.filter(**{f"{name}__startswith": "\ufdd0"})
+        for pk, reference in list(long.values_list("pk", name)):
+            slices = text_slice.objects.filter(key=reference[1:]).order_by("position")
+            if text := "".join(slices.values_list("text", flat=True)):
+                message.objects.filter(pk=pk).update(**{name: text})
     long_text.drop_triggers()
 
 
@@ -32,5 +39,5 @@ class Migration(migrations.Migration):
                 'db_table': 'chat_text_slice',
             },
         ),
-        migrations.RunPython(migrations.RunPython.noop, drop_triggers),
+        migrations.RunPython(migrations.RunPython.noop, put_back),
     ]

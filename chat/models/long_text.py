@@ -2,7 +2,7 @@
 
 To write a value, SQLite holds it several times in memory, each time as a whole. So the text of a very long
 answer is stored in rows of its own, each in a short transaction. The transaction that ends the answer then
-only writes a reference to these slices. Whoever reads the column through Django gets the whole text.
+only writes a reference to these slices. Read through Django, the column gives the whole text.
 
 Triggers delete the slices of a text when a shorter one replaces it, or its message is deleted. Others that
 nothing refers to, such as those that were stored just before a crash, are deleted by cleanup.
@@ -24,7 +24,7 @@ SLICE_CHARS = 128 * 1024
 # One statement, so that all are of one moment; its rows are fetched in such parts.
 SLICES_PER_READ = 16
 # A reference is this character and the key of the slices. The character belongs to no text, but a user can
-# write it: text that looks like a reference is one only if it has a key that exists, which nobody can guess.
+# write it: text that looks like a reference is one only if it has a key that exists, which no user can guess.
 MARK = "\ufdd0"
 KEY_CHARS = 32
 

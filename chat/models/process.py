@@ -54,7 +54,7 @@ class BreakerOverride(models.Model):
 
     endpoint_name = models.CharField(_("endpoint"), max_length=80)
     model_name = models.CharField(_("model"), max_length=200)
-    is_held = models.BooleanField(_("forced open"))
+    is_held = models.BooleanField(_("switched off"))
     revision = models.PositiveBigIntegerField(_("revision"), default=1)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("operator")

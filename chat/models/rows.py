@@ -17,7 +17,7 @@ from django.db.models.expressions import DatabaseDefault
 type AnyField = models.Field[Any, Any]
 
 NUMBER_MAX = 2**63 - 1
-# Of fields that do not change them. No integer is out of range: the database refuses it.
+# Types that these fields store unchanged. Ranges need no check here: the database refuses what does not fit.
 _STORED_TYPES: Mapping[type, type] = {
     models.CharField: str,
     models.TextField: str,

@@ -80,7 +80,7 @@ def session_pair(session_key: str) -> SessionPair | None:
 
 
 class SignedInUser:
-    """The user of one session, whom each frame of a socket asks for."""
+    """Reads the user of one session; called for each frame of a socket."""
 
     def __init__(self, session_key: str, user_id: int) -> None:
         self._session_key = session_key

@@ -52,6 +52,9 @@ def _parser() -> TextParser:
     markdown.normalizeLinkText = str  # type: ignore[method-assign,assignment]
     _set_block_rules(markdown)
     _set_inline_rules(markdown)
+    # Compiles the rules. The library would at first use, where two threads could disturb each other.
+    for ruler in (markdown.core.ruler, markdown.block.ruler, markdown.inline.ruler, markdown.inline.ruler2):
+        ruler.getRules("")
     return markdown
 
 

@@ -76,7 +76,10 @@ def snippets(hits: Hits, conversation_ids: Iterable[UUID]) -> dict[UUID, str]:
     if not shown:
         return {}
     places = ", ".join(["%s"] * len(shown))
-    sql = f"SELECT id, substr(text, 1, {INDEXED_MAX_CHARS}) FROM chat_message WHERE id IN ({places})"  # noqa: S608
+    # The text of a message, or the first slice of a very long one (models/long_text.py).
+    slices = "SELECT s.text FROM chat_text_slice s WHERE s.key = substr(m.text, 2, 32) AND s.position = 0"
+    start = f"substr(coalesce(({slices}), m.text), 1, {INDEXED_MAX_CHARS})"
+    sql = f"SELECT m.id, {start} FROM chat_message m WHERE m.id IN ({places})"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, list(shown))
         return {shown[message_id]: cut_at(text, hits.terms) for message_id, text in cursor.fetchall()}

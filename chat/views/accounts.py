@@ -43,7 +43,7 @@ class SigninForm(AuthenticationForm):
 
 
 class _WithPlainHelp:
-    """Says in a line what Django's forms say in lists: how a password has to be."""
+    """Replaces the lists of rules in Django's forms with one line each."""
 
     fields: dict[str, forms.Field]
 
@@ -51,7 +51,7 @@ class _WithPlainHelp:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             if name in ("password1", "new_password1"):
-                field.help_text = _("At least 8 characters, and no common password.")
+                field.help_text = _("At least 8 characters, not common, and unlike your username.")
             elif name in ("password2", "new_password2"):
                 field.help_text = ""
             elif name == "username":

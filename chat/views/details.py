@@ -32,6 +32,9 @@ ERRORS = {
     "unreachable": gettext_lazy("no connection"),
     "connect_timeout": gettext_lazy("no connection in time"),
     "rejected": gettext_lazy("rejected"),
+    "wrong_address": gettext_lazy("wrong address"),
+    "redirected": gettext_lazy("redirected elsewhere"),
+    "untrusted_certificate": gettext_lazy("untrusted certificate"),
     "wrong_key": gettext_lazy("wrong API key"),
     "forbidden": gettext_lazy("not allowed by the API key"),
     "unknown_model": gettext_lazy("model not found"),
@@ -51,8 +54,6 @@ ERRORS = {
     "cut": gettext_lazy("connection lost"),
     "streamed_error": gettext_lazy("error while answering"),
     "unknown_finish_reason": gettext_lazy("unknown end"),
-    "breaker_open": gettext_lazy("switched off"),
-    "queue_full": gettext_lazy("queue full"),
     "process_lost": gettext_lazy("server stopped"),
     "no_text": gettext_lazy("no text"),
 }

@@ -37,7 +37,7 @@ function startSwipe({ touches, target }) {
   const { clientX, clientY, identifier } = touches[0];
   const x = inward(clientX);
   const canStart = isOpen || (x >= EDGE_FROM_PX && x <= EDGE_TO_PX);
-  if (!canStart || scrollsSideways(target) || target.closest("input, textarea, .menu[open]")) return;
+  if (!canStart || scrollsSideways(target) || target.closest("input, textarea, .menu[open], #options")) return;
   follow({ x, y: clientY, at: performance.now(), identifier, isOpen });
 }
 

@@ -2,7 +2,7 @@
 
 const MARGIN_PX = 8;
 // The template has the addresses of this conversation, which does not exist.
-const NOBODY = "00000000-0000-0000-0000-000000000000";
+const PLACEHOLDER_ID = "00000000-0000-0000-0000-000000000000";
 
 const menu = document.getElementById("options");
 const list = document.getElementById("conversations");
@@ -29,7 +29,7 @@ export function openOptions(row) {
 function fill({ dataset }) {
   const content = document.getElementById("options-template").content.cloneNode(true);
   for (const element of content.querySelectorAll("*")) {
-    for (const attribute of element.attributes) attribute.value = attribute.value.replaceAll(NOBODY, dataset.conversation);
+    for (const attribute of element.attributes) attribute.value = attribute.value.replaceAll(PLACEHOLDER_ID, dataset.conversation);
   }
   for (const [name, undo, state] of [["pin", "unpin", "pinned"], ["archive", "unarchive", "archived"]]) {
     content.querySelector(`[value=${name}]`).hidden = state in dataset;

@@ -69,7 +69,7 @@ function pressed(event) {
   if (box.hidden) return void (event.key === "Tab" && !event.shiftKey && selectVariable() && event.preventDefault());
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step) mark((active + step + shown.length) % shown.length);
-  else if (event.key === "Enter" || event.key === "Tab") choose(active);
+  else if (event.key === "Enter" || (event.key === "Tab" && !shown[active]?.href)) choose(active);
   else if (event.key === "Escape") close();
   else return;
   event.preventDefault();

@@ -82,8 +82,9 @@ def test_what_is_wrong_is_said_and_nothing_is_stored(desk, fake, changes, words)
     assert not Endpoint.objects.filter(name="x").exists()
 
 
-def test_a_key_instead_of_a_variable_is_explained_and_not_sent_back(desk, fake):
-    values = {"base_url": fake.base_url, "api_key_env": "sk-pasted-by-mistake", "look": "1"}
+@pytest.mark.parametrize("key", ["sk-pasted-by-mistake", "sk-pasted" + "x" * 164])
+def test_a_key_instead_of_a_variable_is_explained_and_not_sent_back(desk, fake, key):
+    values = {"base_url": fake.base_url, "api_key_env": key, "look": "1"}
     page = desk.post(URL, values).content.decode()
     assert "not the key itself" in page
     assert page.count('class="errorlist"') == 1

@@ -1,10 +1,11 @@
 """One group of the writer: which statements it takes, and whose rows it stores."""
 
 import asyncio
+from concurrent.futures import Future
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection
 
 from chat import events
 from chat.event_log.commit import WriteItem, commit
@@ -48,6 +49,21 @@ def test_deltas_alone_take_one_statement(log, user, model):
     assert commit_deltas(log, (one, "a"), (other, "b"), commit=commit_noted) == []
     assert len(statements) == 1
     assert (replay(one.pk).text, replay(other.pk).text) == ("a", "b")
+
+
+def test_the_end_after_an_outage_says_that_it_is_not_stored_not_that_the_lease_is_lost(log, user, model):
+    """Otherwise the answer would run for ever: no other process takes it over."""
+    generation = running_generation(user, model)
+
+    async def end():
+        lease = lease_on(log, generation, [])
+        lease.fail(OperationalError("no disk"))
+        item = WriteItem(lease=lease, operation=lambda: None, result=Future())
+        await sync_to_async(commit)([item])
+        return item.result.result(timeout=0)
+
+    with pytest.raises(OperationalError, match="no disk"):
+        asyncio.run(end())
 
 
 @pytest.mark.parametrize(

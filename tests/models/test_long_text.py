@@ -1,16 +1,20 @@
 """Texts in slices: every reader gets the whole text, and none of it stays when it is replaced or deleted."""
 
 import json
+from importlib import import_module
 
 import pytest
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.urls import reverse
 
+from chat import search
 from chat.api import serializers
 from chat.event_log.read import snapshot_after
 from chat.management.details import as_json
 from chat.management.exits import Exit
 from chat.models import Conversation, Generation, Message, SharedLink, TextSlice, rows
-from chat.models.long_text import MARK, SlicedText
+from chat.models.long_text import MARK, SlicedText, create_triggers
 from chat.models.redaction import GAP
 from chat.review.export import ExportFormat, export
 from chat.review.redaction import redact_message, redact_phrase
@@ -84,6 +88,24 @@ def pages(told, client):
 def test_every_reader_gets_the_whole_text(told, user, client_of):
     found = pages(told, client_of(user))
     assert {name for name, text in found.items() if "happily ever after." not in text} == set()
+
+
+def test_a_search_shows_where_it_found_its_words(told, user):
+    document = search.Document(told.leaf_id, user.pk, False, PARTS[0])
+    search.store([document])
+    hits = search.find("upon", user_id=user.pk)
+    assert "Once upon a time" in search.snippets(hits, [told.pk])[told.pk]
+
+
+def test_going_back_before_slices_stores_the_texts_in_their_messages(told):
+    name = "0071_text_slices"
+    apps = MigrationLoader(connection).project_state(("chat", name)).apps
+    try:
+        import_module(f"chat.migrations.{name}").put_back(apps, None)
+        ((text, thinking),) = rows.pairs(Message, ("text", "thinking"), "id = %s", [told.leaf_id])
+    finally:
+        create_triggers()
+    assert (text, thinking) == (WHOLE, "Hm, a story")
 
 
 def test_replacing_the_text_deletes_its_slices(told):

@@ -68,7 +68,7 @@ def main() -> None:
     for name, rounds in (("alone", alone), (f"beside {CALLS} calls at {SLOTS} slots", beside)):
         each = ", ".join(map(report.ms, rounds))
         rows.append((f"{USERS} users, {name}", f"{report.ms(report.median(rounds))} ({each})", ""))
-    report.table("Question sent → first text", rows)
+    report.table("First text of users beside API calls", rows)
 
 
 if __name__ == "__main__":

@@ -56,14 +56,14 @@ class EventLog:
 
     async def prepare_end[T](self, lease: Lease, operation: Callable[[], T]) -> T:
         """Run a part of what ends the generation, in a transaction of its own. Raises as `finish`."""
-        return await self.writer.result_of(lambda: self.writer.finish(lease, None, operation))
+        return await self.writer.result_of(lambda: self.writer.run_guarded(lease, operation))
 
     async def finish(self, lease: Lease, event: events.Terminal, operation: Callable[[], Any]) -> None:
         """Commit the last event, and the generation's final state written by `operation`, as one.
 
         Raises LeaseLost if another process took the generation over; nothing is written then.
         """
-        await self.writer.result_of(lambda: self.writer.finish(lease, event, operation))
+        await self.writer.result_of(lambda: self.writer.run_guarded(lease, operation, event))
         topic = self.topics.get(lease.generation_id)
         if topic is not None:
             loop = asyncio.get_running_loop()

@@ -54,12 +54,12 @@ class Writer:
         """
         raise NotImplementedError
 
-    def finish(
-        self, lease: Lease, event: events.Terminal | None, operation: Callable[[], Any]
+    def run_guarded(
+        self, lease: Lease, operation: Callable[[], Any], event: events.Terminal | None = None
     ) -> Future[Any]:
-        """Append the last event and run `operation` in the same guarded transaction.
+        """Run `operation` in a transaction that is refused if the lease is lost.
 
-        None: the generation goes on; `operation` prepares its end.
+        `event`: the generation's last one, appended in the same transaction.
         """
         raise NotImplementedError
 
@@ -102,8 +102,8 @@ class InlineWriter(Writer):
     def submit(self, operation: Callable[[], Any], *, user_id: int | None = None) -> Future[Any]:
         return self._commit_now(WriteItem(operation=operation, result=Future(), user_id=user_id))
 
-    def finish(
-        self, lease: Lease, event: events.Terminal | None, operation: Callable[[], Any]
+    def run_guarded(
+        self, lease: Lease, operation: Callable[[], Any], event: events.Terminal | None = None
     ) -> Future[Any]:
         return self._commit_now(WriteItem(lease=lease, event=event, operation=operation, result=Future()))
 
@@ -154,8 +154,8 @@ class ThreadWriter(Writer):
         self._put(self._operations, WriteItem(operation=operation, result=result, user_id=user_id))
         return result
 
-    def finish(
-        self, lease: Lease, event: events.Terminal | None, operation: Callable[[], Any]
+    def run_guarded(
+        self, lease: Lease, operation: Callable[[], Any], event: events.Terminal | None = None
     ) -> Future[Any]:
         result: Future[Any] = Future()
         item = WriteItem(lease=lease, event=event, operation=operation, result=result)

@@ -29,7 +29,7 @@ class ChatTranscript extends HTMLElement {
   // Answers that the socket follows but the page does not show: the latest seq of each.
   #strays = new Map();
   #straysTimer = 0;
-  #layout = new MutationObserver(() => this.classList.toggle("is-undecided", this.isUndecided));
+  #layout = new MutationObserver(() => this.classList.toggle("has-compared", [...this.children].some(({ dataset }) => "compared" in dataset)));
 
   connectedCallback() {
     this.addEventListener("click", this.#clicked);

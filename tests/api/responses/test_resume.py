@@ -25,6 +25,27 @@ PRUNE = "from chat.event_log.read import prune; prune({})"
 CUTS = repeats(1000)
 
 
+# About five of the ten deltas before the gate.
+TEXT_BEFORE_CHARS = 20
+
+
+def text_in(stream):
+    """Return the text of the events that are whole."""
+    blocks = blocks_of(stream.rpartition(b"\n\n")[0])
+    deltas = [block for block in blocks if block.startswith(b"event: response.output_text.delta\n")]
+    return "".join(json.loads(block.partition(b"\ndata: ")[2])["delta"] for block in deltas)
+
+
+def begun(reply):
+    """Read a stream until it has that much text; how many events it takes is a matter of load."""
+    stream = b""
+    while len(text_in(stream)) < TEXT_BEFORE_CHARS:
+        piece = reply.read1()
+        assert piece, stream[-500:]
+        stream += piece
+    return stream
+
+
 def behind(events, number):
     return [block for each, block in events.items() if each > number]
 
@@ -71,9 +92,7 @@ def test_after_a_killed_server_the_numbers_go_on(api):
     response = begin(api, FULL.replace("]]", "]] [[hold=gate after=10]]"))
     connection, reply = open_stream(api, response)
     with closing(connection):
-        stream = b""
-        while stream.count(b"output_text.delta") < 5:
-            stream += reply.read1()
+        stream = begun(reply)
     before = {number_of(block): block for block in blocks_of(stream.rpartition(b"\n\n")[0])}
     api.server.kill9()
     release(api.provider, "gate")
@@ -140,9 +159,7 @@ def test_a_restart_ends_the_stream_and_the_answer_follows_behind_the_error(api):
     response = begin(api, "hello [[deltas=30 vary]] [[hold=gate after=10 on=1]] [[cut after=20 on=1]]")
     connection, reply = open_stream(api, response)
     with closing(connection):
-        stream = b""
-        while stream.count(b"output_text.delta") < 3:
-            stream += reply.read1()
+        stream = begun(reply)
         release(api.provider, "gate")
         stream += reply.read()
     *before, error = blocks_of(stream)
